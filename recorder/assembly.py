@@ -1,0 +1,338 @@
+"""The only one that builds the daemon: every part in order, handed to one another, closed in reverse.
+
+Must not hold a rule of its own. The invariant: what can be known to be wrong is said before a socket is opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
+from platform import python_version
+
+import sdnotify
+import structlog
+
+from recorder import __version__
+from recorder.ami import Ami, AmiAddress
+from recorder.call import CaptureState, capture_in_hand
+from recorder.capture import CaptureDesk
+from recorder.catalogue import CatalogueError, Counts, open_catalogue
+from recorder.consent_ivr import ConsentIvr
+from recorder.daemon import CallBook, CallRunner, Daemon, FrontDesk, Parts, Readiness
+from recorder.http import Answers, HttpServer, make_app
+from recorder.model import RecordingStatus, Uniqueid
+from recorder.prompts import PromptSet, PromptsUnreadable, load
+from recorder.queue_log import QueueLog
+from recorder.settings import Settings, SettingsMistaken, host_and_port
+from recorder.status import (
+    BacklogView,
+    CallView,
+    Figure,
+    FolderView,
+    LostView,
+    PbxView,
+    Seen,
+    Status,
+    SweepView,
+    registry,
+    state_of,
+)
+from recorder.storage import FreeSpace, Problem, ProblemKind, Spool, Storage, StorageError
+from recorder.sweeps import Sweeps
+
+log = structlog.get_logger(__name__)
+
+MEGABYTE = 1024 * 1024
+COUNTED_EVERY = timedelta(seconds=5)
+LOST_WITHIN = timedelta(hours=24)
+FATAL = frozenset(
+    {ProblemKind.MISSING, ProblemKind.NOT_A_FOLDER, ProblemKind.NOT_WRITABLE, ProblemKind.OPEN_TO_STRANGERS}
+)
+"""Folder problems that are mistakes of the settings; short of space is not, and only makes the daemon unready."""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def serve(settings: Settings) -> None:
+    """Run the daemon until SIGTERM or SIGINT. SettingsMistaken, CatalogueError or OSError where it cannot start."""
+    assembly = Assembly(settings)
+    async with AsyncExitStack() as closing:
+        await assembly.build(closing)
+        await assembly.run()
+
+
+class Assembly:
+    """The parts of one daemon, and the answers that HTTP gives about them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._counts: tuple[datetime, Counts] | None = None
+        self._stop = asyncio.Event()
+
+    async def build(self, closing: AsyncExitStack) -> None:
+        """Build every part; nothing of the outside is touched but the catalogue, the folders and our own ports."""
+        settings = self.settings
+        self.prompts = _require_prompts(settings)
+        self.spool = Spool(settings.capture.here)
+        self.storage = Storage(settings.storage.path, self.spool)
+        self.min_free = (settings.capture.min_free_mb * MEGABYTE, settings.storage.min_free_mb * MEGABYTE)
+        _require_folders([*self.spool.problems(self.min_free[0]), *self.storage.problems(self.min_free[1])])
+        self.catalogue = await open_catalogue(settings.catalogue.url)
+        closing.push_async_callback(self.catalogue.close)
+        self._notify = sdnotify.SystemdNotifier()
+        self.daemon = Daemon(watchdog=lambda: self._notify.notify("WATCHDOG=1"))
+        self.daemon.parts = self._parts(closing)
+        self.http = self._http()
+
+    def _parts(self, closing: AsyncExitStack) -> Parts:
+        settings, daemon = self.settings, self.daemon
+        disk = ThreadPoolExecutor(2, thread_name_prefix="disk")
+        audio = ThreadPoolExecutor(1, thread_name_prefix="audio")
+        for pool in (disk, audio):
+            closing.callback(pool.shutdown, wait=False, cancel_futures=True)
+        address = AmiAddress(
+            host=settings.ami.host,
+            port=settings.ami.port,
+            username=settings.ami.username,
+            secret=settings.ami.password(),
+            tls=settings.ami.tls,
+        )
+        ami = Ami(address, daemon.deliver, connected=daemon.connected, disconnected=daemon.disconnected)
+        capture = CaptureDesk(
+            ami,
+            self.storage,
+            self.spool,
+            spool_at_pbx=PurePosixPath(settings.capture.spool),
+            min_free=self.min_free,
+            disk=disk,
+            audio=audio,
+            clock=now,
+        )
+        book = CallBook(
+            node=settings.node.name,
+            catalogue=self.catalogue,
+            capture=capture,
+            bells=daemon,
+            now=now,
+            catalogue_failed=daemon.catalogue_failed,
+        )
+        lines = settings.rules()
+        readiness = Readiness()
+        front = FrontDesk(book, readiness, lines, lambda: self.prompts.prompts, now)
+        sweeps = Sweeps(
+            node=settings.node.name,
+            catalogue=self.catalogue,
+            capture=capture,
+            spool=self.spool,
+            ledger=daemon.ledger,
+            queue_log=QueueLog(settings.pbx.queue_log) if settings.pbx.queue_log else None,
+            lines=lines,
+            in_progress=lambda uniqueid: _is_in_progress(book, uniqueid),
+            now=now,
+        )
+        host, port = host_and_port(settings.agi.bind)
+        ivr = ConsentIvr(
+            front, host=host, port=port, peers=_addresses(settings.ami.host), dialogues=settings.agi.dialogues
+        )
+        return Parts(
+            node=settings.node.name,
+            ami=ami,
+            catalogue=self.catalogue,
+            capture=capture,
+            book=book,
+            front=front,
+            ivr=ivr,
+            sweeps=sweeps,
+            readiness=readiness,
+            now=now,
+        )
+
+    def _http(self) -> HttpServer:
+        answers = Answers(
+            status=self.status,
+            hindrances=lambda: self.daemon.parts.readiness.reasons,
+            figures=registry(self.figures),
+            token=self.settings.http.token(),
+        )
+        return HttpServer(make_app(answers), *host_and_port(self.settings.http.bind))
+
+    async def run(self) -> None:
+        """Run everything until a signal."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        async with asyncio.TaskGroup() as group:
+            http = group.create_task(self.http.run(), name="http")
+            http.add_done_callback(lambda _: self._stop.set())
+            await self.daemon.run(self._stop, self._ready)
+            self._notify.notify("STOPPING=1")
+            self.http.stop()
+
+    def _ready(self) -> None:
+        self._notify.notify("READY=1")
+        log.info("serving", http=self.http.port, agi=self.daemon.parts.ivr.port, node=self.settings.node.name)
+
+    # ---- what HTTP is told
+
+    async def status(self) -> Status:
+        """The whole report; the counts in it are at most COUNTED_EVERY old."""
+        parts = self.daemon.parts
+        warnings: list[str] = []
+        counts = await self._counted(warnings)
+        warnings += self.prompts.problems
+        state, reasons = state_of(Seen(hindrances=parts.readiness.reasons, warnings=warnings))
+        pbx = parts.ami.state
+        return Status(
+            state=state,
+            reasons=reasons,
+            pbx=PbxView(
+                connected=pbx.connected,
+                version=pbx.facts.core.version if pbx.facts and pbx.facts.core else None,
+                since=pbx.since,
+                last_event_at=parts.ami.counters.last_event_at,
+            ),
+            calls=[_call_view(runner) for runner in parts.book],
+            spool=await asyncio.to_thread(_folder_view, self.spool),
+            storage=await asyncio.to_thread(_folder_view, self.storage),
+            backlog=BacklogView(
+                settle=counts.recordings.get(RecordingStatus.STOPPED, 0) if counts else 0,
+                analyse=counts.to_analyse if counts else 0,
+            ),
+            lost=LostView(
+                last_24h=sum(counts.lost.values()) if counts else 0,
+                by_reason={str(reason): number for reason, number in counts.lost.items()} if counts else {},
+            ),
+            sweeps={sweep.name: SweepView(last_ok_at=sweep.last_ok_at) for sweep in self.daemon.sweeps.values()},
+            versions={"recorder": __version__, "python": python_version()},
+        )
+
+    async def _counted(self, warnings: list[str]) -> Counts | None:
+        moment = now()
+        if self._counts is None or moment - self._counts[0] > COUNTED_EVERY:
+            try:
+                counts = await self.catalogue.counts(moment - LOST_WITHIN, self.settings.node.name)
+            except CatalogueError as error:
+                warnings.append(f"the catalogue cannot be read: {error}")
+                return None
+            self._counts = (moment, counts)
+        return self._counts[1]
+
+    def figures(self) -> Mapping[str, Figure]:
+        """Every metric by name; docs/operating.md lists them."""
+        parts, counters, ami = self.daemon.parts, self.daemon.parts.book.counters, self.daemon.parts.ami.counters
+        phases = Counter(str(runner.state.phase) for runner in parts.book)
+        return {
+            "recorder_ready": Figure(
+                about="1 where a call can be captured now", values={"": float(not parts.readiness.reasons)}
+            ),
+            "recorder_pbx_connected": Figure(
+                about="1 while the AMI connection stands", values={"": float(parts.ami.state.connected)}
+            ),
+            "recorder_calls_in_progress": Figure(about="Open calls by phase", values=phases, label="phase"),
+            "recorder_captures_in_progress": Figure(
+                about="Captures that Asterisk may be writing", values={"": float(_captures(parts.book))}
+            ),
+            "recorder_dialogues_in_progress": Figure(
+                about="FastAGI visitors being served", values={"": float(parts.ivr.in_progress)}
+            ),
+            "recorder_calls_opened": Figure(
+                about="Calls that entered a line", values={"": counters.opened}, counts=True
+            ),
+            "recorder_calls_closed": Figure(
+                about="Calls by outcome", values=counters.closed, label="outcome", counts=True
+            ),
+            "recorder_calls_lost": Figure(
+                about="Lost calls by reason", values=counters.lost, label="reason", counts=True
+            ),
+            "recorder_captures_started": Figure(
+                about="MixMonitors started", values={"": counters.captures_started}, counts=True
+            ),
+            "recorder_events_unexpected": Figure(
+                about="Events that did not fit the state of their call", values={"": counters.unexpected}, counts=True
+            ),
+            "recorder_events_overflowed": Figure(
+                about="Events dropped because their call's queue was full",
+                values={"": counters.overflowed},
+                counts=True,
+            ),
+            "recorder_writes_postponed": Figure(
+                about="Writes that had to wait for the catalogue", values={"": counters.postponed}, counts=True
+            ),
+            "recorder_writes_refused": Figure(
+                about="Writes that a rule of the catalogue forbade", values={"": counters.refused}, counts=True
+            ),
+            "recorder_ami_events": Figure(about="AMI events read", values={"": ami.events}, counts=True),
+            "recorder_ami_malformed": Figure(
+                about="AMI frames that made no sense", values={"": ami.malformed}, counts=True
+            ),
+            "recorder_ami_reconnects": Figure(about="AMI reconnections", values={"": ami.reconnects}, counts=True),
+            "recorder_agi_peers_refused": Figure(
+                about="Connections to the AGI port from elsewhere", values={"": parts.ivr.refused_peers}, counts=True
+            ),
+            "recorder_sweep_failures": Figure(
+                about="Passes of a sweep that failed",
+                values={sweep.name: sweep.failures for sweep in self.daemon.sweeps.values()},
+                label="sweep",
+                counts=True,
+            ),
+        }
+
+
+def _require_prompts(settings: Settings) -> PromptSet:
+    try:
+        return load(settings.prompts.here, settings.prompts.path)
+    except PromptsUnreadable as error:
+        raise SettingsMistaken((f"prompts: {error}",)) from error
+
+
+def _require_folders(problems: list[Problem]) -> None:
+    mistakes = tuple(f"{problem.path}: {problem.what}. {problem.mend}" for problem in problems if problem.kind in FATAL)
+    if mistakes:
+        raise SettingsMistaken(mistakes)
+
+
+def _addresses(host: str) -> frozenset[str]:
+    """Every address that the PBX may call our AGI port from."""
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
+    except OSError as error:
+        raise SettingsMistaken((f"ami.host: {host} has no address: {error}",)) from error
+    return frozenset(found)
+
+
+def _is_in_progress(book: CallBook, uniqueid: Uniqueid) -> bool:
+    return any(runner.state.caller is not None and runner.state.caller.uniqueid == uniqueid for runner in book)
+
+
+def _captures(book: CallBook) -> int:
+    return sum(capture_in_hand(runner.state) is not None for runner in book)
+
+
+def _call_view(runner: CallRunner) -> CallView:
+    state = runner.state
+    capture = capture_in_hand(state)
+    words = str(state.phase) if capture is None else f"{state.phase}, {_said(capture.state)}"
+    return CallView(call=state.call, line=state.line, state=words, since=state.started_at)
+
+
+def _said(state: CaptureState) -> str:
+    return "capturing" if state is CaptureState.RUNNING else str(state)
+
+
+def _folder_view(folder: Spool | Storage) -> FolderView:
+    try:
+        free: FreeSpace = folder.free()
+    except StorageError:
+        return FolderView(free_bytes=None, free_share=None)
+    return FolderView(free_bytes=free.bytes, free_share=round(free.share, 4))
+
+

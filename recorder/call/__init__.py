@@ -1,0 +1,65 @@
+"""The per-call machine: pure, replayable, the one place that says what happens to a call and its capture next.
+
+`begin` makes a state from the event that opened the call; `advance(state, event)` returns a `Step`: the new state, the
+facts to write down, and the commands to carry out after they are written. Nothing in this folder does I/O or reads a
+clock; the same events always give the same outcome.
+"""
+
+from recorder.call.events import (
+    CallAdmitted,
+    CallEvent,
+    CallResynchronised,
+    CaptureArmed,
+    CaptureClosed,
+    CaptureLost,
+    ConsentAnswered,
+    DialogueBroke,
+    OverridePressed,
+    PromptPlayed,
+    RecordingEmptied,
+    RecordingMade,
+    RecordingUnmade,
+)
+from recorder.call.journal import event_from_fields, fields_from_event
+from recorder.call.machine import Arm, Command, Quiet, Settle, Step, Stop, advance, begin
+from recorder.call.outcome import outcome
+from recorder.call.state import CallState, Capture, Standing, capture_in_hand, standing, standing_with
+from recorder.call.tables import CAPTURE_TRANSITIONS, PHASE_TRANSITIONS, CaptureState, Phase, Trigger
+
+__all__ = [
+    "CAPTURE_TRANSITIONS",
+    "PHASE_TRANSITIONS",
+    "Arm",
+    "CallAdmitted",
+    "CallEvent",
+    "CallResynchronised",
+    "CallState",
+    "Capture",
+    "CaptureArmed",
+    "CaptureClosed",
+    "CaptureLost",
+    "CaptureState",
+    "Command",
+    "ConsentAnswered",
+    "DialogueBroke",
+    "OverridePressed",
+    "Phase",
+    "PromptPlayed",
+    "Quiet",
+    "RecordingEmptied",
+    "RecordingMade",
+    "RecordingUnmade",
+    "Settle",
+    "Standing",
+    "Step",
+    "Stop",
+    "Trigger",
+    "advance",
+    "begin",
+    "capture_in_hand",
+    "event_from_fields",
+    "fields_from_event",
+    "outcome",
+    "standing",
+    "standing_with",
+]

@@ -1,0 +1,170 @@
+"""What our own side tells the machine; what Asterisk tells it is in recorder.model.
+
+Every id an event needs for its consequences is minted by whoever makes the event, so that a replay gives the same ids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from recorder.model import (
+    BridgeId,
+    CallId,
+    Channel,
+    ConsentEventId,
+    ConsentMode,
+    ConsentState,
+    Direction,
+    LostReason,
+    OverrideReason,
+    PbxEvent,
+    Prompt,
+    RecordingId,
+    Uniqueid,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnEvent:
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallAdmitted(OwnEvent):
+    """A call entered an ACD line: the first event of every call, and again where it passes another line.
+
+    `caller` is None on an outgoing call until the callee answers; `agent` is the channel that dials there.
+    `consent` is what an earlier line's answer is worth on this one (policy.carried), else None.
+    """
+
+    call: CallId
+    node: str
+    line: str
+    mode: ConsentMode
+    direction: Direction
+    linkedid: str
+    policy: str
+    listed: frozenset[OverrideReason] = frozenset()
+    caller: Channel | None = None
+    agent: Channel | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptPlayed(OwnEvent):
+    """A prompt that asks or announces was played, `played_ms` of it."""
+
+    consent: ConsentEventId
+    channel: Channel
+    prompt: Prompt
+    played_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentAnswered(OwnEvent):
+    """The dialogue ended with an answer. `recording` is the id to use if policy permits capture.
+
+    `hindrance` is what the world has against capturing now (spool, PBX, catalogue), None where nothing.
+    """
+
+    consent: ConsentEventId
+    channel: Channel
+    answer: ConsentState
+    recording: RecordingId
+    hindrance: LostReason | None = None
+    prompt: Prompt | None = None
+    played_ms: int | None = None
+    key: str | None = None
+    language: str | None = None
+    basis: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialogueBroke(OwnEvent):
+    """The dialogue ended without an answer that can count."""
+
+    reason: LostReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverridePressed(OwnEvent):
+    """An agent pressed an override key. `far` is the channel to capture, `agent` the one whose key it was."""
+
+    reason: OverrideReason
+    far: Channel
+    agent: str
+    consent: ConsentEventId
+    audit: UUID
+    recording: RecordingId
+    hindrance: LostReason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureArmed(OwnEvent):
+    """Asterisk confirmed that the MixMonitor of this recording runs."""
+
+    recording: RecordingId
+    mixmonitor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureLost(OwnEvent):
+    """The capture could not be started, or its files do not exist or do not grow."""
+
+    recording: RecordingId
+    reason: LostReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureClosed(OwnEvent):
+    """Nobody writes the staged files any more."""
+
+    recording: RecordingId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingMade(OwnEvent):
+    """The staged files became a settled WAV."""
+
+    recording: RecordingId
+    samples: int
+    rate: int
+    sha256: str
+    size: int
+    findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingEmptied(OwnEvent):
+    """There was nothing permitted to keep; the staged files are removed."""
+
+    recording: RecordingId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingUnmade(OwnEvent):
+    """What was staged cannot be turned into a recording."""
+
+    recording: RecordingId
+    reason: LostReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallResynchronised(OwnEvent):
+    """What we found after we could not see for a while.
+
+    `blind_from` is the last moment up to which every event was seen. `bridges` holds each living leg's bridge, None
+    outside any. `talk_began_at` and `talk_proved_until` are what Asterisk's queue log proves of a talk with one agent
+    that ended by either's hang-up.
+    """
+
+    blind_from: datetime
+    living: dict[Uniqueid, BridgeId | None] = field(default_factory=dict)
+    sizes: dict[BridgeId, int] = field(default_factory=dict)
+    capture_lives: bool = False
+    talk_began_at: datetime | None = None
+    talk_proved_until: datetime | None = None
+
+
+CallEvent = PbxEvent | OwnEvent

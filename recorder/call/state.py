@@ -1,0 +1,132 @@
+"""What the machine remembers of a call, and the one question it asks of it: who stands with the caller now?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from recorder.call.tables import UNCLOSED, CaptureState, Phase
+from recorder.model import (
+    BridgeId,
+    CallId,
+    Channel,
+    ConsentMode,
+    ConsentState,
+    Direction,
+    LostReason,
+    OverrideReason,
+    RecordingId,
+    Uniqueid,
+)
+
+BASIC_BRIDGE = "basic"
+"""The kind of bridge in which Queue and Dial join two parties; parking, holding and conference bridges are others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """One capture of the call. Its permitted bridge time includes holds, which are written as silence."""
+
+    id: RecordingId
+    state: CaptureState
+    channel: Channel
+    mixmonitor: str | None = None
+    bridged_at: datetime | None = None  # the first permitted bridge
+    bridged_until: datetime | None = None  # set when the permitted bridge has ended
+    unproved: bool = False  # we could not see what came after bridged_until: it may not be kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallState:
+    """Everything that the machine knows. Mappings are replaced, never changed."""
+
+    call: CallId
+    node: str
+    line: str
+    mode: ConsentMode
+    direction: Direction
+    policy: str
+    started_at: datetime
+    listed: frozenset[OverrideReason] = frozenset()
+    phase: Phase = Phase.ASKING
+    consent: ConsentState = ConsentState.NONE
+    override: OverrideReason | None = None
+    caller: Channel | None = None
+    agents: frozenset[Uniqueid] = frozenset()  # legs that are the queue's member, or the agent who dials
+    parents: Mapping[Uniqueid, Uniqueid] = field(default_factory=dict)  # a leg -> the leg that made it
+    bridges: Mapping[Uniqueid, BridgeId] = field(default_factory=dict)  # where each leg stands
+    kinds: Mapping[BridgeId, str] = field(default_factory=dict)
+    sizes: Mapping[BridgeId, int] = field(default_factory=dict)  # how many Asterisk counts in each
+    held: frozenset[Uniqueid] = frozenset()  # legs that put the other on hold
+    interface: str | None = None  # the queue member who took the call
+    talked: bool = False
+    recorded: bool = False  # a recording of this call is settled
+    captures: tuple[Capture, ...] = ()  # in the order of their authority; at most one is being written
+    lost: LostReason | None = None  # the first reason why something permitted was not captured
+    ended_at: datetime | None = None
+
+
+def capture_in_hand(state: CallState) -> Capture | None:
+    """The capture that Asterisk may still be writing, if any."""
+    return next((capture for capture in state.captures if capture.state in UNCLOSED), None)
+
+
+class Standing(StrEnum):
+    """Who stands with the caller."""
+
+    NOWHERE = "nowhere"  # in no bridge
+    FOREIGN = "foreign"  # in a bridge of another kind, or with somebody we cannot place
+    ALONE = "alone"
+    HELD = "held"
+    TOGETHER = "together"  # with agents only
+
+
+def standing(state: CallState) -> Standing:
+    """Who stands with the caller. Anything that does not add up is FOREIGN."""
+    caller = state.caller
+    bridge = state.bridges.get(caller.uniqueid) if caller else None
+    if caller is None or bridge is None:
+        return Standing.NOWHERE
+    others = [leg for leg, where in state.bridges.items() if where == bridge and leg != caller.uniqueid]
+    strangers = state.sizes.get(bridge, 0) > len(others) + 1 or not all(is_agent(state, leg) for leg in others)
+    if state.kinds.get(bridge, BASIC_BRIDGE) != BASIC_BRIDGE or strangers:
+        return Standing.FOREIGN
+    if not others:
+        return Standing.ALONE
+    return Standing.HELD if state.held.intersection((caller.uniqueid, *others)) else Standing.TOGETHER
+
+
+def is_agent(state: CallState, leg: Uniqueid) -> bool:
+    """Whether the leg is the agent's, itself or made by it (a Local member's phone)."""
+    seen: set[Uniqueid] = set()
+    at: Uniqueid | None = leg
+    while at is not None and at not in seen:
+        if at in state.agents:
+            return True
+        seen.add(at)
+        at = state.parents.get(at)
+    return False
+
+
+def standing_with(state: CallState, leg: Uniqueid) -> bool:
+    """Whether the leg is the agent's and stands in the caller's bridge now."""
+    bridge = state.bridges.get(state.caller.uniqueid) if state.caller else None
+    return bridge is not None and state.bridges.get(leg) == bridge and is_agent(state, leg)
+
+
+def with_leg(state: CallState, child: Uniqueid, parent: Uniqueid) -> CallState:
+    """The state in which `parent` made `child`; a leg's first parent stays."""
+    if child in state.parents or child == parent:
+        return state
+    return replace(state, parents={**state.parents, child: parent})
+
+
+def without_leg(state: CallState, leg: Uniqueid) -> CallState:
+    """The state after the leg left every bridge and hold."""
+    return replace(
+        state,
+        bridges={other: bridge for other, bridge in state.bridges.items() if other != leg},
+        held=state.held - {leg},
+    )

@@ -1,0 +1,117 @@
+"""The two tables of the machine: where a call stands, and where its capture stands.
+
+Both are total: every state has an entry for every trigger, so that nothing is left to chance or to an exception.
+docs/states.md is drawn from here by `./dev states`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Phase(StrEnum):
+    """Where the call stands."""
+
+    ASKING = "asking"  # our dialogue runs, or has not begun
+    WAITING = "waiting"  # the dialogue is over; no agent yet
+    TALKING = "talking"  # caller and agent, nobody else, one bridge, not on hold
+    APART = "apart"  # has talked; now on hold, alone, or with somebody we cannot place
+    OVER = "over"  # the caller's channel is gone; the capture may still be closing
+    CLOSED = "closed"  # the outcome is known
+
+
+class CaptureState(StrEnum):
+    """Where a capture stands. There is none before it is authorised."""
+
+    ARMING = "arming"  # intention written, command under way
+    ARMED = "armed"  # MixMonitor runs, bridged-only; nothing written yet
+    RUNNING = "running"  # in a permitted bridge
+    QUIET = "quiet"  # muted: exact silence is written
+    STOPPING = "stopping"  # a stop was sent
+    STOPPED = "stopped"  # closed by Asterisk
+    SETTLED = "settled"
+    EMPTY = "empty"
+    FAILED = "failed"
+
+
+class Trigger(StrEnum):
+    """What can happen, seen from the tables. One event may be several of them, in order."""
+
+    CONCLUDED = "concluded"  # the dialogue is over
+    ASKED_AGAIN = "asked again"  # the call passes another line
+    TOGETHER = "together"  # caller and agent stand in a permitted bridge
+    HELD = "held"  # still bridged, but on hold or alone
+    PARTED = "parted"  # left the bridge, or somebody else is in it
+    GONE = "gone"  # the caller's channel is hung up
+    CONFIRMED = "confirmed"  # Asterisk runs the MixMonitor
+    CLOSED = "closed"  # Asterisk closed the files
+    MADE = "made"  # the recording is settled
+    EMPTIED = "emptied"  # there was nothing to keep, and nothing is left
+    LOST = "lost"  # there should be audio and there is none
+    BALANCED = "balanced"  # the call is over and no capture is open
+
+
+P, C, T = Phase, CaptureState, Trigger
+
+_PHASES: Final[dict[Phase, dict[Trigger, Phase]]] = {
+    P.ASKING: {T.CONCLUDED: P.WAITING, T.TOGETHER: P.TALKING, T.GONE: P.OVER},
+    P.WAITING: {T.ASKED_AGAIN: P.ASKING, T.TOGETHER: P.TALKING, T.GONE: P.OVER},
+    P.TALKING: {T.ASKED_AGAIN: P.ASKING, T.HELD: P.APART, T.PARTED: P.APART, T.GONE: P.OVER},
+    P.APART: {T.ASKED_AGAIN: P.ASKING, T.TOGETHER: P.TALKING, T.GONE: P.OVER},
+    P.OVER: {T.BALANCED: P.CLOSED},
+    P.CLOSED: {},
+}
+
+_CAPTURES: Final[dict[CaptureState, dict[Trigger, CaptureState]]] = {
+    C.ARMING: {
+        T.CONFIRMED: C.ARMED,
+        T.ASKED_AGAIN: C.STOPPING,
+        T.PARTED: C.STOPPING,
+        T.GONE: C.STOPPED,
+        T.CLOSED: C.STOPPED,
+        T.LOST: C.FAILED,
+    },
+    C.ARMED: {
+        T.TOGETHER: C.RUNNING,
+        T.ASKED_AGAIN: C.STOPPING,
+        T.PARTED: C.STOPPING,
+        T.GONE: C.STOPPED,
+        T.CLOSED: C.STOPPED,
+        T.LOST: C.FAILED,
+    },
+    C.RUNNING: {
+        T.HELD: C.QUIET,
+        T.ASKED_AGAIN: C.STOPPING,
+        T.PARTED: C.STOPPING,
+        T.GONE: C.STOPPED,
+        T.CLOSED: C.STOPPED,
+        T.LOST: C.FAILED,
+    },
+    C.QUIET: {
+        T.TOGETHER: C.RUNNING,
+        T.ASKED_AGAIN: C.STOPPING,
+        T.PARTED: C.STOPPING,
+        T.GONE: C.STOPPED,
+        T.CLOSED: C.STOPPED,
+        T.LOST: C.FAILED,
+    },
+    C.STOPPING: {T.GONE: C.STOPPED, T.CLOSED: C.STOPPED, T.LOST: C.FAILED},
+    C.STOPPED: {T.MADE: C.SETTLED, T.EMPTIED: C.EMPTY, T.LOST: C.FAILED},
+    C.SETTLED: {},
+    C.EMPTY: {},
+    C.FAILED: {},
+}
+
+PHASE_TRANSITIONS: Final[dict[tuple[Phase, Trigger], Phase]] = {
+    (phase, trigger): _PHASES[phase].get(trigger, phase) for phase in Phase for trigger in Trigger
+}
+CAPTURE_TRANSITIONS: Final[dict[tuple[CaptureState, Trigger], CaptureState]] = {
+    (capture, trigger): _CAPTURES[capture].get(trigger, capture) for capture in CaptureState for trigger in Trigger
+}
+
+FINISHED: Final = frozenset({C.SETTLED, C.EMPTY, C.FAILED})
+"""A capture in one of these changes no more."""
+
+UNCLOSED: Final = frozenset({C.ARMING, C.ARMED, C.RUNNING, C.QUIET, C.STOPPING})
+"""In these Asterisk may hold the staged files open on our behalf; never two of them in one call."""

@@ -1,0 +1,255 @@
+"""Alone builds and judges every MixMonitor command, and turns staged files into recordings.
+
+Must not decide whether a call may be captured: it is told by the machine's commands. The invariants: one bridged-only
+capture with a file per direction and never a mixed one; Asterisk's Success proves nothing, only files that exist and
+grow do; the files are taken from the spool only when nobody writes them any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+from typing import Protocol
+
+import structlog
+
+from recorder.ami import Ami, AmiError, AmiRefused
+from recorder.call import CallEvent, RecordingEmptied, RecordingMade, RecordingUnmade
+from recorder.model import Channel, LostReason, RecorderError, RecordingId
+from recorder.quality import Finding, Measures, assess, file_findings
+from recorder.storage import (
+    LegFile,
+    Problem,
+    RecordingTooLong,
+    Settled,
+    SettledFileDiffers,
+    Spool,
+    StagedFileDamaged,
+    StagedFileMissing,
+    StagedFilesEmpty,
+    Storage,
+)
+
+log = structlog.get_logger(__name__)
+
+MIXMONITOR_VARIABLE = "RECORDER_ID"
+OPENED_WITHIN = timedelta(seconds=2)
+"""Asterisk opens the files in the MixMonitor's own thread, after it has answered Success."""
+CLOSED_WITHIN = timedelta(seconds=3)
+"""After a hang-up Asterisk closes the files by itself, with no event; after this the header is ours to repair."""
+AUDIBLE = timedelta(milliseconds=500)
+"""A bridge shorter than this may leave no audio and still be right."""
+FIRST_BYTES_WITHIN = timedelta(seconds=10)
+"""Asterisk writes in steps of 32 KiB (2.05 s of 8 kHz): a bridge this long with nothing on disk writes nothing."""
+LOOK_EVERY = timedelta(milliseconds=20)
+
+
+class CaptureRefused(RecorderError):
+    """Asterisk did not start the MixMonitor."""
+
+    code = "capture_refused"
+
+
+class OpenChannel(Protocol):
+    """A channel on which a MixMonitor can be run now."""
+
+    async def mixmonitor(self, arguments: str) -> str | None:
+        """Run it; the MixMonitor's id where it is known at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staging:
+    """What is known of a stopped capture when it is to be settled."""
+
+    recording: RecordingId
+    authorised_at: datetime
+    bridged_at: datetime | None
+    bridged_seconds: float | None
+    keep_seconds: float | None = None  # what lies behind is not proved to be permitted, and becomes silence
+
+
+def mixmonitor_arguments(recording: RecordingId, spool: PurePosixPath, *, needs_sync: bool) -> str:
+    """The whole argument of MixMonitor(): no mixed file, bridged-only, one file a direction, the id in a variable.
+
+    r() is what comes from the captured channel (the caller), t() what goes to it. `needs_sync` is Asterisk 16, which
+    keeps both directions on one time line only when told (S); later ones always do, and log a notice when told.
+    """
+    caller, agent = (spool / f"{recording}-{leg}.wav" for leg in (LegFile.CALLER, LegFile.AGENT))
+    return f",b{'S' if needs_sync else ''}r({caller})t({agent})i({MIXMONITOR_VARIABLE})"
+
+
+def needs_sync(banner_or_version: str) -> bool:
+    """Whether this Asterisk needs option S: releases before 18 do."""
+    release = next((part for part in banner_or_version.replace("-", " ").split() if part[:1].isdigit()), "0")
+    return int(release.split(".")[0]) < 18
+
+
+class CaptureDesk:
+    """Starts, stops, silences and settles captures."""
+
+    def __init__(
+        self,
+        ami: Ami,
+        storage: Storage,
+        spool: Spool,
+        *,
+        spool_at_pbx: PurePosixPath,
+        min_free: tuple[int, int],
+        disk: Executor,
+        audio: Executor,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._ami = ami
+        self._storage = storage
+        self._spool = spool
+        self._spool_at_pbx = spool_at_pbx
+        self._min_free = min_free
+        self._disk = disk  # short looks at files
+        self._audio = audio  # joining and measuring, one at a time
+        self._clock = clock
+
+    # ---- before and during the call
+
+    async def arm(self, recording: RecordingId, lent: OpenChannel) -> str | None:
+        """Run the MixMonitor on the lent channel; its id where known. Raises CaptureRefused."""
+        facts = self._ami.state.facts
+        version = facts.core.version if facts and facts.core else ""
+        arguments = mixmonitor_arguments(recording, self._spool_at_pbx, needs_sync=needs_sync(version))
+        try:
+            return await lent.mixmonitor(arguments)
+        except Exception as error:  # a lender's own errors are its own; for us each means: not started
+            raise CaptureRefused(f"MixMonitor was not started: {error}") from error
+
+    async def opened(self, recording: RecordingId) -> bool:
+        """Whether both staged files came to exist in time: the only proof that Asterisk captures."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + OPENED_WITHIN.total_seconds()
+        while True:
+            staged = await loop.run_in_executor(self._disk, self._spool.staged, recording)
+            if staged is not None and staged.is_whole:
+                return True
+            if loop.time() > deadline:
+                return False
+            await asyncio.sleep(LOOK_EVERY.total_seconds())
+
+    async def size(self, recording: RecordingId) -> int:
+        """Bytes staged in both directions, 0 where nothing is."""
+        staged = await asyncio.get_running_loop().run_in_executor(self._disk, self._spool.staged, recording)
+        return sum(staged.sizes) if staged else 0
+
+    async def mixmonitor_id(self, channel: Channel) -> str | None:
+        """The id that MixMonitor left on the channel; None where it left none or the PBX cannot be asked."""
+        try:
+            return await self._ami.getvar(channel.name, MIXMONITOR_VARIABLE)
+        except AmiError:
+            return None
+
+    async def lives(self, channel: Channel, mixmonitor: str | None, *, quiet: bool) -> bool:
+        """Whether Asterisk still runs this MixMonitor; asserts `quiet` on the way. AmiError where it cannot be asked.
+
+        The only answer that an account without `system` gets: muting refuses where nothing runs. MIXMONITOR(id,
+        filename) is empty for a capture without a mixed file, alive or not.
+        """
+        if mixmonitor is None:
+            return False
+        try:
+            await self._ami.mute_mixmonitor(channel.name, mixmonitor, muted=quiet)
+        except AmiRefused:
+            return False
+        return True
+
+    async def stop(self, recording: RecordingId, channel: Channel, mixmonitor: str | None) -> bool:
+        """Stop the MixMonitor; True once nobody writes. A channel or MixMonitor that is gone writes nothing."""
+        known = mixmonitor or await self.mixmonitor_id(channel)
+        try:
+            if known is not None:
+                await self._ami.stop_mixmonitor(channel.name, known)
+            return True
+        except AmiRefused:
+            return True
+        except AmiError as error:
+            log.warning("stop_not_confirmed", recording=str(recording), why=str(error))
+            return False
+
+    async def quiet(self, channel: Channel, mixmonitor: str | None, *, quiet: bool) -> bool:
+        """Have silence written, or speech again; False where Asterisk did not confirm it."""
+        if mixmonitor is None:
+            return False
+        try:
+            await self._ami.mute_mixmonitor(channel.name, mixmonitor, muted=quiet)
+        except AmiError:
+            return False
+        return True
+
+    # ---- readiness
+
+    def problems(self) -> list[Problem]:
+        """What stands against capturing now, on disk. Blocks: ask in a thread."""
+        spool_free, storage_free = self._min_free
+        return [*self._spool.problems(spool_free), *self._storage.problems(storage_free)]
+
+    # ---- after the call
+
+    async def settle(self, staging: Staging) -> CallEvent:
+        """Make the recording of a stopped capture, or say why there is none. StorageError where the disk refuses."""
+        loop = asyncio.get_running_loop()
+        recording = staging.recording
+        if staging.bridged_at is None:
+            await loop.run_in_executor(self._disk, self._spool.discard, recording)
+            return RecordingEmptied(at=self._clock(), recording=recording)
+        await self._wait_until_closed(recording)
+        try:
+            made = await loop.run_in_executor(self._audio, self._join, staging)
+        except StagedFilesEmpty:
+            made = None
+        except (StagedFileMissing, StagedFileDamaged, SettledFileDiffers, RecordingTooLong) as error:
+            log.error("settle_failed", recording=str(recording), why=str(error))
+            return RecordingUnmade(at=self._clock(), recording=recording, reason=LostReason.SETTLE_FAILED)
+        if made is None:
+            return self._nothing_there(staging)
+        return RecordingMade(
+            at=self._clock(),
+            recording=recording,
+            samples=made.samples,
+            rate=made.rate,
+            sha256=made.sha256,
+            size=made.size,
+            findings=tuple(str(finding) for finding in file_findings(made.file_state)),
+        )
+
+    def _join(self, staging: Staging) -> Settled:
+        spans = None if staging.keep_seconds is None else ((0.0, staging.keep_seconds),)
+        # The catalogue holds no digest of a stopped recording: a file from before a crash may be replaced.
+        return self._storage.settle(staging.recording, staging.authorised_at, spans=spans, replace=True)
+
+    def _nothing_there(self, staging: Staging) -> CallEvent:
+        if (staging.bridged_seconds or 0) < AUDIBLE.total_seconds():
+            self._spool.discard(staging.recording)
+            return RecordingEmptied(at=self._clock(), recording=staging.recording)
+        return RecordingUnmade(at=self._clock(), recording=staging.recording, reason=LostReason.CAPTURE_FAILED)
+
+    async def discard_staged(self, recording: RecordingId) -> None:
+        """Remove the staged files; only after the catalogue holds the settled recording."""
+        await asyncio.get_running_loop().run_in_executor(self._disk, self._spool.discard, recording)
+
+    async def analyse(self, staging: Staging) -> tuple[Measures, tuple[Finding, ...]]:
+        """Measure a settled recording and say what is wrong with it."""
+        return await asyncio.get_running_loop().run_in_executor(self._audio, self._analyse, staging)
+
+    def _analyse(self, staging: Staging) -> tuple[Measures, tuple[Finding, ...]]:
+        measures = self._storage.measure(staging.recording, staging.authorised_at)
+        return measures, assess(measures, bridged_seconds=staging.bridged_seconds or 0.0)
+
+    async def _wait_until_closed(self, recording: RecordingId) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + CLOSED_WITHIN.total_seconds()
+        while loop.time() < deadline:
+            staged = await loop.run_in_executor(self._disk, self._spool.staged, recording)
+            if staged is None or staged.is_closed:
+                return
+            await asyncio.sleep(LOOK_EVERY.total_seconds())
+        log.warning("staged_never_closed", recording=str(recording))

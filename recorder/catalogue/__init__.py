@@ -1,0 +1,44 @@
+"""The catalogue: what was agreed, captured and decided, in SQLite or PostgreSQL. Only this room touches tables.
+
+store.py is its door (`Catalogue`, `open_catalogue`); schema.py makes and upgrades a database.
+"""
+
+from recorder.catalogue.engine import CALLER_WAITS
+from recorder.catalogue.errors import CatalogueAway, CatalogueError, CatalogueRefused, CatalogueSchema
+from recorder.catalogue.rows import (
+    AuditRow,
+    CallRow,
+    ConsentRow,
+    Counts,
+    JournalRow,
+    LegRow,
+    PromptRow,
+    RecordingRow,
+    WholeCall,
+)
+from recorder.catalogue.schema import current, downgrade, newest, upgrade
+from recorder.catalogue.store import READER_WAITS, Catalogue, open_catalogue
+
+__all__ = [
+    "CALLER_WAITS",
+    "READER_WAITS",
+    "AuditRow",
+    "CallRow",
+    "Catalogue",
+    "CatalogueAway",
+    "CatalogueError",
+    "CatalogueRefused",
+    "CatalogueSchema",
+    "ConsentRow",
+    "Counts",
+    "JournalRow",
+    "LegRow",
+    "PromptRow",
+    "RecordingRow",
+    "WholeCall",
+    "current",
+    "downgrade",
+    "newest",
+    "open_catalogue",
+    "upgrade",
+]

@@ -1,0 +1,274 @@
+"""Every question to the catalogue, each on a connection that shows it one moment of the database.
+
+Owns the SELECTs; must not write. The invariant: every answer is bounded by a limit or by what was asked about, and
+comes as the frozen values of rows.py.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Table, func, select
+
+from recorder.catalogue.rows import (
+    AuditRow,
+    CallRow,
+    ConsentRow,
+    Counts,
+    JournalRow,
+    LegRow,
+    PromptRow,
+    RecordingRow,
+    WholeCall,
+)
+from recorder.catalogue.tables import (
+    audit,
+    bookmarks,
+    call_events,
+    calls,
+    consent_events,
+    legs,
+    prompts,
+    recordings,
+    sweeps,
+)
+from recorder.model import (
+    CallId,
+    ConsentState,
+    Linkedid,
+    LostReason,
+    Outcome,
+    RecordingId,
+    RecordingStatus,
+    Uniqueid,
+)
+
+R = TypeVar("R")
+AT_ONCE = 500  # names in one IN list; both engines take many more
+
+
+def open_calls(connection: Connection, node: str) -> tuple[WholeCall, ...]:
+    """Return the node's calls without an outcome, oldest first."""
+    mine = select(calls).where(calls.c.node == node, calls.c.outcome.is_(None))
+    return _whole(connection, connection.execute(mine.order_by(calls.c.started_at, calls.c.id)).all())
+
+
+def one_call(connection: Connection, call: CallId) -> WholeCall | None:
+    found = _whole(connection, connection.execute(select(calls).where(calls.c.id == call)).all())
+    return found[0] if found else None
+
+
+def calls_of_linkedid(connection: Connection, node: str, linkedid: Linkedid) -> tuple[CallRow, ...]:
+    """Return the node's calls that carry this linkedid, themselves or by a leg; oldest first."""
+    by_leg = select(legs.c.call).where(legs.c.linkedid == linkedid)
+    mine = select(calls).where(calls.c.node == node, (calls.c.linkedid == linkedid) | calls.c.id.in_(by_leg))
+    return _all(connection, CallRow, mine.order_by(calls.c.started_at))
+
+
+def calls_after(connection: Connection, after: CallId | None, limit: int, node: str | None) -> tuple[WholeCall, ...]:
+    """Return up to `limit` whole calls in the order of their ids, from the one after `after`."""
+    batch = select(calls).where(*_matches(calls, node=node)).order_by(calls.c.id).limit(limit)
+    if after is not None:
+        batch = batch.where(calls.c.id > after)
+    return _whole(connection, connection.execute(batch).all())
+
+
+def recordings_due(
+    connection: Connection,
+    node: str,
+    status: RecordingStatus,
+    limit: int,
+    analysed: bool | None,
+    excluding: Collection[RecordingId],
+) -> tuple[RecordingRow, ...]:
+    """Return the node's recordings of this status, longest unchanged first."""
+    due = select(recordings).join(calls, calls.c.id == recordings.c.call)
+    due = due.where(calls.c.node == node, recordings.c.status == status)
+    if analysed is not None:
+        due = due.where(recordings.c.analysed_at.is_not(None) if analysed else recordings.c.analysed_at.is_(None))
+    if excluding:
+        due = due.where(recordings.c.id.not_in(list(excluding)))
+    return _all(connection, RecordingRow, due.order_by(recordings.c.changed_at, recordings.c.id).limit(limit))
+
+
+def recordings_named(connection: Connection, ids: Iterable[RecordingId]) -> dict[RecordingId, RecordingRow]:
+    """Return those of `ids` that the catalogue knows."""
+    found = [
+        row
+        for part in _parts(list(ids))
+        for row in _all(connection, RecordingRow, select(recordings).where(recordings.c.id.in_(part)))
+    ]
+    return {row.id: row for row in found}
+
+
+def list_calls(
+    connection: Connection,
+    limit: int,
+    node: str | None,
+    line: str | None,
+    outcome: Outcome | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> tuple[CallRow, ...]:
+    """Return the newest calls that match; `until` is exclusive."""
+    wanted = select(calls).where(*_matches(calls, node=node, line=line, outcome=outcome))
+    wanted = _between(wanted, calls.c.started_at, since, until)
+    return _all(connection, CallRow, wanted.order_by(calls.c.started_at.desc(), calls.c.id).limit(limit))
+
+
+def list_recordings(
+    connection: Connection,
+    limit: int,
+    node: str | None,
+    line: str | None,
+    status: RecordingStatus | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> tuple[RecordingRow, ...]:
+    wanted = select(recordings).where(*_matches(recordings, line=line, status=status))
+    if node is not None:
+        wanted = wanted.join(calls, calls.c.id == recordings.c.call).where(calls.c.node == node)
+    wanted = _between(wanted, recordings.c.authorised_at, since, until)
+    newest = (recordings.c.authorised_at.desc(), recordings.c.id)
+    return _all(connection, RecordingRow, wanted.order_by(*newest).limit(limit))
+
+
+def list_consents(
+    connection: Connection,
+    limit: int,
+    call: CallId | None,
+    line: str | None,
+    after: ConsentState | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> tuple[ConsentRow, ...]:
+    wanted = select(consent_events).where(*_matches(consent_events, call=call, after=after))
+    if line is not None:
+        wanted = wanted.join(calls, calls.c.id == consent_events.c.call).where(calls.c.line == line)
+    wanted = _between(wanted, consent_events.c.at, since, until)
+    newest = (consent_events.c.at.desc(), consent_events.c.seq.desc())
+    return _all(connection, ConsentRow, wanted.order_by(*newest).limit(limit))
+
+
+def counts(connection: Connection, node: str | None, since: datetime) -> Counts:
+    """Count the calls lost since `since` by reason, and the recordings by status; every word is there, be it 0."""
+    here = _matches(calls, node=node)
+    lost = select(calls.c.reason, func.count()).where(*here, calls.c.outcome == Outcome.LOST, calls.c.ended_at >= since)
+    with_call = select(recordings.c.status, func.count()).join(calls, calls.c.id == recordings.c.call).where(*here)
+    waits = (recordings.c.status == RecordingStatus.SETTLED) & recordings.c.analysed_at.is_(None)
+    to_analyse = select(func.count()).select_from(recordings).join(calls, calls.c.id == recordings.c.call)
+    opened = select(func.count()).select_from(calls).where(*here, calls.c.outcome.is_(None))
+    by_reason = _tally(connection, lost.group_by(calls.c.reason))
+    by_status = _tally(connection, with_call.group_by(recordings.c.status))
+    return Counts(
+        open_calls=connection.execute(opened).scalar_one(),
+        lost={reason: by_reason.get(reason, 0) for reason in LostReason},
+        recordings={status: by_status.get(status, 0) for status in RecordingStatus},
+        to_analyse=connection.execute(to_analyse.where(*here, waits)).scalar_one(),
+    )
+
+
+def known_uniqueids(connection: Connection, node: str, uniqueids: Iterable[Uniqueid]) -> frozenset[Uniqueid]:
+    """Return those of `uniqueids` that are legs of the node's calls."""
+    here = select(legs.c.uniqueid).join(calls, calls.c.id == legs.c.call).where(calls.c.node == node)
+    found = (
+        connection.execute(here.where(legs.c.uniqueid.in_(part))).scalars().all() for part in _parts(list(uniqueids))
+    )
+    return frozenset(Uniqueid(name) for part in found for name in part)
+
+
+def bookmark(connection: Connection, node: str, name: str) -> dict[str, str | int] | None:
+    mine = select(bookmarks.c.value).where(bookmarks.c.node == node, bookmarks.c.name == name)
+    return connection.execute(mine).scalar_one_or_none()
+
+
+def sweep_marks(connection: Connection, node: str) -> dict[str, datetime]:
+    """Return when each of the node's sweeps last came to its end."""
+    mine = select(sweeps.c.name, sweeps.c.last_ok_at).where(sweeps.c.node == node)
+    return {row.name: row.last_ok_at for row in connection.execute(mine)}
+
+
+def _tally(connection: Connection, query: Select[Any]) -> dict[Any, int]:
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _matches(table: Table, **wanted: object) -> list[ColumnElement[bool]]:
+    """Return the conditions for those that are asked for: None asks for nothing."""
+    return [table.c[name] == value for name, value in wanted.items() if value is not None]
+
+
+def _between(query: Select[Any], at: Column[Any], since: datetime | None, until: datetime | None) -> Select[Any]:
+    if since is not None:
+        query = query.where(at >= since)
+    if until is not None:
+        query = query.where(at < until)
+    return query
+
+
+def _all(connection: Connection, kind: type[R], query: Select[Any]) -> tuple[R, ...]:
+    return tuple(kind(**row._asdict()) for row in connection.execute(query))
+
+
+def _parts(names: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return (names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE))
+
+
+def _whole(connection: Connection, found: Sequence[Row[Any]]) -> tuple[WholeCall, ...]:
+    """Complete calls with everything of theirs, in one query a table for up to AT_ONCE calls."""
+    return tuple(call for part in _parts(found) for call in _whole_part(connection, part))
+
+
+def _whole_part(connection: Connection, found: Sequence[Row[Any]]) -> tuple[WholeCall, ...]:
+    rows = [CallRow(**row._asdict()) for row in found]
+    ids = [row.id for row in rows]
+    leg = _of_calls(connection, LegRow, legs, ids, legs.c.seen_at, legs.c.uniqueid)
+    consent = _of_calls(connection, ConsentRow, consent_events, ids, consent_events.c.seq)
+    recording = _of_calls(connection, RecordingRow, recordings, ids, recordings.c.authorised_at, recordings.c.id)
+    act = _of_calls(connection, AuditRow, audit, ids, audit.c.seq)
+    journal = _journals(connection, ids)
+    said = _prompts_of(connection, [row for part in consent.values() for row in part])
+    return tuple(
+        WholeCall(
+            call=row,
+            legs=leg[row.id],
+            consents=consent[row.id],
+            prompts=tuple(said[number] for number in _numbers(consent[row.id])),
+            recordings=recording[row.id],
+            journal=journal[row.id],
+            audit=act[row.id],
+        )
+        for row in rows
+    )
+
+
+def _of_calls(
+    connection: Connection, kind: type[R], table: Table, ids: Sequence[CallId], *order: Column[Any]
+) -> Mapping[CallId, tuple[R, ...]]:
+    by_call: dict[CallId, tuple[R, ...]] = defaultdict(tuple)
+    found: dict[UUID, list[R]] = defaultdict(list)
+    for row in connection.execute(select(table).where(table.c.call.in_(ids)).order_by(*order)):
+        found[row.call].append(kind(**row._asdict()))
+    by_call.update({CallId(call): tuple(rows) for call, rows in found.items()})
+    return by_call
+
+
+def _journals(connection: Connection, ids: Sequence[CallId]) -> Mapping[CallId, tuple[JournalRow, ...]]:
+    found: dict[CallId, list[JournalRow]] = {call: [] for call in ids}
+    steps = select(call_events).where(call_events.c.call.in_(ids)).order_by(call_events.c.call, call_events.c.seq)
+    for row in connection.execute(steps):
+        said = row._asdict()
+        found[said.pop("call")].append(JournalRow(**said))
+    return {call: tuple(rows) for call, rows in found.items()}
+
+
+def _numbers(consents: Iterable[ConsentRow]) -> list[int]:
+    return list(dict.fromkeys(row.prompt for row in consents if row.prompt is not None))
+
+
+def _prompts_of(connection: Connection, consents: Iterable[ConsentRow]) -> dict[int, PromptRow]:
+    wanted = select(prompts).where(prompts.c.number.in_(_numbers(consents)))
+    return {row.number: row for row in _all(connection, PromptRow, wanted)}

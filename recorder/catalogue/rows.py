@@ -1,0 +1,173 @@
+"""What the catalogue tells: frozen rows and the small values that questions are answered with.
+
+Owns no decision and no SQL. A row's fields are its table's columns; every datetime is UTC-aware, `None` means not
+(yet) so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from recorder.model import (
+    CallId,
+    ConsentEventId,
+    ConsentMode,
+    ConsentState,
+    Direction,
+    Linkedid,
+    LostReason,
+    Outcome,
+    OverrideReason,
+    PartyKind,
+    PromptKind,
+    RecordingId,
+    RecordingStatus,
+    Uniqueid,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalRow:
+    """One step of a call's machine, as it was taken; `seq` counts within the call. A replay gives the call's state."""
+
+    seq: int
+    at: datetime
+    name: str  # the event's, in the past tense
+    old_phase: str
+    new_phase: str
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRow:
+    id: CallId
+    node: str
+    line: str
+    direction: Direction
+    mode: ConsentMode
+    linkedid: Linkedid
+    phase: str
+    consent: ConsentState
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: Outcome | None
+    reason: LostReason | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegRow:
+    call: CallId
+    uniqueid: Uniqueid
+    linkedid: Linkedid
+    channel: str
+    kind: PartyKind
+    interface: str | None
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptRow:
+    """A prompt version that was played. `number` is the catalogue's own."""
+
+    number: int
+    id: str
+    kind: PromptKind
+    language: str
+    version: str
+    sha256: str
+    seconds: float
+    min_played_ms: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentRow:
+    """One consent event; `prompt` is the number of a PromptRow, `seq` the order of writing over all calls."""
+
+    seq: int
+    id: ConsentEventId
+    call: CallId
+    at: datetime
+    before: ConsentState
+    after: ConsentState
+    channel: Uniqueid
+    policy: str
+    prompt: int | None
+    played_ms: int | None
+    key: str | None
+    language: str | None
+    actor: str | None
+    reason: OverrideReason | None
+    basis: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    seq: int
+    id: UUID
+    at: datetime
+    actor: str
+    action: str
+    call: CallId
+    recording: RecordingId | None
+    details: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingRow:
+    """`samples` are a channel's, `size` is in bytes, `changed_at` is when `status` last changed."""
+
+    id: RecordingId
+    call: CallId
+    line: str
+    mode: ConsentMode
+    status: RecordingStatus
+    authorised_by: ConsentEventId
+    authorising_state: ConsentState
+    channel: str
+    uniqueid: Uniqueid
+    sealed: bool
+    audit: UUID | None
+    authorised_at: datetime
+    armed_at: datetime | None
+    bridged_at: datetime | None
+    stopped_at: datetime | None
+    settled_at: datetime | None
+    changed_at: datetime
+    analysed_at: datetime | None
+    bridged_seconds: float | None
+    keep_seconds: float | None
+    mixmonitor: str | None
+    samples: int | None
+    rate: int | None
+    sha256: str | None
+    size: int | None
+    findings: tuple[str, ...]
+    measures: dict[str, float]
+    reason: LostReason | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeCall:
+    """A call and everything that belongs to it; the parts in the order in which they happened."""
+
+    call: CallRow
+    legs: tuple[LegRow, ...]
+    consents: tuple[ConsentRow, ...]
+    prompts: tuple[PromptRow, ...]  # those that its consents name
+    recordings: tuple[RecordingRow, ...]
+    journal: tuple[JournalRow, ...]
+    audit: tuple[AuditRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What /status says of the catalogue: calls lost since a moment by reason, recordings by status."""
+
+    open_calls: int
+    lost: Mapping[LostReason, int]
+    recordings: Mapping[RecordingStatus, int]
+    to_analyse: int  # settled and not yet analysed

@@ -1,0 +1,243 @@
+"""The catalogue as the rest of the program sees it: one asynchronous method a question or change.
+
+Owns where a transaction begins and ends, and the time limits; the SQL is in writing.py and reading.py. The invariants:
+every method ends within its `within`, with its answer or with one of errors.py; a change is whole, or not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from recorder.catalogue import reading, schema, writing
+from recorder.catalogue.engine import CALLER_WAITS, Rooms, url_of
+from recorder.catalogue.rows import (
+    CallRow,
+    ConsentRow,
+    Counts,
+    JournalRow,
+    RecordingRow,
+    WholeCall,
+)
+from recorder.model import (
+    CallId,
+    ConsentState,
+    Fact,
+    Linkedid,
+    Outcome,
+    RecordingId,
+    RecordingStatus,
+    Uniqueid,
+)
+
+T = TypeVar("T")
+READER_WAITS = timedelta(seconds=10)  # where nobody is on the line: start-up, sweeps, the command line
+READY_MARK = "ready"
+
+
+class Catalogue:
+    """Every method raises CatalogueAway when it cannot be done within `within`, CatalogueRefused where a rule forbids.
+
+    Writes go through one thread in the order of asking. A write whose time is up before its commit began is rolled back
+    (`CatalogueAway.may_land` is False); one whose commit was under way may land later (True). Saying it again is always
+    right: it queues behind the first and is applied once.
+    """
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+
+    @property
+    def waiting(self) -> int:
+        """How many writes are asked for and not done; beyond engine.WAITING_MOST they are CatalogueAway at once."""
+        return self._rooms.waiting
+
+    async def close(self, within: timedelta = timedelta(seconds=5)) -> None:
+        """Finish what was asked for, at most for `within`, and close every connection."""
+        await self._rooms.close(within)
+
+    async def write(self, work: Callable[[Connection], T], within: timedelta = CALLER_WAITS) -> T:
+        """Run `work` on the writing thread in one transaction. Only for changes that are applied once when repeated."""
+        return await self._rooms.ask(work, within, writes=True)
+
+    async def read(self, work: Callable[[Connection], T], within: timedelta = READER_WAITS) -> T:
+        return await self._rooms.ask(work, within, writes=False)
+
+    # ------------------------------------------------------------------ changes
+
+    async def write_step(
+        self,
+        call: CallId,
+        facts: Sequence[Fact],
+        event: JournalRow | None,
+        phase: str,
+        consent: ConsentState,
+        within: timedelta = CALLER_WAITS,
+    ) -> bool:
+        """Write a step of a call's machine: facts, journal row, the call's phase and consent, in one transaction.
+
+        Returns False where the journal row was in already, with everything that came with it; the same `seq` with
+        another content is refused. Without `event` the facts are applied once, and phase and consent are set again.
+        """
+        return await self.write(
+            lambda connection: writing.write_step(connection, call, facts, event, phase, consent), within
+        )
+
+    async def write_facts(self, facts: Iterable[Fact], within: timedelta = READER_WAITS) -> None:
+        """Apply facts that are no step of a call's machine (what a sweep settled), in one transaction."""
+        together = tuple(facts)
+        await self.write(lambda connection: writing.write_facts(connection, together), within)
+
+    async def write_analysis(
+        self,
+        recording: RecordingId,
+        at: datetime,
+        measures: Mapping[str, float],
+        findings: Sequence[str],
+        within: timedelta = READER_WAITS,
+    ) -> None:
+        """Add what the sound of a settled recording says; CatalogueRefused where it is not settled."""
+        await self.write(
+            lambda connection: writing.write_analysis(connection, recording, at, measures, findings), within
+        )
+
+    async def write_bookmark(
+        self, node: str, name: str, value: Mapping[str, str | int], within: timedelta = READER_WAITS
+    ) -> None:
+        await self.write(lambda connection: writing.write_bookmark(connection, node, name, value), within)
+
+    async def write_sweep(self, node: str, name: str, at: datetime, within: timedelta = READER_WAITS) -> None:
+        """Note that a sweep came to its end without an error."""
+        await self.write(lambda connection: writing.write_sweep(connection, node, name, at), within)
+
+    async def ping(self, node: str, at: datetime, within: timedelta = CALLER_WAITS) -> None:
+        """Write a bookmark and commit it: the catalogue can keep an intention now, or CatalogueAway says why not."""
+        await self.write(
+            lambda connection: writing.write_bookmark(connection, node, READY_MARK, {"at": at.isoformat()}), within
+        )
+
+    # ------------------------------------------------------------------ questions
+
+    async def open_calls(self, node: str, within: timedelta = READER_WAITS) -> tuple[WholeCall, ...]:
+        """Return the node's calls without an outcome, oldest first, with their journals to be replayed."""
+        return await self.read(lambda connection: reading.open_calls(connection, node), within)
+
+    async def one_call(self, call: CallId, within: timedelta = READER_WAITS) -> WholeCall | None:
+        return await self.read(lambda connection: reading.one_call(connection, call), within)
+
+    async def calls_of_linkedid(
+        self, node: str, linkedid: Linkedid, within: timedelta = READER_WAITS
+    ) -> tuple[CallRow, ...]:
+        """Return the node's calls that carry this linkedid, themselves or by a leg; oldest first."""
+        return await self.read(lambda connection: reading.calls_of_linkedid(connection, node, linkedid), within)
+
+    async def calls_after(
+        self, after: CallId | None, limit: int, node: str | None = None, within: timedelta = READER_WAITS
+    ) -> tuple[WholeCall, ...]:
+        """Return the next `limit` whole calls by id (None: from the first); an empty answer ends the walk."""
+        return await self.read(lambda connection: reading.calls_after(connection, after, limit, node), within)
+
+    async def recordings_due(
+        self,
+        node: str,
+        status: RecordingStatus,
+        limit: int,
+        *,
+        analysed: bool | None = None,
+        excluding: Collection[RecordingId] = (),
+        within: timedelta = READER_WAITS,
+    ) -> tuple[RecordingRow, ...]:
+        """Return the node's recordings of this status, longest unchanged first, without those a sweep postponed."""
+        return await self.read(
+            lambda connection: reading.recordings_due(connection, node, status, limit, analysed, excluding), within
+        )
+
+    async def recordings_named(
+        self, ids: Iterable[RecordingId], within: timedelta = READER_WAITS
+    ) -> dict[RecordingId, RecordingRow]:
+        """Return those of `ids` that the catalogue knows; a file whose id is not among them has no row."""
+        wanted = tuple(ids)
+        return await self.read(lambda connection: reading.recordings_named(connection, wanted), within)
+
+    async def known_uniqueids(
+        self, node: str, uniqueids: Iterable[Uniqueid], within: timedelta = READER_WAITS
+    ) -> frozenset[Uniqueid]:
+        """Return those of `uniqueids` that are legs of the node's calls."""
+        wanted = tuple(uniqueids)
+        return await self.read(lambda connection: reading.known_uniqueids(connection, node, wanted), within)
+
+    async def list_calls(
+        self,
+        limit: int,
+        *,
+        node: str | None = None,
+        line: str | None = None,
+        outcome: Outcome | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        within: timedelta = READER_WAITS,
+    ) -> tuple[CallRow, ...]:
+        """Return the newest calls that match; `until` is exclusive."""
+        return await self.read(
+            lambda connection: reading.list_calls(connection, limit, node, line, outcome, since, until), within
+        )
+
+    async def list_recordings(
+        self,
+        limit: int,
+        *,
+        node: str | None = None,
+        line: str | None = None,
+        status: RecordingStatus | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        within: timedelta = READER_WAITS,
+    ) -> tuple[RecordingRow, ...]:
+        """Return the newest recordings that match; `until` is exclusive."""
+        return await self.read(
+            lambda connection: reading.list_recordings(connection, limit, node, line, status, since, until), within
+        )
+
+    async def list_consents(
+        self,
+        limit: int,
+        *,
+        call: CallId | None = None,
+        line: str | None = None,
+        after: ConsentState | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        within: timedelta = READER_WAITS,
+    ) -> tuple[ConsentRow, ...]:
+        """Return the newest consent events that match; `until` is exclusive."""
+        return await self.read(
+            lambda connection: reading.list_consents(connection, limit, call, line, after, since, until), within
+        )
+
+    async def counts(self, since: datetime, node: str | None = None, within: timedelta = CALLER_WAITS) -> Counts:
+        """Count for /status; `node` None counts every node's."""
+        return await self.read(lambda connection: reading.counts(connection, node, since), within)
+
+    async def bookmark(self, node: str, name: str, within: timedelta = READER_WAITS) -> dict[str, str | int] | None:
+        return await self.read(lambda connection: reading.bookmark(connection, node, name), within)
+
+    async def sweep_marks(self, node: str, within: timedelta = READER_WAITS) -> dict[str, datetime]:
+        return await self.read(lambda connection: reading.sweep_marks(connection, node), within)
+
+
+async def open_catalogue(address: str, within: timedelta = READER_WAITS) -> Catalogue:
+    """Open the catalogue at `address`; CatalogueSchema where there is none or its revision is not ours.
+
+    Never creates one: that is `schema.upgrade`'s, by `recorder db upgrade`. CatalogueAway where it does not answer.
+    """
+    url = url_of(address)
+    schema.require_file(url)
+    opened = Catalogue(Rooms(url))
+    try:
+        schema.require_newest(await opened.read(schema.revision_of, within), url)
+    except BaseException:
+        await opened.close(within=timedelta())
+        raise
+    return opened

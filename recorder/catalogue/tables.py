@@ -1,0 +1,324 @@
+"""The catalogue's tables, in one place: the same metadata for SQLite and PostgreSQL.
+
+Owns columns, constraints and how a value is stored; must not open a connection. db/versions makes the same schema (a
+test compares them) and adds the triggers that keep APPEND_ONLY tables so. The invariant: a recording row cannot exist
+without the consent event that permits it (`recordings`' foreign keys and checks).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from recorder.model import (
+    ConsentMode,
+    ConsentState,
+    Direction,
+    LostReason,
+    Outcome,
+    OverrideReason,
+    PartyKind,
+    PromptKind,
+    RecordingStatus,
+    utc,
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Takes aware datetimes only (ValueError otherwise), stores UTC, gives UTC-aware ones back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else utc(value)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        # SQLite keeps no zone: what it gives back is the UTC that was put in.
+        return utc(value if value.tzinfo else value.replace(tzinfo=UTC))
+
+
+class Word(TypeDecorator[StrEnum]):
+    """A StrEnum kept as its short string; `one_of` writes the CHECK that goes with it."""
+
+    impl = String(32)
+    cache_ok = True
+
+    def __init__(self, words: type[StrEnum]) -> None:
+        super().__init__()
+        self.words = words
+
+    def process_bind_param(self, value: StrEnum | str | None, dialect: Dialect) -> str | None:
+        return None if value is None else self.words(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
+        return None if value is None else self.words(value)
+
+
+class Texts(TypeDecorator[tuple[str, ...]]):
+    """A tuple of strings, kept as a JSON list."""
+
+    impl = JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        kind = JSONB if dialect.name == "postgresql" else JSON
+        return dialect.type_descriptor(kind(none_as_null=True))
+
+    def process_bind_param(self, value: tuple[str, ...] | None, dialect: Dialect) -> list[str] | None:
+        return None if value is None else list(value)
+
+    def process_result_value(self, value: list[str] | None, dialect: Dialect) -> tuple[str, ...] | None:
+        return None if value is None else tuple(value)
+
+
+JSON_VALUE = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+COUNTER = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts by itself only in an INTEGER key
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+def one_of(column: str, words: type[StrEnum] | tuple[StrEnum, ...]) -> CheckConstraint:
+    """The CHECK that keeps `column` to these words; NULL passes."""
+    listed = ", ".join(f"'{word.value}'" for word in words)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+AUTHORISING = (
+    ConsentState.GIVEN,
+    ConsentState.NOTICED,
+    ConsentState.NOT_REQUIRED,
+    ConsentState.OVERRIDDEN,
+    ConsentState.UNANSWERED,
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("node", String(64), nullable=False),
+    Column("line", String(64), nullable=False),
+    Column("direction", Word(Direction), nullable=False),
+    Column("mode", Word(ConsentMode), nullable=False),
+    Column("linkedid", String(255), nullable=False),
+    Column("phase", String(32), nullable=False),
+    Column("consent", Word(ConsentState), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("outcome", Word(Outcome)),
+    Column("reason", Word(LostReason)),
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("id", "mode"),  # what a recording's own `mode` refers to
+    one_of("direction", Direction),
+    one_of("mode", ConsentMode),
+    one_of("consent", ConsentState),
+    one_of("outcome", Outcome),
+    one_of("reason", LostReason),
+    CheckConstraint("(ended_at IS NULL) = (outcome IS NULL)", name="outcome_at_end"),
+    CheckConstraint("(reason IS NOT NULL) = (outcome IS NOT NULL AND outcome = 'lost')", name="reason_where_lost"),
+    Index(None, "node", "outcome", "ended_at"),
+    Index(None, "started_at"),
+)
+
+legs = Table(
+    "legs",
+    metadata,
+    Column("call", Uuid, ForeignKey("calls.id"), nullable=False),
+    Column("uniqueid", String(255), nullable=False),
+    Column("linkedid", String(255), nullable=False),
+    Column("channel", String(255), nullable=False),
+    Column("kind", Word(PartyKind), nullable=False),
+    Column("interface", String(255)),
+    Column("seen_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("call", "uniqueid"),
+    one_of("kind", PartyKind),
+    Index(None, "uniqueid"),
+)
+
+prompts = Table(
+    "prompts",
+    metadata,
+    Column("number", COUNTER, nullable=False, autoincrement=True),
+    Column("id", String(64), nullable=False),
+    Column("kind", Word(PromptKind), nullable=False),
+    Column("language", String(16), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("min_played_ms", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    PrimaryKeyConstraint("number"),
+    # What must be heard of a prompt is a setting: the same WAV under another setting is another row.
+    UniqueConstraint("sha256", "id", "language", "version", "min_played_ms", name="uq_prompts_version"),
+    one_of("kind", PromptKind),
+)
+
+consent_events = Table(
+    "consent_events",
+    metadata,
+    Column("seq", COUNTER, nullable=False, autoincrement=True),
+    Column("id", Uuid, nullable=False),
+    Column("call", Uuid, ForeignKey("calls.id"), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("before", Word(ConsentState), nullable=False),
+    Column("after", Word(ConsentState), nullable=False),
+    Column("channel", String(255), nullable=False),
+    Column("policy", String(64), nullable=False),
+    Column("prompt", COUNTER, ForeignKey("prompts.number")),
+    Column("played_ms", Integer),
+    Column("key", String(1)),
+    Column("language", String(16)),
+    Column("actor", String(255)),
+    Column("reason", Word(OverrideReason)),
+    Column("basis", Text),
+    PrimaryKeyConstraint("seq"),
+    UniqueConstraint("id"),
+    UniqueConstraint("id", "after", "call"),  # what a recording's authority refers to
+    one_of("before", ConsentState),
+    one_of("after", ConsentState),
+    one_of("reason", OverrideReason),
+    CheckConstraint("(after = 'overridden') = (reason IS NOT NULL)", name="reason_where_overridden"),
+    CheckConstraint("length(key) = 1", name="one_key"),
+    CheckConstraint("after <> 'overridden' OR actor IS NOT NULL", name="actor_where_overridden"),
+    CheckConstraint("after <> 'not_required' OR basis IS NOT NULL", name="basis_where_not_required"),
+    Index(None, "call"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", COUNTER, nullable=False, autoincrement=True),
+    Column("id", Uuid, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("call", Uuid, ForeignKey("calls.id"), nullable=False),
+    Column("recording", Uuid),  # no foreign key: the act is written before its recording, and outlives it
+    Column("details", JSON_VALUE, nullable=False),
+    PrimaryKeyConstraint("seq"),
+    UniqueConstraint("id"),
+    UniqueConstraint("id", "recording"),  # what an overridden recording's audit row refers to
+    Index(None, "call"),
+)
+
+recordings = Table(
+    "recordings",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("call", Uuid, nullable=False),
+    Column("line", String(64), nullable=False),
+    Column("mode", Word(ConsentMode), nullable=False),
+    Column("status", Word(RecordingStatus), nullable=False),
+    Column("authorised_by", Uuid, nullable=False),
+    Column("authorising_state", Word(ConsentState), nullable=False),
+    Column("channel", String(255), nullable=False),
+    Column("uniqueid", String(255), nullable=False),
+    Column("sealed", Boolean, nullable=False),
+    Column("audit", Uuid),
+    Column("authorised_at", UtcDateTime, nullable=False),
+    Column("armed_at", UtcDateTime),
+    Column("bridged_at", UtcDateTime),
+    Column("stopped_at", UtcDateTime),
+    Column("settled_at", UtcDateTime),
+    Column("changed_at", UtcDateTime, nullable=False),
+    Column("analysed_at", UtcDateTime),
+    Column("bridged_seconds", Double),
+    Column("keep_seconds", Double),
+    Column("mixmonitor", String(64)),
+    Column("samples", BigInteger),
+    Column("rate", Integer),
+    Column("sha256", String(64)),
+    Column("size", BigInteger),
+    Column("findings", Texts, nullable=False),
+    Column("measures", JSON_VALUE, nullable=False),
+    Column("reason", Word(LostReason)),
+    PrimaryKeyConstraint("id"),
+    ForeignKeyConstraint(["call", "mode"], ["calls.id", "calls.mode"]),
+    ForeignKeyConstraint(
+        ["authorised_by", "authorising_state", "call"],
+        ["consent_events.id", "consent_events.after", "consent_events.call"],
+    ),
+    ForeignKeyConstraint(["audit", "id"], ["audit.id", "audit.recording"]),
+    one_of("authorising_state", AUTHORISING),
+    one_of("status", RecordingStatus),
+    one_of("reason", LostReason),
+    CheckConstraint("authorising_state <> 'unanswered' OR mode = 'opt_out'", name="unanswered_where_opt_out"),
+    CheckConstraint("authorising_state <> 'overridden' OR (audit IS NOT NULL AND sealed)", name="override_audited"),
+    CheckConstraint(
+        "status <> 'settled' OR (settled_at IS NOT NULL AND samples IS NOT NULL AND rate IS NOT NULL"
+        " AND sha256 IS NOT NULL AND size IS NOT NULL)",
+        name="settled_whole",
+    ),
+    CheckConstraint("status <> 'failed' OR reason IS NOT NULL", name="reason_where_failed"),
+    CheckConstraint("analysed_at IS NULL OR settled_at IS NOT NULL", name="analysed_after_settled"),
+    Index(None, "call"),
+    Index(None, "status", "analysed_at"),
+)
+
+call_events = Table(
+    "call_events",
+    metadata,
+    Column("call", Uuid, ForeignKey("calls.id"), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("old_phase", String(32), nullable=False),
+    Column("new_phase", String(32), nullable=False),
+    Column("fields", JSON_VALUE, nullable=False),
+    PrimaryKeyConstraint("call", "seq"),
+)
+
+bookmarks = Table(
+    "bookmarks",
+    metadata,
+    Column("node", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("value", JSON_VALUE, nullable=False),
+    PrimaryKeyConstraint("node", "name"),
+)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("node", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("last_ok_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("node", "name"),
+)
+
+APPEND_ONLY = (prompts, consent_events, audit, call_events)

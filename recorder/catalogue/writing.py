@@ -1,0 +1,343 @@
+"""Every change of a row, each on a connection whose transaction its caller owns.
+
+Owns the INSERTs and UPDATEs; must not commit, and must not decide what may happen: it applies facts. The invariant:
+every change is idempotent (a fact that is in already changes nothing), and compare-and-set where a row moves on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import singledispatch
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from recorder.catalogue.errors import CatalogueRefused
+from recorder.catalogue.rows import JournalRow
+from recorder.catalogue.tables import (
+    audit,
+    bookmarks,
+    call_events,
+    calls,
+    consent_events,
+    legs,
+    prompts,
+    recordings,
+    sweeps,
+)
+from recorder.model import (
+    AuditEntry,
+    CallEnded,
+    CallId,
+    CallOpened,
+    ConsentRecorded,
+    ConsentState,
+    Fact,
+    LegSeen,
+    Prompt,
+    RecordingAuthorised,
+    RecordingChanged,
+    RecordingId,
+    RecordingSettled,
+    RecordingStatus,
+    utc,
+)
+
+Values = dict[str, Any]
+
+# What a fact refers to is written before it, whatever order the step names them in.
+_ORDER: tuple[type, ...] = (
+    CallOpened,
+    LegSeen,
+    ConsentRecorded,
+    AuditEntry,
+    RecordingAuthorised,
+    RecordingChanged,
+    RecordingSettled,
+    CallEnded,
+)
+_MOMENTS = {
+    RecordingStatus.ARMED: "armed_at",
+    RecordingStatus.STOPPED: "stopped_at",
+    RecordingStatus.EMPTY: "stopped_at",
+    RecordingStatus.FAILED: "stopped_at",
+}
+
+
+def write_step(
+    connection: Connection,
+    call: CallId,
+    facts: Sequence[Fact],
+    event: JournalRow | None,
+    phase: str,
+    consent: ConsentState,
+) -> bool:
+    """Write a step whole; returns False, with nothing changed, where its journal row is in already."""
+    if event is not None and _is_journalled(connection, call, event):
+        return False
+    write_facts(connection, facts)
+    moved = connection.execute(update(calls).where(calls.c.id == call).values(phase=phase, consent=consent))
+    if moved.rowcount == 0:
+        raise CatalogueRefused(f"call {call} is not in the catalogue")
+    if event is not None:
+        connection.execute(call_events.insert().values(call=call, **_journal_values(event)))
+    return True
+
+
+def write_facts(connection: Connection, facts: Iterable[Fact]) -> None:
+    """Apply facts in the order that their references need."""
+    for fact in sorted(facts, key=lambda fact: _ORDER.index(type(fact))):
+        _apply(fact, connection)
+
+
+def _is_journalled(connection: Connection, call: CallId, event: JournalRow) -> bool:
+    found = _row(connection, call_events, call=call, seq=event.seq)
+    if found is None:
+        return False
+    _require_same(found, _journal_values(event), f"step {event.seq} of call {call}")
+    return True
+
+
+def _journal_values(event: JournalRow) -> Values:
+    return {
+        "seq": event.seq,
+        "at": event.at,
+        "name": event.name,
+        "old_phase": event.old_phase,
+        "new_phase": event.new_phase,
+        "fields": clean_texts(event.fields),
+    }
+
+
+@singledispatch
+def _apply(fact: object, connection: Connection) -> None:  # noqa: ARG001
+    raise TypeError(f"{type(fact).__name__} is no fact of the catalogue")
+
+
+@_apply.register
+def _(fact: CallOpened, connection: Connection) -> None:
+    values: Values = {
+        "id": fact.call,
+        "node": fact.node,
+        "line": fact.line,
+        "direction": fact.direction,
+        "mode": fact.mode,
+        "linkedid": fact.linkedid,
+        "started_at": fact.started_at,
+    }
+    _insert_once(connection, calls, values, {"phase": "", "consent": ConsentState.NONE}, id=fact.call)
+
+
+@_apply.register
+def _(fact: LegSeen, connection: Connection) -> None:
+    """Seen again, a leg keeps its first moment and takes what is newer: its name, its part, its interface."""
+    channel = fact.channel
+    now: Values = {"linkedid": channel.linkedid, "channel": clean_text(channel.name), "kind": fact.kind}
+    if fact.interface is not None:
+        now["interface"] = clean_text(fact.interface)
+    at = (legs.c.call == fact.call) & (legs.c.uniqueid == channel.uniqueid)
+    if connection.execute(update(legs).where(at).values(now)).rowcount == 0:
+        connection.execute(legs.insert().values(call=fact.call, uniqueid=channel.uniqueid, seen_at=fact.at, **now))
+
+
+@_apply.register
+def _(fact: ConsentRecorded, connection: Connection) -> None:
+    values: Values = {
+        "id": fact.id,
+        "call": fact.call,
+        "at": fact.at,
+        "before": fact.before,
+        "after": fact.after,
+        "channel": fact.channel,
+        "policy": fact.policy,
+        "prompt": None if fact.prompt is None else _prompt_number(connection, fact.prompt),
+        "played_ms": fact.played_ms,
+        "key": fact.key,
+        "language": fact.language,
+        "actor": None if fact.actor is None else clean_text(fact.actor),
+        "reason": fact.reason,
+        "basis": fact.basis,
+    }
+    _insert_once(connection, consent_events, values, id=fact.id)
+
+
+def _prompt_number(connection: Connection, prompt: Prompt) -> int:
+    """Return the row of this version of a prompt, written when it is first played; a text that changed is refused."""
+    version: Values = {
+        "sha256": prompt.sha256,
+        "id": prompt.id,
+        "language": prompt.language,
+        "version": prompt.version,
+        "min_played_ms": prompt.min_played_ms,
+    }
+    said: Values = {"kind": prompt.kind, "text": prompt.text}
+    found = _row(connection, prompts, **version)
+    if found is None:
+        # Another node may write the same version at this moment.
+        connection.execute(_insert_new(connection, prompts, version | said | {"seconds": prompt.seconds}))
+        found = _row(connection, prompts, **version)
+    if found is None:
+        raise CatalogueRefused(f"prompt {prompt.id} could not be written")
+    _require_same(found, said, f"prompt {prompt.id} {prompt.language} {prompt.version}")
+    return int(found.number)
+
+
+@_apply.register
+def _(fact: AuditEntry, connection: Connection) -> None:
+    values: Values = {
+        "id": fact.id,
+        "at": fact.at,
+        "actor": clean_text(fact.actor),
+        "action": fact.action,
+        "call": fact.call,
+        "recording": fact.recording,
+        "details": clean_texts(fact.details),
+    }
+    _insert_once(connection, audit, values, id=fact.id)
+
+
+@_apply.register
+def _(fact: RecordingAuthorised, connection: Connection) -> None:
+    call = _row(connection, calls, id=fact.call)
+    if call is None:
+        raise CatalogueRefused(f"call {fact.call} is not in the catalogue")
+    values: Values = {
+        "id": fact.id,
+        "call": fact.call,
+        "line": call.line,
+        "mode": call.mode,
+        "authorised_by": fact.authorised_by,
+        "authorising_state": fact.state,
+        "channel": clean_text(fact.channel.name),
+        "uniqueid": fact.channel.uniqueid,
+        "sealed": fact.sealed,
+        "audit": fact.audit,
+        "authorised_at": fact.at,
+    }
+    start: Values = {"status": RecordingStatus.AUTHORISED, "changed_at": fact.at, "findings": (), "measures": {}}
+    _insert_once(connection, recordings, values, start, id=fact.id)
+
+
+@_apply.register
+def _(fact: RecordingChanged, connection: Connection) -> None:
+    now: Values = {"status": fact.status, "changed_at": fact.at}
+    if moment := _MOMENTS.get(fact.status):
+        now[moment] = func.coalesce(recordings.c[moment], fact.at)
+    for name in ("mixmonitor", "bridged_at", "bridged_seconds", "keep_seconds", "reason"):
+        if (value := getattr(fact, name)) is not None:
+            now[name] = value
+    _move(connection, fact.id, fact.call, fact.expected, now)
+
+
+@_apply.register
+def _(fact: RecordingSettled, connection: Connection) -> None:
+    now: Values = {
+        "status": RecordingStatus.SETTLED,
+        "changed_at": fact.at,
+        "settled_at": fact.at,
+        "samples": fact.samples,
+        "rate": fact.rate,
+        "sha256": fact.sha256,
+        "size": fact.size,
+        "findings": fact.findings,
+    }
+    _move(connection, fact.id, fact.call, frozenset({RecordingStatus.STOPPED}), now)
+
+
+@_apply.register
+def _(fact: CallEnded, connection: Connection) -> None:
+    end: Values = {"ended_at": fact.ended_at, "outcome": fact.outcome, "reason": fact.reason}
+    still_open = (calls.c.id == fact.call) & calls.c.outcome.is_(None)
+    if connection.execute(update(calls).where(still_open).values(end)).rowcount == 1:
+        return
+    found = _row(connection, calls, id=fact.call)
+    if found is None:
+        raise CatalogueRefused(f"call {fact.call} is not in the catalogue")
+    _require_same(found, end, f"the end of call {fact.call}")
+
+
+def _move(
+    connection: Connection, recording: RecordingId, call: CallId, expected: frozenset[RecordingStatus], now: Values
+) -> None:
+    """Compare and set; a move that is in already (same status, same moment) is done."""
+    mine = (recordings.c.id == recording) & (recordings.c.call == call)
+    moved = connection.execute(update(recordings).where(mine, recordings.c.status.in_(expected)).values(now))
+    if moved.rowcount == 1:
+        return
+    found = _row(connection, recordings, id=recording, call=call)
+    if found is None:
+        raise CatalogueRefused(f"recording {recording} of call {call} is not in the catalogue")
+    if (found.status, found.changed_at) != (now["status"], utc(now["changed_at"])):
+        raise CatalogueRefused(f"recording {recording} is {found.status.value}: it cannot become {now['status'].value}")
+
+
+def write_analysis(
+    connection: Connection, recording: RecordingId, at: datetime, measures: Mapping[str, float], findings: Sequence[str]
+) -> None:
+    """Add to a settled recording what its sound says; said again, the measures are replaced and no finding doubles."""
+    settled = (recordings.c.id == recording) & (recordings.c.status == RecordingStatus.SETTLED)
+    found = connection.execute(select(recordings.c.findings).where(settled)).one_or_none()
+    if found is None:
+        raise CatalogueRefused(f"recording {recording} is not settled")
+    together = tuple(dict.fromkeys((*found.findings, *findings)))
+    now = {"analysed_at": at, "measures": dict(measures), "findings": together}
+    connection.execute(update(recordings).where(settled).values(now))
+
+
+def write_bookmark(connection: Connection, node: str, name: str, value: Mapping[str, str | int]) -> None:
+    """Remember `value` under `name`, in place of what was there."""
+    _put(connection, bookmarks, {"node": node, "name": name}, {"value": dict(value)})
+
+
+def write_sweep(connection: Connection, node: str, name: str, at: datetime) -> None:
+    """Remember that a sweep came to its end without an error."""
+    _put(connection, sweeps, {"node": node, "name": name}, {"last_ok_at": at})
+
+
+def _put(connection: Connection, table: Table, key: Values, now: Values) -> None:
+    insert = _insert(connection)(table).values(key | now)
+    connection.execute(insert.on_conflict_do_update(index_elements=list(key), set_=now))
+
+
+def _insert(connection: Connection) -> Callable[[Table], Any]:
+    return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+
+
+def _insert_new(connection: Connection, table: Table, values: Values) -> Any:
+    return _insert(connection)(table).values(values).on_conflict_do_nothing()
+
+
+def _insert_once(connection: Connection, table: Table, values: Values, start: Values | None = None, **key: Any) -> None:
+    """Insert a row that is written once. One that is in must say the same; `start` is what may have moved on."""
+    found = _row(connection, table, **key)
+    if found is None:
+        connection.execute(table.insert().values(values | (start or {})))
+    else:
+        _require_same(found, values, f"{table.name} {' '.join(str(part) for part in key.values())}")
+
+
+def _row(connection: Connection, table: Table, **key: Any) -> Row[Any] | None:
+    return connection.execute(select(table).filter_by(**key)).one_or_none()
+
+
+def _require_same(found: Row[Any], values: Values, what: str) -> None:
+    """Refuse a second, different account of what is written already; the values stay out of the error."""
+    said = found._asdict()
+    other = sorted(name for name, value in values.items() if said[name] != value)
+    if other:
+        raise CatalogueRefused(f"{what} is in the catalogue already, with another {', '.join(other)}")
+
+
+def clean_texts(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return `texts` as both engines can keep them."""
+    return {clean_text(name): clean_text(value) for name, value in texts.items()}
+
+
+def clean_text(text: str) -> str:
+    """Return `text` with what PostgreSQL cannot keep (NUL, lone surrogates from undecodable bytes) replaced by "?".
+
+    Names come from the network: one odd byte in a caller's name must not cost the step that it is in.
+    """
+    return text.replace("\x00", "?").encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,240 @@
+"""What the daemon does for a channel at the AGI door: opens its call, hands out the dialogue, takes the answer.
+
+Must not decide whether to capture: it turns visits into events, and the machine decides. The invariant: whatever goes
+wrong here, the visitor is let go within its time and the call has an event that says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import structlog
+
+from recorder.call import (
+    CallAdmitted,
+    ConsentAnswered,
+    DialogueBroke,
+    OverridePressed,
+    PromptPlayed,
+    capture_in_hand,
+    standing_with,
+)
+from recorder.capture import OpenChannel
+from recorder.consent import Answer, Dialogue, Prompts, dialogue, settled
+from recorder.consent_ivr import Admission, Visit
+from recorder.daemon.calls import CallBook, CallRunner
+from recorder.daemon.readiness import Readiness
+from recorder.model import (
+    CallId,
+    Channel,
+    ConsentEventId,
+    ConsentMode,
+    Direction,
+    LostReason,
+    OverrideReason,
+    Prompt,
+    RecordingId,
+    UserEventRaised,
+)
+from recorder.policy import LineRules, carried
+
+log = structlog.get_logger(__name__)
+
+ADMITTED_WITHIN = timedelta(seconds=1)
+CONCLUDED_WITHIN = timedelta(seconds=2)
+"""Below the leash of three seconds, catalogue and MixMonitor included."""
+CLOSED_WITHIN = timedelta(seconds=1)
+
+
+class FrontDesk:
+    """The daemon's side of recorder.consent_ivr.Reception."""
+
+    def __init__(
+        self,
+        book: CallBook,
+        readiness: Readiness,
+        lines: Mapping[str, LineRules],
+        prompts: Callable[[], Prompts],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._book = book
+        self._readiness = readiness
+        self._lines = lines
+        self._prompts = prompts
+        self._now = now
+
+    # ---- incoming
+
+    async def admit_incoming(self, visit: Visit) -> Admission | None:
+        """Open the call, or take it on to another line; None where it must be passed on at once."""
+        rules = self._rules(visit.line)
+        runner = self._book.of_channel(visit.channel)
+        talk: Dialogue | None = None
+        if runner is None:
+            runner = self._book.open(self._admitted(rules, Direction.INCOMING, caller=visit.channel))
+        else:
+            talk = await self._another_line(runner, rules, visit.channel)
+        return self._admission(runner, rules, visit, talk)
+
+    async def _another_line(self, runner: CallRunner, rules: LineRules, caller: Channel) -> Dialogue | None:
+        """The same call passes a second line: its answer goes along as far as it is worth anything there."""
+        worth = carried(runner.state.consent, rules.mode)
+        await runner.apply(self._admitted(rules, Direction.INCOMING, caller=caller, call=runner.state.call))
+        async with asyncio.timeout(CLOSED_WITHIN.total_seconds()):
+            while capture_in_hand(runner.state) is not None:
+                await asyncio.sleep(0.01)  # the first line's capture closes; never two on one channel
+        return settled(Answer(consent=worth)) if worth is not None else None
+
+    def _admission(
+        self, runner: CallRunner, rules: LineRules, visit: Visit, talk: Dialogue | None
+    ) -> Admission | None:
+        hindrance = self._readiness.hindrance
+        if hindrance is not None and rules.mode is not ConsentMode.NEVER:
+            runner.put(DialogueBroke(at=self._now(), reason=hindrance))  # nobody is asked what cannot be done
+            return None
+        return Admission(
+            call=runner.state.call, dialogue=talk or dialogue(rules, self._prompts(), visit.language)
+        )
+
+    # ---- outgoing
+
+    def dialling(self, event: UserEventRaised) -> None:
+        """An agent dials out on a line: the call begins here, so that one nobody answers has its outcome too."""
+        if self._book.of_channel(event.channel) is not None:
+            return
+        rules = self._rules(event.fields.get("Line", "").strip())
+        self._book.open(self._admitted(rules, Direction.OUTGOING, agent=event.channel))
+
+    async def admit_outgoing(self, visit: Visit) -> Admission | None:
+        """The callee has answered. The call was opened by its UserEvent; the AGI may be faster than AMI."""
+        rules = self._rules(visit.line)
+        runner = self._book.of_channel(visit.channel)
+        if runner is None:
+            runner = self._book.open(self._admitted(rules, Direction.OUTGOING, caller=visit.channel))
+        else:
+            event = self._admitted(rules, Direction.OUTGOING, caller=visit.channel, call=runner.state.call)
+            await asyncio.wait_for(runner.apply(event), ADMITTED_WITHIN.total_seconds())
+        return self._admission(runner, rules, visit, None)
+
+    # ---- the dialogue
+
+    async def refuse_busy(self, visit: Visit) -> None:
+        """More dialogues than we serve: the caller goes on at once."""
+        rules = self._rules(visit.line)
+        runner = self._book.of_channel(visit.channel) or self._book.open(
+            self._admitted(rules, Direction.INCOMING, caller=visit.channel)
+        )
+        runner.put(DialogueBroke(at=self._now(), reason=LostReason.BUSY))
+
+    def played(self, call: CallId, channel: Channel, prompt: Prompt, played_ms: int) -> None:
+        """A prompt was played; the language menu asks nothing and is no consent event."""
+        runner = self._book.find(call)
+        if runner is not None and prompt.choose is None:
+            runner.put(
+                PromptPlayed(
+                    at=self._now(),
+                    consent=ConsentEventId(uuid4()),
+                    channel=channel,
+                    prompt=prompt,
+                    played_ms=played_ms,
+                )
+            )
+
+    async def conclude(self, call: CallId, channel: Channel, answer: Answer, lent: OpenChannel) -> str:
+        """Take the answer, and arm on the lent channel where it permits; returns what RECORDER_RESULT says."""
+        runner = self._book.find(call)
+        if runner is None:
+            return LostReason.DIALOGUE_FAILED
+        if answer.failed is not None:
+            runner.put(DialogueBroke(at=self._now(), reason=answer.failed))
+            return answer.failed
+        event = ConsentAnswered(
+            at=self._now(),
+            consent=ConsentEventId(uuid4()),
+            channel=channel,
+            answer=answer.consent,
+            recording=RecordingId(uuid4()),
+            hindrance=self._readiness.hindrance,
+            prompt=answer.prompt,
+            played_ms=answer.played_ms,
+            key=answer.key,
+            language=answer.language,
+            basis=self._rules(runner.state.line).basis,
+        )
+        try:
+            async with asyncio.timeout(CONCLUDED_WITHIN.total_seconds()):
+                state = await runner.apply(event, lent)
+        except TimeoutError:
+            log.error("answer_not_taken_in_time", call=str(call))
+            return LostReason.CATALOGUE_AWAY
+        return state.lost or state.consent
+
+    # ---- keys
+
+    async def key(self, visit: Visit, lent: OpenChannel) -> None:
+        """An override key. The line's list and the agent's own leg are the authority."""
+        runner = self._book.of_channel(visit.channel)
+        reason = next((known for known in OverrideReason if known == visit.reason), None)
+        if runner is None or reason is None:
+            log.warning("key_without_call", reason=visit.reason[:20])
+            return
+        if not self._is_agents_key(runner, visit):
+            log.warning("key_not_of_the_agent", call=str(runner.state.call))
+            return
+        event = OverridePressed(
+            at=self._now(),
+            reason=reason,
+            far=visit.channel,
+            agent=runner.state.interface or visit.agent.rpartition("-")[0] or visit.agent,
+            consent=ConsentEventId(uuid4()),
+            audit=uuid4(),
+            recording=RecordingId(uuid4()),
+            hindrance=self._readiness.hindrance,
+        )
+        await asyncio.wait_for(runner.apply(event, lent), CONCLUDED_WITHIN.total_seconds())
+
+    def _is_agents_key(self, runner: CallRunner, visit: Visit) -> bool:
+        presser = runner.names.get(visit.agent)
+        return presser is not None and standing_with(runner.state, presser)
+
+    # ---- small change
+
+    def _rules(self, line: str) -> LineRules:
+        """The line's rules; a line that the settings do not know is never recorded."""
+        known = self._lines.get(line)
+        if known is None:
+            name = re.sub(r"[^A-Za-z0-9_-]", "?", line)[:40] or "?"
+            log.warning("line_unknown", line=name)
+            return LineRules(name=name)
+        return known
+
+    def _admitted(
+        self,
+        rules: LineRules,
+        direction: Direction,
+        *,
+        caller: Channel | None = None,
+        agent: Channel | None = None,
+        call: CallId | None = None,
+    ) -> CallAdmitted:
+        first = caller or agent
+        assert first is not None
+        return CallAdmitted(
+            at=self._now(),
+            call=call or CallId(uuid4()),
+            node=self._book.node,
+            line=rules.name,
+            mode=rules.mode,
+            direction=direction,
+            linkedid=first.linkedid,
+            policy=rules.digest,
+            listed=rules.override,
+            caller=caller,
+            agent=agent,
+        )
+
+

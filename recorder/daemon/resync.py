@@ -1,0 +1,150 @@
+"""After we could not see: take up the calls that the catalogue holds open, and compare them with what stands now.
+
+Must not decide what is kept: the machine does, from the proofs gathered here. The invariant: events flow again before
+the snapshot is taken, so that nothing falls between the two.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from recorder.ami import Ami, ChannelSnapshot
+from recorder.call import (
+    CallAdmitted,
+    CallResynchronised,
+    CallState,
+    CaptureState,
+    Phase,
+    advance,
+    begin,
+    capture_in_hand,
+    event_from_fields,
+)
+from recorder.capture import CaptureDesk
+from recorder.catalogue import Catalogue, JournalRow, WholeCall
+from recorder.daemon.calls import CallBook, CallRunner
+from recorder.model import AgentConnected, BridgeId, Channel, Linkedid, Uniqueid
+from recorder.queue_log import Passage
+
+log = structlog.get_logger(__name__)
+
+CLOCKS_DIFFER_BY = timedelta(seconds=2)
+"""The queue log counts whole seconds: a line may look older than it is."""
+
+
+async def restore(book: CallBook, catalogue: Catalogue, node: str) -> int:
+    """Take up every open call by replaying its journal; how many there were."""
+    whole_calls = await catalogue.open_calls(node)
+    for whole in whole_calls:
+        state = replayed(whole.journal)
+        if state is None:
+            log.error("journal_not_replayed", call=str(whole.call.id))
+            continue
+        legs = [leg.uniqueid for leg in whole.legs] + list(state.parents) + list(state.bridges)
+        book.restore(state, len(whole.journal), whole.call.linkedid, legs)
+    return len(whole_calls)
+
+
+def replayed(journal: Sequence[JournalRow]) -> CallState | None:
+    """The state that a journal leads to; None where it is empty or holds an event that this version does not know."""
+    state: CallState | None = None
+    for row in journal:
+        try:
+            event = event_from_fields(row.name, row.fields)
+        except (KeyError, ValueError, TypeError):
+            return None
+        if state is None:
+            state = begin(event).state if isinstance(event, CallAdmitted) else None
+            if state is None:
+                return None
+        else:
+            state = advance(state, event).state
+    return state
+
+
+def last_journalled(whole: WholeCall) -> datetime:
+    """When the call's last step was taken."""
+    return whole.journal[-1].at if whole.journal else whole.call.started_at
+
+
+async def resynchronise(
+    book: CallBook, ami: Ami, capture: CaptureDesk, passages: Mapping[Uniqueid, Passage], blind_from: datetime
+) -> None:
+    """Tell every call what stands now. Raises AmiError where the PBX cannot be asked to the end."""
+    snapshot = await ami.channels()
+    sizes = Counter(row.bridge for row in snapshot if row.bridge is not None)
+    for runner in book:
+        if runner.state.phase is Phase.CLOSED:
+            continue
+        _connect(runner, passages, snapshot, blind_from)
+        runner.put(await _found(runner, capture, snapshot, sizes, passages, blind_from, book.now()))
+
+
+def _connect(
+    runner: CallRunner, passages: Mapping[Uniqueid, Passage], snapshot: Sequence[ChannelSnapshot], blind_from: datetime
+) -> None:
+    """An agent who was connected while we could not see: the queue log names the leg, and the event is made up."""
+    caller = runner.state.caller
+    passage = passages.get(caller.uniqueid) if caller else None
+    if caller is None or passage is None or passage.agent is None or passage.connected_at is None:
+        return
+    if passage.connected_at < blind_from - CLOCKS_DIFFER_BY or passage.agent in runner.state.agents:
+        return
+    name = next((row.channel.name for row in snapshot if row.channel.uniqueid == passage.agent), "")
+    agent = Channel(name=name, uniqueid=passage.agent, linkedid=Linkedid(caller.linkedid))
+    runner.put(
+        AgentConnected(
+            at=passage.connected_at,
+            channel=caller,
+            agent=agent,
+            queue=passage.queue,
+            interface=passage.interface or "",
+        )
+    )
+
+
+async def _found(
+    runner: CallRunner,
+    capture: CaptureDesk,
+    snapshot: Sequence[ChannelSnapshot],
+    sizes: Mapping[BridgeId, int],
+    passages: Mapping[Uniqueid, Passage],
+    blind_from: datetime,
+    now: datetime,
+) -> CallResynchronised:
+    state = runner.state
+    ours = _legs(state)
+    standing = {row.channel.uniqueid: row.bridge for row in snapshot}
+    callers_bridge = standing.get(state.caller.uniqueid) if state.caller else None
+    living = {
+        leg: bridge
+        for leg, bridge in standing.items()
+        if leg in ours or (bridge is not None and bridge == callers_bridge)
+    }
+    passage = passages.get(state.caller.uniqueid) if state.caller else None
+    return CallResynchronised(
+        at=now,
+        blind_from=min(blind_from, now),
+        living=living,
+        sizes={bridge: size for bridge, size in sizes.items() if bridge in living.values()},
+        capture_lives=await _capture_lives(state, capture, living),
+        talk_began_at=passage.connected_at if passage else None,
+        talk_proved_until=passage.talked_until if passage else None,
+    )
+
+
+async def _capture_lives(state: CallState, capture: CaptureDesk, living: Mapping[Uniqueid, BridgeId | None]) -> bool:
+    hand = capture_in_hand(state)
+    if hand is None or hand.channel.uniqueid not in living:
+        return False
+    return await capture.lives(hand.channel, hand.mixmonitor, quiet=hand.state is CaptureState.QUIET)
+
+
+def _legs(state: CallState) -> frozenset[Uniqueid]:
+    caller = frozenset({state.caller.uniqueid}) if state.caller else frozenset()
+    captured = frozenset(capture.channel.uniqueid for capture in state.captures)
+    return caller | captured | state.agents | frozenset(state.parents) | frozenset(state.bridges)

@@ -1,0 +1,267 @@
+"""The task group that lives as long as the daemon: AMI, dialogue, one task a call, the sweeps and their bell.
+
+Must not build its parts (`__main__` does) and must not decide anything. The invariants: a part that dies takes the
+daemon down, and systemd starts it again; stopping ends no capture, which the next daemon takes over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobExecutionEvent
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from recorder.ami import Ami, AmiError, PbxFacts
+from recorder.call import CallEvent, CallState
+from recorder.capture import CaptureDesk
+from recorder.catalogue import Catalogue, CatalogueAway, CatalogueError
+from recorder.consent_ivr import ConsentIvr
+from recorder.daemon.calls import CallBook
+from recorder.daemon.readiness import Readiness
+from recorder.daemon.reception import FrontDesk
+from recorder.daemon.resync import restore, resynchronise
+from recorder.model import CallId, PbxEvent, UserEventRaised
+from recorder.sweeps import Sweeps
+
+log = structlog.get_logger(__name__)
+
+OUTBOUND_EVENT: Final = "RecorderOutbound"
+LOOK_EVERY: Final = timedelta(seconds=2)
+SWEEP_MARK_EVERY: Final = timedelta(seconds=30)
+DRAIN_WITHIN: Final = timedelta(seconds=5)
+RETRY_AFTER: Final = timedelta(seconds=1)
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """What `__main__` has built. The book, the desk and the sweeps are made to call back into the daemon."""
+
+    node: str
+    ami: Ami
+    catalogue: Catalogue
+    capture: CaptureDesk
+    book: CallBook
+    front: FrontDesk
+    ivr: ConsentIvr
+    sweeps: Sweeps
+    readiness: Readiness
+    now: Callable[[], datetime]
+
+
+class Sweep:
+    """A sweep, its bell, and how its last passes ended."""
+
+    def __init__(self, name: str, step: Callable[[], Awaitable[bool]], every: timedelta) -> None:
+        self.name = name
+        self.step = step
+        self.every = every
+        self.bell = asyncio.Event()
+        self.last_ok_at: datetime | None = None
+        self.marked_at: datetime | None = None
+        self.failures = 0
+
+
+class Daemon:
+    """Runs until told to stop. Implements the bells that a call may ring."""
+
+    def __init__(self, *, watchdog: Callable[[], None]) -> None:
+        self.parts: Parts
+        self._watchdog = watchdog
+        self._group: asyncio.TaskGroup | None = None
+        self._resynchronise = asyncio.Event()
+        self._blind_from: datetime | None = None
+        self._watchers: list[Callable[[CallState], None]] = []
+        self.sweeps: dict[str, Sweep] = {}
+
+    # ---- what the parts ask of the daemon
+
+    def settle_now(self) -> None:
+        """A capture is closed: settle without waiting for the bell."""
+        self.sweeps["settle"].bell.set()
+
+    def changed(self, state: CallState) -> None:
+        for watcher in self._watchers:
+            watcher(state)
+
+    def watch(self, watcher: Callable[[CallState], None]) -> None:
+        """Be told of every change of a call's state; `watcher` must not block."""
+        self._watchers.append(watcher)
+
+    def spawn(self, work: Coroutine[object, object, None], name: str) -> None:
+        """Run `work` as long as the daemon lives."""
+        assert self._group is not None
+        self._group.create_task(work, name=name)
+
+    def deliver(self, event: PbxEvent) -> None:
+        """AMI's callback: route, and nothing else."""
+        if isinstance(event, UserEventRaised):
+            if event.name == OUTBOUND_EVENT:
+                self.parts.front.dialling(event)
+            return
+        self.parts.book.deliver(event)
+
+    def connected(self, facts: PbxFacts) -> None:
+        if facts.restarted:
+            log.warning("asterisk_restarted")
+        self._resynchronise.set()
+
+    def disconnected(self, reason: str) -> None:
+        self.parts.readiness.pbx(f"Asterisk is not connected: {reason}")
+        if self._blind_from is None:
+            self._blind_from = self.parts.now()
+
+    def catalogue_failed(self, error: CatalogueAway) -> None:
+        self.parts.readiness.catalogue(f"the catalogue cannot be written: {error}")
+
+    async def ledger(self, call: CallId, event: CallEvent) -> bool:
+        """Give a call's machine an event about one of its recordings; False where it is not in the catalogue yet."""
+        runner = self.parts.book.find(call)
+        if runner is None:
+            return False
+        await runner.apply(event)
+        return not runner.owes
+
+    # ---- life
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Open everything, say so by `ready`, run until `stop`, close in reverse."""
+        parts = self.parts
+        self._make_sweeps()
+        self._blind_from = await self._last_seen()
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            taken_up = await restore(parts.book, parts.catalogue, parts.node)
+            if taken_up:
+                log.info("calls_taken_up", calls=taken_up)
+            await parts.ivr.open()
+            tasks = [group.create_task(parts.ami.run(), name="ami")]
+            tasks.append(group.create_task(self._keep_synchronised(), name="resynchronise"))
+            tasks += [group.create_task(self._sweep(sweep), name=sweep.name) for sweep in self.sweeps.values()]
+            scheduler = self._scheduler()
+            scheduler.start()
+            ready()
+            await stop.wait()
+            log.info("stopping", calls=len(parts.book))
+            scheduler.shutdown(wait=False)
+            await parts.ivr.close()
+            await self._drain()
+            for task in (*tasks, *_spawned()):
+                task.cancel()
+
+    async def _last_seen(self) -> datetime | None:
+        """Up to when an earlier daemon saw every event; None on a first start."""
+        kept = await self.parts.catalogue.bookmark(self.parts.node, "ready")
+        return datetime.fromisoformat(str(kept["at"])) if kept else None
+
+    async def _drain(self) -> None:
+        """Give the writes that are owed a last chance."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + DRAIN_WITHIN.total_seconds()
+        while any(runner.owes or runner.waiting for runner in self.parts.book) and loop.time() < deadline:
+            await asyncio.sleep(0.05)
+
+    async def _keep_synchronised(self) -> None:
+        parts = self.parts
+        while True:
+            await self._resynchronise.wait()
+            self._resynchronise.clear()
+            try:
+                passages = await parts.sweeps.talks_since()
+                blind_from = self._blind_from or parts.now()
+                await resynchronise(parts.book, parts.ami, parts.capture, passages, blind_from)
+            except (AmiError, CatalogueError, OSError) as error:
+                log.warning("resynchronise_failed", why=str(error))
+                if parts.ami.state.connected:
+                    await asyncio.sleep(RETRY_AFTER.total_seconds())
+                    self._resynchronise.set()
+                continue
+            self._blind_from = None
+            parts.readiness.pbx(None)
+            log.info("synchronised", calls=len(parts.book))
+            self.sweeps["reconcile"].bell.set()
+
+    # ---- sweeps
+
+    def _make_sweeps(self) -> None:
+        made = self.parts.sweeps
+        for sweep in (
+            Sweep("look", self._look, LOOK_EVERY),
+            Sweep("settle", made.settle_one, timedelta(seconds=5)),
+            Sweep("analyse", made.analyse_one, timedelta(seconds=10)),
+            Sweep("reconcile", self._reconcile, timedelta(seconds=60)),
+        ):
+            self.sweeps[sweep.name] = sweep
+            sweep.bell.set()
+
+    async def _reconcile(self) -> bool:
+        await self.parts.sweeps.remove_settled_leftovers()
+        return await self.parts.sweeps.read_queue_log()
+
+    async def _look(self) -> bool:
+        """See whether a call could be captured now, and tell systemd that we live."""
+        parts = self.parts
+        self._watchdog()
+        problems = await asyncio.to_thread(parts.capture.problems)
+        parts.readiness.disk([f"{problem.path}: {problem.what}" for problem in problems])
+        try:
+            await parts.catalogue.ping(parts.node, self._blind_from or parts.now())
+        except CatalogueError as error:
+            parts.readiness.catalogue(f"the catalogue cannot be written: {error}")
+        else:
+            parts.readiness.catalogue(None)
+        return False
+
+    async def _sweep(self, sweep: Sweep) -> None:
+        """The guard of one sweep: whatever a pass meets, the next one comes."""
+        while True:
+            await sweep.bell.wait()
+            sweep.bell.clear()
+            try:
+                while await sweep.step():
+                    pass
+                await self._mark(sweep)
+            except CatalogueError as error:
+                sweep.failures += 1
+                log.warning("sweep_failed", sweep=sweep.name, why=str(error))
+            except Exception:
+                sweep.failures += 1
+                log.exception("sweep_broke", sweep=sweep.name)
+                await asyncio.sleep(RETRY_AFTER.total_seconds())
+
+    async def _mark(self, sweep: Sweep) -> None:
+        now = self.parts.now()
+        sweep.last_ok_at = now
+        if sweep.name == "settle":
+            self.sweeps["analyse"].bell.set()
+        if sweep.marked_at is None or now - sweep.marked_at >= SWEEP_MARK_EVERY:
+            sweep.marked_at = now
+            await self.parts.catalogue.write_sweep(self.parts.node, sweep.name, now)
+
+    def _scheduler(self) -> AsyncIOScheduler:
+        """The bell and no more: what is due stands in the database."""
+        scheduler = AsyncIOScheduler(
+            timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        )
+        scheduler.add_listener(_bell_failed, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
+        for sweep in self.sweeps.values():
+            scheduler.add_job(_ring, "interval", (sweep,), seconds=sweep.every.total_seconds(), id=sweep.name)
+        return scheduler
+
+
+async def _ring(sweep: Sweep) -> None:
+    """A coroutine, so that it runs in the loop and not in a thread."""
+    sweep.bell.set()
+
+
+def _bell_failed(event: JobExecutionEvent) -> None:
+    log.error("bell_failed", job=event.job_id, why=str(getattr(event, "exception", "")))
+
+
+def _spawned() -> list[asyncio.Task[None]]:
+    """The tasks that calls have spawned."""
+    return [task for task in asyncio.all_tasks() if task.get_name().startswith(("call ", "prove "))]

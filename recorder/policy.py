@@ -1,0 +1,132 @@
+"""May this call be captured? The one module that answers, as an ordered table with a printable trace.
+
+Pure: no I/O, no clock, only the standard library and the vocabulary. Anything not known to be permitted is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from recorder.model import ConsentMode, ConsentState, OverrideReason
+
+PERMITTED_BY_MODE: dict[ConsentMode, frozenset[ConsentState]] = {
+    ConsentMode.OPT_IN: frozenset({ConsentState.GIVEN}),
+    ConsentMode.OPT_OUT: frozenset({ConsentState.GIVEN, ConsentState.UNANSWERED}),
+    ConsentMode.NOTICE: frozenset({ConsentState.GIVEN, ConsentState.NOTICED}),
+    ConsentMode.NOT_REQUIRED: frozenset({ConsentState.GIVEN, ConsentState.NOT_REQUIRED}),
+    ConsentMode.NEVER: frozenset(),
+}
+"""Which answers permit under which mode. An answer carried from an earlier line of the same call counts too."""
+
+DUTIES = frozenset({OverrideReason.EMERGENCY, OverrideReason.LEGAL})
+"""Reasons that outrank `never`: a life, or a law (OV-07). Business does not."""
+
+OBJECTIONS = frozenset({ConsentState.REFUSED, ConsentState.WITHDRAWN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineRules:
+    """What the settings say of one ACD line. `digest` names exactly these settings in every consent event."""
+
+    name: str
+    mode: ConsentMode = ConsentMode.NEVER
+    queues: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    purposes: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ("en",)
+    accept: str = "1"
+    refuse: str = "2"
+    answer: timedelta = timedelta(seconds=5)
+    retries: int = 2
+    override: frozenset[OverrideReason] = frozenset()
+    basis: str | None = None
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """All that the decision may depend on. `mode` is None for a call that entered no ACD line."""
+
+    mode: ConsentMode | None
+    consent: ConsentState = ConsentState.NONE
+    override: OverrideReason | None = None
+    listed: frozenset[OverrideReason] = frozenset()  # overrides the line allows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """`rule` is the row that decided; `trace` has a line for each row that was looked at, in order."""
+
+    permitted: bool
+    rule: str
+    trace: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    name: str
+    applies: Callable[[Circumstances], bool]
+    permits: Callable[[Circumstances], bool]
+
+
+def _has_override(among: frozenset[OverrideReason]) -> Callable[[Circumstances], bool]:
+    return lambda now: now.override in among and now.override in now.listed
+
+
+def _line_permits(now: Circumstances) -> bool:
+    return now.mode is not None and now.consent in PERMITTED_BY_MODE[now.mode]
+
+
+PRECEDENCE: tuple[Rule, ...] = (
+    Rule(name="not an ACD call", applies=lambda now: now.mode is None, permits=lambda _: False),
+    Rule(name="override for a duty", applies=_has_override(DUTIES), permits=lambda _: True),
+    Rule(name="line never recorded", applies=lambda now: now.mode is ConsentMode.NEVER, permits=lambda _: False),
+    Rule(
+        name="override for business",
+        applies=_has_override(frozenset({OverrideReason.BUSINESS})),
+        permits=lambda _: True,
+    ),
+    Rule(name="caller objected", applies=lambda now: now.consent in OBJECTIONS, permits=lambda _: False),
+    Rule(name="line's policy", applies=lambda _: True, permits=_line_permits),
+)
+"""First row that applies decides. Rows of later features are added in the order that DESIGN fixes."""
+
+
+def decide(now: Circumstances) -> Verdict:
+    """Return whether capture is permitted, and why."""
+    trace: list[str] = []
+    for rule in PRECEDENCE:
+        if not rule.applies(now):
+            trace.append(f"{rule.name}: does not apply")
+            continue
+        permitted = rule.permits(now)
+        trace.append(f"{rule.name}: {'capture' if permitted else 'no capture'} ({_describe(now)})")
+        return Verdict(permitted=permitted, rule=rule.name, trace=tuple(trace))
+    raise AssertionError("the last rule always applies")
+
+
+def _describe(now: Circumstances) -> str:
+    parts = [f"mode {now.mode or 'none'}", f"consent {now.consent}"]
+    if now.override:
+        parts.append(f"override {now.override}{'' if now.override in now.listed else ', which the line does not list'}")
+    return ", ".join(parts)
+
+
+def may_override(mode: ConsentMode | None, reason: OverrideReason, listed: frozenset[OverrideReason]) -> bool:
+    """Whether an agent's key with this reason would permit capture on such a line, whatever the caller answered."""
+    now = Circumstances(mode=mode, consent=ConsentState.REFUSED, override=reason, listed=listed)
+    return decide(now).permitted
+
+
+def carried(consent: ConsentState, mode: ConsentMode) -> ConsentState | None:
+    """What an answer given on an earlier line of the same call is worth on a line of `mode`; None means: ask.
+
+    An objection stands on every line (CN-09), a yes is not asked for twice, anything weaker is asked anew.
+    """
+    if mode is ConsentMode.NEVER:
+        return ConsentState.PROHIBITED
+    if consent in OBJECTIONS:
+        return ConsentState.REFUSED
+    return ConsentState.GIVEN if consent is ConsentState.GIVEN else None

@@ -1,0 +1,78 @@
+"""The only one that reads the prompts that callers hear: prompts.toml and the WAVs beside it.
+
+Must not play anything. The invariant: a prompt handed out has been read, measured and digested from the very file that
+Asterisk will play; one that is missing or cannot be read is not there, and a dialogue that needs it fails closed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recorder.model import Prompt, PromptKind, RecorderError
+
+
+class PromptsUnreadable(RecorderError):
+    """The list of prompts itself cannot be read."""
+
+    code = "prompts_unreadable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptSet:
+    """The prompts at hand by kind and language, and what is wrong with the others, a line each."""
+
+    prompts: dict[tuple[PromptKind, str], Prompt]
+    keys: dict[tuple[PromptKind, str], dict[str, str]]  # the keys that each text names
+    problems: tuple[str, ...]
+
+
+def load(here: Path, at_pbx: Path) -> PromptSet:
+    """Read the prompts in `here`, which Asterisk sees as `at_pbx`. Raises PromptsUnreadable without a list."""
+    try:
+        listed: list[dict[str, Any]] = tomllib.loads((here / "prompts.toml").read_text("utf-8"))["prompt"]
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError) as error:
+        raise PromptsUnreadable(f"{here / 'prompts.toml'}: {error}") from error
+    prompts: dict[tuple[PromptKind, str], Prompt] = {}
+    keys: dict[tuple[PromptKind, str], dict[str, str]] = {}
+    problems: list[str] = []
+    for entry in listed:
+        try:
+            prompt = _prompt(entry, here, at_pbx)
+        except (OSError, EOFError, wave.Error, KeyError, ValueError) as error:
+            problems.append(f"prompt {entry.get('id', '?')} ({entry.get('language', '?')}): {error}")
+            continue
+        prompts[prompt.kind, prompt.language] = prompt
+        keys[prompt.kind, prompt.language] = dict(entry["keys"])
+    return PromptSet(prompts=prompts, keys=keys, problems=tuple(problems))
+
+
+def _prompt(entry: dict[str, Any], here: Path, at_pbx: Path) -> Prompt:
+    place = Path(entry["language"]) / entry["id"]
+    path = here / place.with_suffix(".wav")
+    content = path.read_bytes()
+    return Prompt(
+        id=entry["id"],
+        kind=PromptKind(entry["kind"]),
+        language=entry["language"],
+        version=str(entry["version"]),
+        sha256=hashlib.sha256(content).hexdigest(),
+        seconds=_seconds(path),
+        min_played_ms=int(entry["min_played_ms"]),
+        path=str(at_pbx / place),
+        text=entry["text"],
+        choose=entry["keys"].get("choose"),
+    )
+
+
+def _seconds(path: Path) -> float:
+    with wave.open(str(path), "rb") as sound:
+        if (sound.getframerate(), sound.getsampwidth(), sound.getnchannels()) != (8000, 2, 1):
+            raise ValueError(f"{path}: not 8 kHz, 16 bit, one channel")
+        if not sound.getnframes():
+            raise ValueError(f"{path}: holds no sound")
+        return sound.getnframes() / sound.getframerate()

@@ -1,0 +1,143 @@
+"""The only one that reads Asterisk's queue log: what passed through the queues while nobody of ours looked.
+
+Must not write anything, and must not decide what a passage means for the books. The invariant: a line is read whole or
+not yet; a line that makes no sense is passed over and counted.
+Source of the format: Asterisk, main/logger.c ast_queue_log and apps/app_queue.c
+(`epoch|uniqueid|queue|agent|event|data...`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from recorder.model import Uniqueid
+
+READ_AT_ONCE = 8 * 1024 * 1024
+"""Bytes in one read; a longer log is read in several."""
+
+LEFT_UNSERVED = frozenset({"ABANDON", "EXITWITHTIMEOUT", "EXITWITHKEY", "EXITEMPTY"})
+TALK_ENDED = frozenset({"COMPLETEAGENT", "COMPLETECALLER"})
+TALK_MOVED = frozenset({"TRANSFER", "BLINDTRANSFER", "ATTENDEDTRANSFER"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """How far a log was read: `inode` tells a rotated file from its successor."""
+
+    inode: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line. `at` has a second's precision; `offset` is where the line begins."""
+
+    at: datetime
+    uniqueid: Uniqueid
+    queue: str
+    agent: str
+    event: str
+    data: tuple[str, ...]
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A caller's way through one queue, as far as the log tells it."""
+
+    uniqueid: Uniqueid
+    queue: str
+    entered_at: datetime
+    offset: int
+    connected_at: datetime | None = None
+    interface: str | None = None
+    agent: Uniqueid | None = None
+    talked_until: datetime | None = None  # talk with the agent ended here, by hang-up of either
+    ended_at: datetime | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.ended_at is not None
+
+
+class QueueLog:
+    """The log file at `path`, read forwards."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.senseless = 0  # lines passed over
+
+    def end(self) -> Place | None:
+        """Where the log ends now; None while there is no log."""
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return Place(inode=status.st_ino, offset=status.st_size)
+
+    def read(self, since: Place) -> tuple[list[Entry], Place]:
+        """Whole lines after `since`, and where they end. A rotated log is read from its beginning. OSError passes."""
+        now = self.end()
+        if now is None:
+            return [], since
+        start = since.offset if since.inode == now.inode and since.offset <= now.offset else 0
+        with self._path.open("rb") as log:
+            log.seek(start)
+            block = log.read(READ_AT_ONCE)
+        whole = block[: block.rfind(b"\n") + 1]
+        entries = []
+        offset = start
+        for line in whole.splitlines(keepends=True):
+            entry = _entry(line, offset)
+            offset += len(line)
+            if entry is not None:
+                entries.append(entry)
+            else:
+                self.senseless += 1
+        return entries, Place(inode=now.inode, offset=offset)
+
+
+def _entry(line: bytes, offset: int) -> Entry | None:
+    parts = line.decode("utf-8", "replace").rstrip("\r\n").split("|")
+    if len(parts) < 5:
+        return None
+    try:
+        at = datetime.fromtimestamp(float(parts[0]), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return Entry(
+        at=at,
+        uniqueid=Uniqueid(parts[1]),
+        queue=parts[2],
+        agent=parts[3],
+        event=parts[4],
+        data=tuple(parts[5:]),
+        offset=offset,
+    )
+
+
+def passages(entries: Iterable[Entry], known: Mapping[Uniqueid, Passage] | None = None) -> dict[Uniqueid, Passage]:
+    """The passages that these lines tell of, over those `known` from earlier lines; the last of a caller counts."""
+    told = dict(known or {})
+    for entry in entries:
+        if entry.event == "ENTERQUEUE":
+            told[entry.uniqueid] = Passage(
+                uniqueid=entry.uniqueid, queue=entry.queue, entered_at=entry.at, offset=entry.offset
+            )
+        elif (passage := told.get(entry.uniqueid)) is not None:
+            told[entry.uniqueid] = _moved(passage, entry)
+    return told
+
+
+def _moved(passage: Passage, entry: Entry) -> Passage:
+    if entry.event == "CONNECT":
+        agent = Uniqueid(entry.data[1]) if len(entry.data) > 1 else None
+        return replace(passage, connected_at=entry.at, interface=entry.agent, agent=agent)
+    if entry.event in TALK_ENDED:
+        return replace(passage, talked_until=entry.at, ended_at=entry.at)
+    if entry.event in TALK_MOVED or entry.event in LEFT_UNSERVED:
+        return replace(passage, ended_at=entry.at)
+    return passage

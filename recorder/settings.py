@@ -1,0 +1,327 @@
+"""TOML and environment -> frozen settings, or the complete list of mistakes.
+
+Owns the names of settings (docs/operating.md lists them) and reads nothing but the text and mapping it is given,
+and the secret files that they name. Unset is None; an unknown key is a mistake, not a comment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from recorder.model import ConsentMode, OverrideReason, RecorderError
+from recorder.policy import LineRules
+
+ENVIRONMENT_PREFIX = "RECORDER_"
+NOT_SETTINGS = frozenset({"RECORDER_CONFIG", "RECORDER_PYTHON", "RECORDER_DEBIAN_MIRROR"})
+"""Variables of the same prefix that mean something else: the command line's --config, and the developers' script."""
+
+LINE_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
+
+
+class SettingsMistaken(RecorderError):
+    """Every mistake at once; the command line exits 78 on it."""
+
+    code = "settings_mistaken"
+
+    def __init__(self, mistakes: tuple[str, ...]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, validate_default=True)
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Key = Annotated[str, Field(pattern=r"^[0-9*#]$")]
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(_[A-Z]{2})?$")]
+Address = Annotated[str, Field(pattern=r"^.+:\d{1,5}$")]
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """`127.0.0.1:4573` or `[::1]:4573` -> host without brackets, port."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+class Node(Section):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")] = "pbx1"
+
+
+class Ami(Section):
+    host: str = "127.0.0.1"
+    port: Port = 5038
+    username: str
+    secret: SecretStr | None = None
+    secret_file: Path | None = None
+    tls: bool = False
+
+    @field_validator("secret_file")
+    @classmethod
+    def _one_secret(cls, path: Path | None, known: ValidationInfo) -> Path | None:
+        # Checked here, not on the finished model, so that it is listed beside the section's other mistakes.
+        if (known.data.get("secret") is None) == (path is None):
+            raise ValueError("give exactly one of secret and secret_file")
+        if path is not None:
+            _read_secret(path)
+        return path
+
+    def password(self) -> str:
+        """The secret in the clear, for the login alone."""
+        if self.secret is not None:
+            return self.secret.get_secret_value()
+        assert self.secret_file is not None
+        return _read_secret(self.secret_file)
+
+
+class Pbx(Section):
+    cli: tuple[str, ...] = ("asterisk", "-rx")
+    queue_log: Path | None = Path("/var/log/asterisk/queue_log")
+    cdr: Path | None = None
+
+
+class Agi(Section):
+    bind: Address = "127.0.0.1:4573"
+    dialogues: Annotated[int, Field(ge=1, le=5000)] = 500
+
+
+def _plain(path: Path) -> Path:
+    """It becomes part of an argument to Asterisk, in which these characters separate or expand."""
+    if not path.is_absolute() or re.search(r"[,()|&^$\\\"'\s]", str(path)):
+        raise ValueError("an absolute path without spaces, quotes and any of , ( ) | & ^ $ \\")
+    return path
+
+
+PlainPath = Annotated[Path, AfterValidator(_plain)]
+
+
+class PromptFolder(Section):
+    path: PlainPath = Path("/usr/share/recorder/prompts")
+    path_here: Path | None = None
+
+    @property
+    def here(self) -> Path:
+        return self.path_here or self.path
+
+
+class CaptureFolder(Section):
+    spool: PlainPath = Path("/var/spool/recorder")
+    spool_here: Path | None = None
+    min_free_mb: Annotated[int, Field(ge=1)] = 500
+
+    @property
+    def here(self) -> Path:
+        return self.spool_here or self.spool
+
+
+class CatalogueAt(Section):
+    url: str = "sqlite:////var/lib/recorder/catalogue.db"
+
+    @field_validator("url")
+    @classmethod
+    def _engine(cls, url: str) -> str:
+        if not url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+            raise ValueError("sqlite:////absolute/path.db or postgresql://user@host/database")
+        return url
+
+
+class StorageAt(Section):
+    path: Path = Path("/var/lib/recorder/recordings")
+    min_free_mb: Annotated[int, Field(ge=1)] = 500
+
+
+class Http(Section):
+    bind: Address = "127.0.0.1:8089"
+    token_file: Path | None = None
+
+    @field_validator("token_file")
+    @classmethod
+    def _readable(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            _read_secret(path)
+        return path
+
+    def token(self) -> str | None:
+        return _read_secret(self.token_file) if self.token_file is not None else None
+
+
+class Line(Section):
+    numbers: tuple[str, ...] = ()
+    queues: tuple[str, ...] | None = None
+    consent: ConsentMode = ConsentMode.NEVER
+    purposes: tuple[str, ...] = ("training", "service_standard")
+    languages: Annotated[tuple[Language, ...], Field(min_length=1)] = ("en",)
+    accept: Key = "1"
+    refuse: Key = "2"
+    answer_seconds: Annotated[float, Field(ge=1, le=60)] = 5
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    override: tuple[OverrideReason, ...] = ()
+    legal_basis: str | None = None
+    fallback: Literal["skip"] = "skip"
+
+    @field_validator("languages")
+    @classmethod
+    def _once(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(languages)) != len(languages):
+            raise ValueError("a language is listed twice")
+        return languages
+
+    @field_validator("refuse")
+    @classmethod
+    def _another_key(cls, refuse: str, known: ValidationInfo) -> str:
+        if refuse == known.data.get("accept"):
+            raise ValueError("is the same key as accept")
+        return refuse
+
+    @field_validator("legal_basis")
+    @classmethod
+    def _where_needed(cls, basis: str | None, known: ValidationInfo) -> str | None:
+        if "consent" in known.data and (known.data["consent"] is ConsentMode.NOT_REQUIRED) != bool(basis):
+            raise ValueError('consent = "not_required" needs it, and no other may have it')
+        return basis
+
+
+class Settings(Section):
+    """Everything that is settled before the daemon starts."""
+
+    node: Node = Node()
+    ami: Ami
+    pbx: Pbx = Pbx()
+    agi: Agi = Agi()
+    prompts: PromptFolder = PromptFolder()
+    capture: CaptureFolder = CaptureFolder()
+    catalogue: CatalogueAt = CatalogueAt()
+    storage: StorageAt = StorageAt()
+    http: Http = Http()
+    line: dict[str, Line] = Field(default_factory=dict)
+
+    @field_validator("line")
+    @classmethod
+    def _lines(cls, lines: dict[str, Line]) -> dict[str, Line]:
+        for name in lines:
+            if not LINE_NAME.fullmatch(name):
+                raise ValueError(f"line name {name!r}: letters, digits, _ and - only, at most 40")
+        owners: dict[str, str] = {}
+        for name, line in lines.items():
+            for number in line.numbers:
+                if owners.setdefault(number, name) != name:
+                    raise ValueError(f"number {number} belongs to both {owners[number]} and {name}")
+        return lines
+
+    def rules(self) -> dict[str, LineRules]:
+        """The lines as `policy` and `consent` read them, by name."""
+        return {name: _rules(name, line) for name, line in self.line.items()}
+
+
+def _rules(name: str, line: Line) -> LineRules:
+    return LineRules(
+        name=name,
+        mode=line.consent,
+        queues=line.queues if line.queues is not None else (name,),
+        numbers=line.numbers,
+        purposes=line.purposes,
+        languages=line.languages,
+        accept=line.accept,
+        refuse=line.refuse,
+        answer=timedelta(seconds=line.answer_seconds),
+        retries=line.retries,
+        override=frozenset(line.override),
+        basis=line.legal_basis,
+        digest=hashlib.sha256(f"{name} {line.model_dump_json()}".encode()).hexdigest()[:16],
+    )
+
+
+def settings_from(text: str, environment: Mapping[str, str], *, source: str) -> Settings:
+    """Settings of a TOML text with the environment laid over it; raises SettingsMistaken with every mistake."""
+    try:
+        tree: dict[str, object] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsMistaken((f"{source}: not TOML: {error}",)) from error
+    origins = _lay_over(tree, environment)
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise SettingsMistaken(_in_words(error, source, origins)) from None
+
+
+def load(path: Path, environment: Mapping[str, str]) -> Settings:
+    """Settings of the file at `path`; one that cannot be read is a mistake like any other."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise SettingsMistaken((f"{path}: cannot be read: {reason}. `recorder init` writes one.",)) from error
+    return settings_from(text, environment, source=str(path))
+
+
+def _lay_over(tree: dict[str, object], environment: Mapping[str, str]) -> dict[tuple[str, ...], str]:
+    """Put RECORDER_SECTION__KEY over the file's keys; return which place came from which variable."""
+    origins: dict[tuple[str, ...], str] = {}
+    for variable in sorted(environment):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in NOT_SETTINGS:
+            continue
+        place = tuple(variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
+        branch = tree
+        for part in place[:-1]:
+            inner = branch.setdefault(part, {})
+            if not isinstance(inner, dict):
+                break
+            branch = inner
+        else:
+            branch[place[-1]] = _value(environment[variable])
+            origins[place] = variable
+    return origins
+
+
+def _value(text: str) -> object:
+    """A list or table is written as in TOML; anything else is taken as it stands."""
+    if text.startswith(("[", "{")):
+        try:
+            return tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            return text
+    return text
+
+
+WORDS = {
+    "extra_forbidden": "no such setting",
+    "missing": "is missing",
+}
+
+
+def _in_words(error: ValidationError, source: str, origins: Mapping[tuple[str, ...], str]) -> tuple[str, ...]:
+    """One line a mistake: where it stands, what is wrong. Never the value, which may be a secret."""
+    lines = []
+    for mistake in error.errors(include_input=False, include_url=False):
+        place = tuple(str(part) for part in mistake["loc"])
+        where = origins.get(place, f"{source}: {'.'.join(place) or 'the file'}")
+        words = WORDS.get(mistake["type"], mistake["msg"].removeprefix("Value error, "))
+        lines.append(f"{where}: {words}")
+    return tuple(lines)
+
+
+def _read_secret(path: Path) -> str:
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
+    if not secret:
+        raise ValueError(f"{path} is empty")
+    return secret

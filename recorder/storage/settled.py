@@ -1,0 +1,259 @@
+"""The store: one verified stereo WAV for each recording, in its place.
+
+Owns the settled names, the steps that put a file there, and reading back. Must not remove a settled file or judge what
+may be kept. Invariant: under a settled name there is a whole, synced file or none; running `settle` again after a crash
+at any step ends in the same bytes and the same account of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import NoReturn
+from uuid import UUID
+
+import numpy as np
+import soundfile
+
+from recorder.model import RecordingId, utc
+from recorder.quality import Analyser, FileState, Measures
+from recorder.storage.errors import (
+    SettledFileDamaged,
+    SettledFileDiffers,
+    SettledFileMissing,
+    StagedFileDamaged,
+    StagedFileMissing,
+    translated,
+)
+from recorder.storage.folders import FreeSpace, Problem, folder_problems, free_space
+from recorder.storage.header import HeaderRepair, Layout, opened, read_layout
+from recorder.storage.join import BLOCK_SAMPLES, Leg, Span, check_pair, write_joined
+from recorder.storage.spool import UUID_PATTERN, Spool
+
+_SETTLED_NAME = re.compile(rf"\d{{4}}/\d{{2}}/\d{{2}}/({UUID_PATTERN})\.wav")
+_STAGING_NAME = re.compile(rf"\d{{4}}/\d{{2}}/\d{{2}}/\.({UUID_PATTERN})\.[0-9a-f]{{8}}\.staging")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """The settled file, and how its parts were found. `samples` is a channel's; `sha256` is of the whole file."""
+
+    path: Path
+    samples: int
+    rate: int
+    size: int
+    sha256: str
+    repairs: tuple[HeaderRepair, ...] = ()
+    legs_unequal_seconds: float = 0.0
+
+    @property
+    def file_state(self) -> FileState:
+        """What `quality.assess` is to know about the file."""
+        return FileState(
+            header_repaired=bool(self.repairs),
+            tail_lost=any(repair.lost_bytes for repair in self.repairs),
+            legs_unequal_seconds=self.legs_unequal_seconds,
+        )
+
+
+class FoundKind(StrEnum):
+    """What a file in the store is, by its name."""
+
+    SETTLED = "settled"
+    STAGING = "staging"  # left by a settle that was cut; the next one of that recording removes it
+    STRANGE = "strange"  # not ours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A file in the store. `recording` is None where the name is not one of ours."""
+
+    kind: FoundKind
+    path: Path
+    size: int
+    recording: RecordingId | None
+
+
+class Storage:
+    """The folder of settled recordings, fed from one spool. The root itself is never created: it may be a mount."""
+
+    def __init__(self, root: Path, spool: Spool) -> None:
+        self.root = root
+        self.spool = spool
+
+    def path(self, recording: RecordingId, started_at: datetime) -> Path:
+        """Return root/YYYY/MM/DD/<recording>.wav, the day in UTC; derived from the catalogue's row alone."""
+        return self.root / f"{utc(started_at):%Y/%m/%d}" / f"{UUID(str(recording))}.wav"
+
+    def settle(
+        self,
+        recording: RecordingId,
+        started_at: datetime,
+        *,
+        spans: Sequence[Span] | None = None,
+        replace: bool = False,
+    ) -> Settled:
+        """Join the staged directions into the settled WAV: caller left, agent right, the shorter padded with zeros.
+
+        The staged files are read by what is on disk, whatever their headers say, and stay untouched: discard them when
+        the catalogue has the result. What lies outside `spans` becomes exact silence; None keeps all. A settled file
+        already there is compared: the same bytes are accepted, others raise SettledFileDiffers unless `replace`.
+        With a staged file gone, which only `Spool.discard` does, an intact settled file is recognised where `spans` is
+        None: no other can be made, and whether it keeps to the spans could not be shown.
+
+        Raises StagedFileMissing, StagedFileDamaged, StagedFilesEmpty, RecordingTooLong, or what the disk refuses;
+        ValueError for a span that is none.
+        """
+        target = self.path(recording, started_at)
+        with ExitStack() as stack:
+            stack.enter_context(translated(target, "settling"))
+            if spans is None and target.exists() and not self._has_both_staged(recording):
+                return _recognised(target)
+            caller, agent = (Leg.opened(path, stack) for path in self.spool.paths(recording))
+            check_pair(caller, agent)
+            digest = self._put(target, caller, agent, spans=spans, replace=replace)
+            size = target.stat().st_size
+        lengths = (caller.layout.samples, agent.layout.samples)
+        return Settled(
+            path=target,
+            samples=max(lengths),
+            rate=caller.layout.rate,
+            size=size,
+            sha256=digest,
+            repairs=tuple(leg.layout.repair for leg in (caller, agent) if leg.layout.repair),
+            legs_unequal_seconds=(max(lengths) - min(lengths)) / caller.layout.rate,
+        )
+
+    def digest(self, recording: RecordingId, started_at: datetime) -> str:
+        """Return the settled file's SHA-256 in hex; SettledFileMissing where there is none."""
+        path = self.path(recording, started_at)
+        with translated(path, "reading"):
+            return _digest(path)
+
+    def measure(self, recording: RecordingId, started_at: datetime) -> Measures:
+        """Return the full analysis of a settled file, read block by block.
+
+        Raises SettledFileMissing, or SettledFileDamaged where it is not the closed stereo WAV that `settle` writes.
+        """
+        path = self.path(recording, started_at)
+        with translated(path, "analysing"):
+            # libsndfile reports no frames and no error where the data size is 0, so the header is judged first.
+            analyser = Analyser(_settled_layout(path).rate)
+            block = np.empty((BLOCK_SAMPLES, 2), np.int16)
+            try:
+                with soundfile.SoundFile(path) as audio:
+                    for part in audio.blocks(dtype="int16", out=block):
+                        analyser.feed(part)
+            except soundfile.LibsndfileError as error:
+                raise SettledFileDamaged(path, str(error)) from error
+        return analyser.finish()
+
+    def walk(self) -> Iterator[Found]:
+        """Yield every file under the root, ours and strangers', in no order; links are not followed."""
+        for folder, _, names in os.walk(self.root, onerror=_raise):
+            for name in names:
+                yield self._found(Path(folder, name))
+
+    def problems(self, min_free: int) -> list[Problem]:
+        """Return what keeps the store from taking a recording; `min_free` in bytes."""
+        return folder_problems(self.root, min_free)
+
+    def free(self) -> FreeSpace:
+        """Return the space left."""
+        return free_space(self.root)
+
+    def _put(self, target: Path, caller: Leg, agent: Leg, *, spans: Sequence[Span] | None, replace: bool) -> str:
+        """Write beside the target, then rename; return the digest. Nothing of a cut attempt is ever under `target`."""
+        _make_folders(self.root, target.parent)
+        for leftover in target.parent.glob(f".{target.stem}.*.staging"):
+            leftover.unlink(missing_ok=True)
+        # A name of its own for each attempt: two at once cannot write into one file.
+        staging = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.staging")
+        try:
+            digest = write_joined(staging, caller, agent, spans)
+            if replace or not _is_there(target, digest):
+                staging.rename(target)
+        finally:
+            staging.unlink(missing_ok=True)
+        _sync_folder(target.parent)
+        return digest
+
+    def _has_both_staged(self, recording: RecordingId) -> bool:
+        staged = self.spool.staged(recording)
+        return staged is not None and staged.caller is not None and staged.agent is not None
+
+    def _found(self, path: Path) -> Found:
+        with translated(path, "looking at it"):
+            size = path.lstat().st_size
+        name = path.relative_to(self.root).as_posix()
+        for kind, pattern in ((FoundKind.SETTLED, _SETTLED_NAME), (FoundKind.STAGING, _STAGING_NAME)):
+            if match := pattern.fullmatch(name):
+                return Found(kind=kind, path=path, size=size, recording=RecordingId(UUID(match[1])))
+        return Found(kind=FoundKind.STRANGE, path=path, size=size, recording=None)
+
+
+def _is_there(target: Path, digest: str) -> bool:
+    """Return whether `target` exists with these bytes; SettledFileDiffers where it has others."""
+    if not target.exists():
+        return False
+    if (present := _digest(target)) != digest:
+        raise SettledFileDiffers(target, f"it has SHA-256 {present}, the staged files now give {digest}")
+    return True
+
+
+def _recognised(target: Path) -> Settled:
+    layout = _settled_layout(target)
+    return Settled(path=target, samples=layout.samples, rate=layout.rate, size=layout.size, sha256=_digest(target))
+
+
+def _settled_layout(path: Path) -> Layout:
+    try:
+        with opened(path) as file:
+            layout = read_layout(file, path)
+    except StagedFileMissing as error:
+        raise SettledFileMissing(path, error.what) from error
+    except StagedFileDamaged as error:
+        raise SettledFileDamaged(path, error.what) from error
+    if layout.repair is not None or layout.channels != 2:
+        raise SettledFileDamaged(path, f"not a closed stereo WAV: {layout.samples} samples, {layout.channels} channels")
+    return layout
+
+
+def _digest(path: Path) -> str:
+    try:
+        with opened(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except StagedFileMissing as error:
+        raise SettledFileMissing(path, error.what) from error
+    except StagedFileDamaged as error:
+        raise SettledFileDamaged(path, error.what) from error
+
+
+def _make_folders(root: Path, folder: Path) -> None:
+    """Make the day's folders (0700) below `root` and sync each one's entry in its parent."""
+    missing = [folder, *folder.parents]
+    for each in reversed(missing[: missing.index(root)]):
+        each.mkdir(mode=0o700, exist_ok=True)
+        _sync_folder(each.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _raise(error: OSError) -> NoReturn:
+    path = Path(error.filename)
+    with translated(path, "listing"):
+        raise error

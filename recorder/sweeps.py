@@ -1,0 +1,260 @@
+"""One-step jobs that find their work by its state in the database: settle, analyse, reconcile.
+
+Must not decide what may be kept or how a call ended; must not hold a to-do list: after a crash they simply go on. A
+step says whether there was work, so that a sweep is `while step(): pass`. The invariant: a thing that fails is
+postponed, counted and looked at again; it never stops the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import NAMESPACE_OID, uuid5
+
+import structlog
+
+from recorder.call import CallEvent
+from recorder.capture import CaptureDesk, Staging
+from recorder.catalogue import Catalogue, RecordingRow
+from recorder.model import (
+    CallEnded,
+    CallId,
+    CallOpened,
+    Channel,
+    ConsentMode,
+    ConsentState,
+    Direction,
+    Fact,
+    LegSeen,
+    Linkedid,
+    LostReason,
+    Outcome,
+    PartyKind,
+    RecordingId,
+    RecordingStatus,
+    Uniqueid,
+)
+from recorder.policy import LineRules
+from recorder.quality import Measures
+from recorder.queue_log import Passage, Place, QueueLog, passages
+from recorder.storage import Spool, StorageError
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 1
+POSTPONE = timedelta(seconds=30)
+UNFINISHED_FOR = timedelta(hours=12)
+"""A passage that the queue log never ends (Asterisk was killed) is given up after this."""
+BOOKMARK = "queue_log"
+
+
+class Ledger(Protocol):
+    """Where a call's machine takes an event about one of its recordings; False where no such call is open."""
+
+    async def __call__(self, call: CallId, event: CallEvent) -> bool: ...
+
+
+@dataclass(slots=True)
+class Postponed:
+    """Recordings that failed just now, each until when."""
+
+    until: dict[RecordingId, datetime] = field(default_factory=dict)
+
+    def now(self, at: datetime) -> frozenset[RecordingId]:
+        self.until = {recording: moment for recording, moment in self.until.items() if moment > at}
+        return frozenset(self.until)
+
+
+class Sweeps:
+    """The steps. Each returns whether there was work."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        catalogue: Catalogue,
+        capture: CaptureDesk,
+        spool: Spool,
+        ledger: Ledger,
+        queue_log: QueueLog | None,
+        lines: Mapping[str, LineRules],
+        in_progress: Callable[[Uniqueid], bool],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._node = node
+        self._catalogue = catalogue
+        self._capture = capture
+        self._spool = spool
+        self._ledger = ledger
+        self._queue_log = queue_log
+        self._lines = lines
+        self._in_progress = in_progress
+        self._now = now
+        self._postponed = Postponed()
+        self.failures: dict[str, int] = {}
+
+    async def settle_one(self) -> bool:
+        """Settle the recording that has waited longest."""
+        return await self._one("settle", RecordingStatus.STOPPED, None, self._settle)
+
+    async def analyse_one(self) -> bool:
+        """Measure the settled recording that has waited longest."""
+        return await self._one("analyse", RecordingStatus.SETTLED, False, self._analyse)
+
+    async def _one(
+        self,
+        name: str,
+        status: RecordingStatus,
+        analysed: bool | None,
+        work: Callable[[RecordingRow], Awaitable[None]],
+    ) -> bool:
+        due = await self._catalogue.recordings_due(
+            self._node, status, AT_ONCE, analysed=analysed, excluding=self._postponed.now(self._now())
+        )
+        for row in due:
+            try:
+                await work(row)
+            except StorageError as error:
+                self._postponed.until[row.id] = self._now() + POSTPONE
+                self.failures[name] = self.failures.get(name, 0) + 1
+                log.error("sweep_postponed", sweep=name, recording=str(row.id), why=str(error))
+        return bool(due)
+
+    async def _settle(self, row: RecordingRow) -> None:
+        event = await self._capture.settle(_staging(row))
+        if not await self._ledger(row.call, event):
+            log.error("recording_without_call", recording=str(row.id))
+            self._postponed.until[row.id] = self._now() + POSTPONE
+            return
+        await self._capture.discard_staged(row.id)
+
+    async def _analyse(self, row: RecordingRow) -> None:
+        measures, findings = await self._capture.analyse(_staging(row))
+        found = dict.fromkeys((*row.findings, *(str(finding) for finding in findings)))
+        await self._catalogue.write_analysis(row.id, self._now(), _numbers(measures), tuple(found))
+        if findings:
+            log.warning("recording_findings", recording=str(row.id), findings=[str(finding) for finding in findings])
+
+    # ---- reconcile
+
+    async def remove_settled_leftovers(self) -> bool:
+        """Remove staged files whose recording is settled or empty: the daemon died between catalogue and removal."""
+        ours = {left.recording for left in self._spool.leftovers() if left.recording is not None}
+        if not ours:
+            return False
+        rows = await self._catalogue.recordings_named(ours)
+        done = (RecordingStatus.SETTLED, RecordingStatus.EMPTY)
+        for recording, row in rows.items():
+            if row.status in done:
+                await self._capture.discard_staged(recording)
+        return False
+
+    async def read_queue_log(self) -> bool:
+        """Give every queue call that passed while nobody looked its outcome."""
+        if self._queue_log is None:
+            return False
+        place = await self._place()
+        if place is None:
+            return False
+        entries, end = self._queue_log.read(place)
+        told = passages(entries)
+        unknown = await self._unknown(told)
+        unfinished = [passage for passage in unknown if not self._is_over(passage)]
+        for passage in unknown:
+            if passage not in unfinished:
+                await self._write_away(passage)
+        # Lines of a passage that is still under way are read again next time.
+        offset = min((passage.offset for passage in unfinished), default=end.offset)
+        await self._keep_place(Place(inode=end.inode, offset=offset))
+        return False
+
+    async def talks_since(self) -> dict[Uniqueid, Passage]:
+        """What the queue log tells of since the bookmark, for proofs of talks that we did not see."""
+        place = await self._place() if self._queue_log is not None else None
+        if place is None or self._queue_log is None:
+            return {}
+        return passages(self._queue_log.read(place)[0])
+
+    async def _place(self) -> Place | None:
+        assert self._queue_log is not None
+        kept = await self._catalogue.bookmark(self._node, BOOKMARK)
+        if kept is not None:
+            return Place(inode=int(kept["inode"]), offset=int(kept["offset"]))
+        end = self._queue_log.end()  # calls from before we were installed are not ours to account for
+        if end is not None:
+            await self._keep_place(end)
+        return end
+
+    async def _keep_place(self, place: Place) -> None:
+        await self._catalogue.write_bookmark(
+            self._node, BOOKMARK, {"inode": place.inode, "offset": place.offset}
+        )
+
+    async def _unknown(self, told: dict[Uniqueid, Passage]) -> list[Passage]:
+        queues = {queue for rules in self._lines.values() for queue in rules.queues}
+        ours = [row for row in told.values() if row.queue in queues and not self._in_progress(row.uniqueid)]
+        known = await self._catalogue.known_uniqueids(self._node, [passage.uniqueid for passage in ours])
+        return [passage for passage in ours if passage.uniqueid not in known]
+
+    def _is_over(self, passage: Passage) -> bool:
+        return passage.is_over or passage.entered_at < self._now() - UNFINISHED_FOR
+
+    async def _write_away(self, passage: Passage) -> None:
+        """A whole call in one step. Its id follows from the caller's uniqueid, so that writing it twice is once."""
+        rules = next(rules for rules in self._lines.values() if passage.queue in rules.queues)
+        call = CallId(uuid5(NAMESPACE_OID, f"{self._node} {passage.uniqueid}"))
+        outcome, reason = outcome_of_passage(passage, rules.mode)
+        channel = Channel(name="", uniqueid=passage.uniqueid, linkedid=Linkedid(passage.uniqueid))
+        facts: list[Fact] = [
+            CallOpened(
+                call=call,
+                node=self._node,
+                line=rules.name,
+                direction=Direction.INCOMING,
+                mode=rules.mode,
+                linkedid=channel.linkedid,
+                started_at=passage.entered_at,
+            ),
+            LegSeen(call=call, channel=channel, kind=PartyKind.CALLER, at=passage.entered_at),
+            CallEnded(call=call, ended_at=passage.ended_at or self._now(), outcome=outcome, reason=reason),
+        ]
+        await self._catalogue.write_step(call, facts, None, "closed", ConsentState.NONE)
+        if reason is not None:
+            log.error("call_lost", call=str(call), reason=reason)
+
+
+def outcome_of_passage(passage: Passage, mode: ConsentMode) -> tuple[Outcome, LostReason | None]:
+    """How a queue call ended that nobody of ours saw."""
+    if mode is ConsentMode.NEVER:
+        return Outcome.EXCLUDED, None
+    if passage.connected_at is None:
+        return Outcome.ABANDONED, None
+    return Outcome.LOST, LostReason.RECORDER_AWAY
+
+
+def _numbers(measures: Measures) -> dict[str, float]:
+    """The figures as the catalogue keeps them: flat, rounded to what anybody reads."""
+    legs = {"caller": measures.caller, "agent": measures.agent}
+    figures = {
+        f"{name}_{figure}": float(getattr(leg, figure))
+        for name, leg in legs.items()
+        for figure in ("rms_dbfs", "peak", "clipped_share", "dc_share", "speaking_seconds", "silence_share")
+    }
+    figures |= {
+        "seconds": measures.seconds,
+        "dead_air_share": measures.dead_air_share,
+        "longest_dead_air_seconds": measures.longest_dead_air_seconds,
+    }
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def _staging(row: RecordingRow) -> Staging:
+    return Staging(
+        recording=row.id,
+        authorised_at=row.authorised_at,
+        bridged_at=row.bridged_at,
+        bridged_seconds=row.bridged_seconds,
+        keep_seconds=row.keep_seconds,
+    )

@@ -1,0 +1,156 @@
+"""Facts of one call, for tests: a caller, an agent, and what was agreed. Every value can be named by the test."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from recorder.catalogue import JournalRow
+from recorder.model import (
+    AuditEntry,
+    CallId,
+    CallOpened,
+    Channel,
+    ConsentEventId,
+    ConsentMode,
+    ConsentRecorded,
+    ConsentState,
+    Direction,
+    LegSeen,
+    Linkedid,
+    OverrideReason,
+    PartyKind,
+    Prompt,
+    PromptKind,
+    RecordingAuthorised,
+    RecordingChanged,
+    RecordingId,
+    RecordingSettled,
+    RecordingStatus,
+    Uniqueid,
+)
+
+NODE = "pbx1"
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+QUESTION = Prompt(
+    id="question",
+    kind=PromptKind.QUESTION,
+    language="en",
+    version="1",
+    sha256="a" * 64,
+    seconds=6.5,
+    min_played_ms=3000,
+    path="/usr/share/asterisk/sounds/recorder/en/question",
+    text="This call may be recorded for training. Press 1 to agree, 2 to refuse.",
+)
+
+
+def later(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+def new_call() -> CallId:
+    return CallId(uuid4())
+
+
+def caller(call: CallId) -> Channel:
+    uniqueid = f"pbx1-{call.int % 10**9}.1"
+    return Channel(name="PJSIP/trunk-00000001", uniqueid=Uniqueid(uniqueid), linkedid=Linkedid(uniqueid))
+
+
+def agent(call: CallId) -> Channel:
+    linkedid = caller(call).linkedid
+    return Channel(name="PJSIP/alice-00000002", uniqueid=Uniqueid(f"{linkedid}2"), linkedid=linkedid)
+
+
+def opened(call: CallId, mode: ConsentMode = ConsentMode.OPT_IN, node: str = NODE, line: str = "support") -> CallOpened:
+    return CallOpened(
+        call=call,
+        node=node,
+        line=line,
+        direction=Direction.INCOMING,
+        mode=mode,
+        linkedid=caller(call).linkedid,
+        started_at=NOON,
+    )
+
+
+def leg(call: CallId) -> LegSeen:
+    return LegSeen(call=call, channel=caller(call), kind=PartyKind.CALLER, at=NOON)
+
+
+def answered(
+    call: CallId,
+    after: ConsentState = ConsentState.GIVEN,
+    before: ConsentState = ConsentState.ASKED,
+    prompt: Prompt | None = QUESTION,
+) -> ConsentRecorded:
+    event = ConsentRecorded(
+        id=ConsentEventId(uuid4()),
+        call=call,
+        at=later(5),
+        before=before,
+        after=after,
+        channel=caller(call).uniqueid,
+        policy="f" * 64,
+        prompt=prompt,
+        played_ms=4000,
+        key="1",
+        language="en",
+    )
+    if after is ConsentState.NOT_REQUIRED:
+        return replace(event, basis="a contract's own clause", prompt=None, played_ms=None, key=None)
+    if after is ConsentState.OVERRIDDEN:
+        return replace(event, actor="PJSIP/alice", reason=OverrideReason.EMERGENCY, prompt=None, key=None)
+    return event
+
+
+def authorised(event: ConsentRecorded, sealed: bool = False, audit: UUID | None = None) -> RecordingAuthorised:
+    return RecordingAuthorised(
+        id=RecordingId(uuid4()),
+        call=event.call,
+        at=later(5),
+        authorised_by=event.id,
+        state=event.after,
+        channel=caller(event.call),
+        sealed=sealed,
+        audit=audit,
+    )
+
+
+def override_audit(recording: RecordingAuthorised) -> AuditEntry:
+    return AuditEntry(
+        id=uuid4(),
+        at=later(5),
+        actor="PJSIP/alice",
+        action="override",
+        call=recording.call,
+        recording=recording.id,
+        details={"reason": "emergency"},
+    )
+
+
+def changed(
+    recording: RecordingAuthorised, expected: RecordingStatus, status: RecordingStatus, seconds: float = 6
+) -> RecordingChanged:
+    return RecordingChanged(
+        id=recording.id, call=recording.call, at=later(seconds), expected=frozenset({expected}), status=status
+    )
+
+
+def settled(recording: RecordingAuthorised) -> RecordingSettled:
+    return RecordingSettled(
+        id=recording.id,
+        call=recording.call,
+        at=later(60),
+        samples=400_000,
+        rate=8000,
+        sha256="b" * 64,
+        size=1_600_044,
+        findings=("header_repaired",),
+    )
+
+
+def step(seq: int, name: str = "CallerJoinedQueue", **fields: str) -> JournalRow:
+    return JournalRow(seq=seq, at=later(seq), name=name, old_phase="waiting", new_phase="waiting", fields=fields)

@@ -1,0 +1,200 @@
+"""The tests' own AMI connection, on plain asyncio streams and independent of the product's.
+
+Owns one session of the account `admin`: actions, every event since login, and waiting for what is still to come.
+Decides nothing about calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Self
+
+HEADER_END = b"\r\n\r\n"
+
+
+class AdminError(Exception):
+    """Asterisk answered an action with an error, or ended the session."""
+
+
+class Event(dict[str, str]):
+    """One AMI packet, header by header (the last of a repeated one); `lines` has them all, `at` is time.monotonic()."""
+
+    def __init__(self, lines: list[str], at: float) -> None:
+        super().__init__((key, value.strip()) for key, _, value in (line.partition(":") for line in lines))
+        self.lines = lines
+        self.at = at
+
+    @property
+    def name(self) -> str:
+        """The event's name, of a UserEvent its own; empty for a response."""
+        return self.get("UserEvent") or self.get("Event", "")
+
+    def is_(self, name: str, **headers: str) -> bool:
+        return self.name == name and all(self.get(key) == value for key, value in headers.items())
+
+
+Matcher = Callable[[Event], bool]
+
+
+class Admin:
+    """Connect with `await Admin.connect(...)`; close when done. `events` is everything seen, in order."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.events: list[Event] = []
+        self.closed = False
+        self._reader, self._writer = reader, writer
+        self._ids = itertools.count(1)
+        self._answers: dict[str, asyncio.Future[Event]] = {}
+        self._news = asyncio.Condition()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    async def connect(cls, host: str, port: int, username: str, secret: str) -> Self:
+        """Log in; AdminError where Asterisk refuses, OSError where nobody listens."""
+        reader, writer = await asyncio.open_connection(host, port, limit=1 << 22)
+        banner = await reader.readline()
+        if not banner.startswith(b"Asterisk Call Manager"):
+            writer.close()
+            raise AdminError(f"no AMI at {host}:{port}: {banner!r}")
+        admin = cls(reader, writer)
+        admin._tasks.append(asyncio.create_task(admin._read(), name="admin-read"))
+        await admin.action("Login", {"Username": username, "Secret": secret})
+        admin._tasks.append(asyncio.create_task(admin._ping(), name="admin-ping"))
+        return admin
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # ---------------------------------------------------------------- actions
+
+    async def action(
+        self,
+        action: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        variables: Mapping[str, str] | None = None,
+        timeout: float = 10,
+    ) -> Event:
+        """Send one action and return its response; AdminError where that is an error."""
+        headers = headers or {}
+        given = itertools.chain(headers.items(), (("Variable", f"{k}={v}") for k, v in (variables or {}).items()))
+        answer = await self._send(action, given, timeout)
+        if answer.get("Response") == "Error":
+            raise AdminError(f"{action} {headers}: {answer.get('Message')}")
+        return answer
+
+    async def command(self, text: str) -> list[str]:
+        """The output lines of a command of Asterisk's command line."""
+        answer = await self._send("Command", [("Command", text)], 10)
+        return [line.partition(":")[2].removeprefix(" ") for line in answer.lines if line.startswith("Output:")]
+
+    async def variable(self, name: str, channel: str = "") -> str:
+        """A variable or function, of a channel or global; "" where it is unset."""
+        given = {"Channel": channel} if channel else {}
+        return (await self.action("Getvar", {"Variable": name, **given})).get("Value", "")
+
+    async def channels(self) -> list[str]:
+        """Names of all channels that exist now."""
+        return [line.partition("!")[0] for line in await self.command("core show channels concise") if "!" in line]
+
+    async def _send(self, action: str, headers: Iterable[tuple[str, str]], timeout: float) -> Event:
+        key = f"admin-{next(self._ids)}"
+        lines = [f"Action: {action}", f"ActionID: {key}", *(f"{name}: {value}" for name, value in headers)]
+        if any("\r" in line or "\n" in line for line in lines):
+            raise ValueError(f"a line break inside an AMI header: {lines}")
+        answer = self._answers[key] = asyncio.get_running_loop().create_future()
+        try:
+            self._writer.write("\r\n".join(lines).encode() + HEADER_END)
+            await self._writer.drain()
+            return await asyncio.wait_for(answer, timeout)
+        finally:
+            del self._answers[key]
+
+    # ---------------------------------------------------------------- events
+
+    async def until(self, wanted: str | Matcher, *, since: int = 0, timeout: float = 10, **headers: str) -> Event:
+        """The first event from `events[since]` on, past or to come, that fits; TimeoutError after `timeout` s.
+
+        `wanted` is an event's (or UserEvent's) name together with headers that must be equal, or a predicate.
+        """
+        fits = wanted if callable(wanted) else lambda event: event.is_(wanted, **headers)
+        at = since
+        try:
+            async with asyncio.timeout(timeout), self._news:
+                while True:
+                    for event in self.events[at:]:
+                        if fits(event):
+                            return event
+                    at = len(self.events)
+                    if self.closed:
+                        raise AdminError("Asterisk ended the session")
+                    await self._news.wait()
+        except TimeoutError:
+            last = ", ".join(event.name for event in self.events[-12:])
+            raise TimeoutError(f"no {wanted} {headers} within {timeout} s; last events: {last}") from None
+
+    def seen(self, name: str, *, since: int = 0, **headers: str) -> list[Event]:
+        """All events of a name so far, with the given headers."""
+        return [event for event in self.events[since:] if event.is_(name, **headers)]
+
+    def mark(self) -> int:
+        """A place in `events` to wait or look from."""
+        return len(self.events)
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                packet = (await self._reader.readuntil(HEADER_END)).decode(errors="replace")
+                await self._take(Event(packet.rstrip("\r\n").split("\r\n"), time.monotonic()))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self.closed = True
+            for answer in self._answers.values():
+                if not answer.done():
+                    answer.set_exception(AdminError("Asterisk ended the session"))
+            async with self._news:
+                self._news.notify_all()
+
+    async def _take(self, packet: Event) -> None:
+        answer = self._answers.get(packet.get("ActionID", ""))
+        if "Response" in packet and "Event" not in packet and answer and not answer.done():
+            answer.set_result(packet)
+        elif "Event" in packet:
+            async with self._news:
+                self.events.append(packet)
+                self._news.notify_all()
+
+    async def _ping(self) -> None:
+        """Input wakes Asterisk's session: without it events may lie there for seconds (asterisk issue 2145)."""
+        with contextlib.suppress(AdminError, OSError, TimeoutError):
+            while True:
+                await asyncio.sleep(0.5)
+                await self._send("Ping", (), 10)
+
+
+async def until(condition: Callable[[], Awaitable[bool] | bool], *, timeout: float = 10, every: float = 0.02) -> None:
+    """Return as soon as `condition()` holds; TimeoutError after `timeout` seconds. For what no event tells of."""
+    end = time.monotonic() + timeout
+    while True:
+        held = condition()
+        if held if isinstance(held, bool) else await held:
+            return
+        if time.monotonic() > end:
+            raise TimeoutError(f"{getattr(condition, '__name__', condition)} did not hold within {timeout} s")
+        await asyncio.sleep(every)

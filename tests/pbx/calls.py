@@ -1,0 +1,293 @@
+"""Places real calls on the test PBX and lets both parties go through their scripts.
+
+Owns who calls whom: incoming calls to a line, personal calls, outgoing calls; over Local channels or SIP. What a
+party does is in party.py, how SIPp is led in sip.py. Several calls may run side by side: an agent's phone answers only
+the call it was meant for (over SIP: the first that rings).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from dataclasses import dataclass, field
+from typing import Self
+
+from tests.pbx.admin import Admin, AdminError, Event
+from tests.pbx.party import Gone, HangUp, Lived, Party, Say, Script, UntilBridged, Wait
+from tests.pbx.server import PbxServer
+from tests.pbx.sip import AGENT, OUTSIDE, Phone, SipParty
+
+LINES = {"support": "18005550100", "sales": "18005550101"}
+CALLER_TONE, AGENT_TONE = 440, 800
+
+
+def talking(hz: int, seconds: float) -> Script:
+    """Wait for the bridge, speak so long, hang up."""
+    return (UntilBridged(), Say(hz), Wait(seconds), HangUp())
+
+
+def staying(hz: int) -> Script:
+    """Speak from the start until the other party hangs up."""
+    return (Say(hz),)
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One placed call. `placed` is who dialled, `answering` who was rung (None until somebody was).
+
+    For an incoming call `placed` is the caller, for an outgoing one the agent.
+    """
+
+    placed: Party | SipParty
+    answering: Party | SipParty | None = None
+    rung: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def linkedid(self) -> str:
+        return self.placed.linkedid
+
+    async def until_rung(self, *, timeout: float = 30) -> Party | SipParty:
+        """The party that is rung, once it is."""
+        await asyncio.wait_for(self.rung.wait(), timeout)
+        assert self.answering is not None
+        return self.answering
+
+    async def until_ended(self, *, timeout: float = 60) -> tuple[Lived, Lived | None]:
+        """What (who dialled, who was rung or None) lived through; raises what a script raised."""
+        placed = await self.placed.until_ended(timeout=timeout)
+        answering = await self.answering.until_ended(timeout=timeout) if self.answering else None
+        await self.close()
+        return placed, answering
+
+    async def close(self) -> None:
+        """End the scripts, whatever they wait for, and the phones; an error of a script is raised."""
+        for task in self.tasks:
+            if not task.done():
+                task.cancel()
+        for result in await asyncio.gather(*self.tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                raise result
+        for party in (self.placed, self.answering):
+            if isinstance(party, SipParty):
+                await party.phone.stop()
+
+
+class Calls:
+    """`async with Calls(pbx) as calls:`; at the end every call is hung up and no agent sits any more."""
+
+    _serial = itertools.count(1)
+
+    def __init__(self, pbx: PbxServer) -> None:
+        self.pbx = pbx
+        self.admin: Admin
+        self._keys: Admin
+        self._open: list[Call] = []
+        self._phones: list[Phone] = []
+        self._sitting: set[tuple[str, str]] = set()
+
+    async def __aenter__(self) -> Self:
+        self.admin = await self.pbx.admin()
+        self._keys = await self.pbx.admin()
+        await self._keys.action("Events", {"EventMask": "off"})
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for call in self._open:
+            with contextlib.suppress(Exception):
+                await call.close()
+        with contextlib.suppress(AdminError, OSError, TimeoutError):
+            await self.leave_all()
+            await self.admin.action("Hangup", {"Channel": "/.*/"})
+        for phone in self._phones:
+            await phone.stop()
+        for session in (self._keys, self.admin):
+            await session.close()
+
+    # ---------------------------------------------------------------- agents
+
+    async def sit(self, line: str, interface: str) -> None:
+        """An agent becomes a member of a line's queue; for one who sits there already, nothing happens."""
+        if (line, interface) not in self._sitting:
+            await self.admin.action("QueueAdd", {"Queue": line, "Interface": interface})
+            self._sitting.add((line, interface))
+
+    async def leave_all(self) -> None:
+        for line, interface in sorted(self._sitting):
+            await self.admin.action("QueueRemove", {"Queue": line, "Interface": interface})
+        self._sitting.clear()
+
+    # ---------------------------------------------------------------- calls
+
+    async def incoming(
+        self,
+        line: str,
+        caller: Script,
+        agent: Script | None,
+        *,
+        agent_name: str = "agent1",
+        number: str = "15550100",
+        name: str = "",
+        sip: bool = False,
+        variables: dict[str, str] | None = None,
+    ) -> Call:
+        """A caller (`number`, `name`: its CallerID) dials a line. `agent` None: nobody answers.
+
+        `sip`: both parties are SIPp. Over Local channels the agent is the member Local/AGENT_NAME@phones/n.
+        `variables` are set on the caller's channel.
+        """
+        if sip:
+            if agent is not None:
+                await self.sit(line, "PJSIP/agent")
+            return await self._by_sip(LINES[line], caller, agent, inside=False, number=number, name=name)
+        if agent is not None:
+            await self.sit(line, f"Local/{agent_name}@phones/n")
+        placed = LINES[line]
+        return await self._by_local(
+            placed, "from-outside", caller, agent, rings=agent_name, number=number, name=name, variables=variables
+        )
+
+    async def personal(
+        self,
+        caller: Script,
+        agent: Script | None,
+        *,
+        extension: str = "2001",
+        number: str = "15550100",
+        sip: bool = False,
+    ) -> Call:
+        """A caller dials an agent's own extension (2001 to 2009; over SIP 2100)."""
+        if sip:
+            return await self._by_sip("2100", caller, agent, inside=False, number=number)
+        return await self._by_local(extension, "from-outside", caller, agent, rings=extension, number=number)
+
+    async def outgoing(
+        self, agent: Script, callee: Script | None, *, number: str = "4165550123", sip: bool = False
+    ) -> Call:
+        """An agent dials 9 and a number for the line support. Over SIP the number begins with 555."""
+        if sip:
+            return await self._by_sip(f"9{number}", agent, callee, inside=True, number="2100")
+        return await self._by_local(f"9{number}", "from-agents", agent, callee, rings=number, number="2001")
+
+    # ---------------------------------------------------------------- how
+
+    async def _by_local(
+        self,
+        dialled: str,
+        context: str,
+        first: Script,
+        second: Script | None,
+        *,
+        rings: str,
+        number: str,
+        name: str = "",
+        variables: dict[str, str] | None = None,
+    ) -> Call:
+        phone, leg = (f"{int(time.time())}.{900000 + next(self._serial)}" for _ in range(2))
+        since = self.admin.mark()
+        given = {f"_{key}": value for key, value in (variables or {}).items()}
+        await self.admin.action(
+            "Originate",
+            {
+                "Channel": f"Local/{dialled}@{context}/n",
+                "Context": "party",
+                "Exten": "0",
+                "Priority": "1",
+                "CallerID": f'"{name}" <{number}>',
+                "ChannelId": phone,
+                "OtherChannelId": leg,
+                "Async": "true",
+                "Timeout": "60000",
+            },
+            variables=given,
+        )
+        made = await self.admin.until("LocalBridge", since=since, LocalOneUniqueid=phone)
+        party = self._party(made["LocalOneChannel"], leg, made["LocalTwoLinkedid"], since)
+        call = Call(placed=party)
+        call.tasks.append(asyncio.create_task(self._answered_then(party, first)))
+        if second is not None:
+            call.tasks.append(asyncio.create_task(self._ring(call, rings, second, since)))
+        self._open.append(call)
+        return call
+
+    async def _answered_then(self, party: Party, script: Script) -> None:
+        """Who dialled begins when the call is answered (Asterisk then starts its half of the Local channel)."""
+        with contextlib.suppress(Gone):
+            await party.until_answered()
+            await party.run(script)
+
+    async def _ring(self, call: Call, rings: str, script: Script, since: int) -> None:
+        """Find the leg that rings for this very call, answer it, go through the script."""
+
+        def mine(event: Event) -> bool:
+            local = event.is_("LocalBridge", Context="phones", Exten=rings)
+            return local and event.get("LocalOneLinkedid") == call.linkedid
+
+        made = await self.admin.until(mine, since=since, timeout=300)
+        party = self._party(made["LocalTwoChannel"], made["LocalOneUniqueid"], call.linkedid, since)
+        call.answering = party
+        call.rung.set()
+        await self.admin.until("Newexten", since=since, Uniqueid=made["LocalTwoUniqueid"], Application="Wait")
+        await party.run((Say(0), *script))
+
+    def _party(self, phone: str, leg: str, linkedid: str, since: int) -> Party:
+        return Party(
+            pbx=self.pbx, admin=self.admin, keys=self._keys, leg=leg, phone=phone, linkedid=linkedid, since=since
+        )
+
+    # ---------------------------------------------------------------- over SIP
+
+    async def _by_sip(
+        self,
+        dialled: str,
+        first: Script,
+        second: Script | None,
+        *,
+        inside: bool,
+        number: str,
+        name: str = "",
+    ) -> Call:
+        """`inside`: an agent dials the outside world; else the outside world dials, and the agent is rung."""
+        from_host, to_host = (AGENT, OUTSIDE) if inside else (OUTSIDE, AGENT)
+        port = self.pbx.ports.outside if inside else self.pbx.ports.agent
+        since = self.admin.mark()
+        listening = await Phone.rung(self.pbx, to_host, port, second) if second is not None else None
+        phone = await Phone.dialling(self.pbx, from_host, dialled, first, number=number, name=name)
+        self._phones += [phone, *([listening] if listening else [])]
+        prefix = "PJSIP/agent-" if inside else "PJSIP/outside-"
+        made = await self.admin.until(lambda e: _new(e, prefix) and e.get("Exten") == dialled, since=since)
+        party = self._sip_party(made, phone, first, since)
+        call = Call(placed=party, tasks=[asyncio.create_task(party.run())])
+        if listening is not None and second is not None:
+            other = "PJSIP/outside-" if inside else "PJSIP/agent-"
+            call.tasks.append(asyncio.create_task(self._rung_by_sip(call, other, listening, second, since)))
+        self._open.append(call)
+        return call
+
+    async def _rung_by_sip(self, call: Call, prefix: str, phone: Phone, script: Script, since: int) -> None:
+        def mine(event: Event) -> bool:
+            return _new(event, prefix) and event.get("Linkedid") == call.linkedid
+
+        party = self._sip_party(await self.admin.until(mine, since=since, timeout=300), phone, script, since)
+        call.answering = party
+        call.rung.set()
+        await party.run()
+
+    def _sip_party(self, made: Event, phone: Phone, script: Script, since: int) -> SipParty:
+        return SipParty(
+            admin=self.admin,
+            leg=made["Uniqueid"],
+            linkedid=made["Linkedid"],
+            since=since,
+            phone=phone,
+            script=script,
+        )
+
+
+def _new(event: Event, prefix: str) -> bool:
+    return event.name == "Newchannel" and event["Channel"].startswith(prefix)
+
+
+__all__ = ["AGENT_TONE", "CALLER_TONE", "LINES", "Call", "Calls", "staying", "talking"]

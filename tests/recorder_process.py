@@ -1,0 +1,225 @@
+"""Runs the real daemon as a process of its own beside a test PBX, as systemd would.
+
+Owns its settings file, its folders and its end. `Recorder` is used by the live tests, the fault runs and the demo.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from tests.pbx.server import PbxServer
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+LINES: Mapping[str, Mapping[str, object]] = {
+    "support": {
+        "numbers": ["18005550100"],
+        "consent": "opt_in",
+        "languages": ["en", "fr"],
+        "override": ["emergency", "legal", "business"],
+        "answer_seconds": 2,
+        "retries": 1,
+    },
+    "sales": {"numbers": ["18005550101"], "consent": "notice"},
+}
+
+
+def free_port() -> int:
+    """A loopback port that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Recorder:
+    """The daemon beside one PBX. Everything it keeps lies under `home`."""
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        agi_port: int | None = None,
+        lines: Mapping[str, Mapping[str, object]] = LINES,
+        catalogue: str | None = None,
+        python: str = sys.executable,
+    ) -> None:
+        self.home = home
+        self.agi_port = agi_port or free_port()
+        self.http_port = free_port()
+        self.config = home / "recorder.toml"
+        self.catalogue = catalogue or f"sqlite:///{home / 'catalogue.db'}"
+        self.recordings = home / "recordings"
+        self.log = home / "recorder.log"
+        self.settings: dict[str, dict[str, Any]] = {}
+        self._lines = lines
+        self._python = python
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def agi(self) -> str:
+        return f"127.0.0.1:{self.agi_port}"
+
+    def configure(self, pbx: PbxServer, **changes: Mapping[str, object]) -> None:
+        """Write the settings for this PBX; `changes` are laid over them, section by section."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.recordings.mkdir(mode=0o700, exist_ok=True)
+        self.settings = {
+            "node": {"name": "pbx1"},
+            "ami": {
+                "host": pbx.host,
+                "port": pbx.ports.ami,
+                "username": pbx.recorder_user,
+                "secret": pbx.recorder_secret,
+            },
+            "pbx": {"cli": list(pbx.cli), "queue_log": str(pbx.queue_log)},
+            "agi": {"bind": self.agi},
+            "prompts": {"path": pbx.prompts, "path_here": str(REPOSITORY / "dialplan" / "prompts")},
+            "capture": {"spool": str(pbx.captures), "min_free_mb": 5},
+            "catalogue": {"url": self.catalogue},
+            "storage": {"path": str(self.recordings), "min_free_mb": 5},
+            "http": {"bind": f"127.0.0.1:{self.http_port}"},
+        }
+        for section, keys in changes.items():
+            self.settings.setdefault(section, {}).update(keys)
+        text = "".join(_table(name, keys) for name, keys in self.settings.items())
+        text += "".join(_table(f"line.{name}", keys) for name, keys in self._lines.items())
+        tomllib.loads(text)
+        self.config.write_text(text, encoding="utf-8")
+        self.config.chmod(0o600)
+
+    def command(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """`recorder --config ... WORDS`, to its end."""
+        done = subprocess.run(
+            [self._python, "-m", "recorder", "--config", str(self.config), *words],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise RuntimeError(f"recorder {' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def json(self, *words: str) -> Any:
+        """What a command prints with --json, whatever its exit code."""
+        return json.loads(self.command(*words, "--json", check=False).stdout)
+
+    async def start(self, *, ready: bool = True) -> None:
+        """Upgrade the catalogue and run the daemon; with `ready`, until it can capture."""
+        await asyncio.to_thread(self.command, "db", "upgrade")
+        self.launch()
+        if ready:
+            await self.until(lambda: self.get("/readyz")[0] == 200, "the daemon to be ready")
+
+    def launch(self, *prefix: str, environment: Mapping[str, str] | None = None) -> None:
+        """Start the process and return at once; `prefix` is a command to start it through."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*prefix, self._python, "-m", "recorder", "--config", str(self.config), "run"],
+                cwd=REPOSITORY,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **(environment or {})},
+            )
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        return None if self._process is None else self._process.poll()
+
+    def send(self, number: signal.Signals) -> None:
+        """SIGKILL, SIGSTOP, SIGCONT ... to the daemon."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        if number is signal.SIGKILL:
+            self._process.wait(10)
+
+    async def stop(self) -> int | None:
+        """SIGTERM, and the exit code."""
+        if self._process is None or self._process.poll() is not None:
+            return self.exit_code
+        self._process.send_signal(signal.SIGCONT)
+        self._process.terminate()
+        try:
+            return await asyncio.to_thread(self._process.wait, 15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return await asyncio.to_thread(self._process.wait, 5)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    # ---- looking
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
+        """HTTP status and body (JSON where it is), (0, None) while nobody listens."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", headers=dict(headers or {}))
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return answer.status, _body(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, _body(error.read())
+        except OSError:
+            return 0, None
+
+    async def until(self, true: Callable[[], Any], what: str, *, timeout: float = 20) -> Any:
+        """Wait until `true` says so, looking ten times a second; TimeoutError with the log's tail."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while True:
+            found = await asyncio.to_thread(true)
+            if found:
+                return found
+            if loop.time() > deadline:
+                raise TimeoutError(f"waited {timeout:g} s for {what}\n{self.log_tail()}")
+            await asyncio.sleep(0.1)
+
+    async def until_closed(self, calls: int, *, timeout: float = 20) -> list[dict[str, Any]]:
+        """The calls, once there are so many and all of them have an outcome."""
+
+        def closed() -> list[dict[str, Any]] | None:
+            rows: list[dict[str, Any]] = self.json("calls")
+            return rows if len(rows) >= calls and all(row["outcome"] for row in rows) else None
+
+        found: list[dict[str, Any]] = await self.until(closed, f"{calls} calls with an outcome", timeout=timeout)
+        return found
+
+    def path_of(self, recording: Mapping[str, Any]) -> Path:
+        """Where a settled recording lies."""
+        day = str(recording["authorised_at"])[:10].split("-")
+        return self.recordings.joinpath(*day, f"{recording['id']}.wav")
+
+    def log_tail(self, lines: int = 40) -> str:
+        return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-lines:]) if self.log.exists() else ""
+
+
+def _body(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        return content.decode("utf-8", "replace")
+
+
+def _table(name: str, keys: Mapping[str, object]) -> str:
+    return f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
