@@ -1,19 +1,25 @@
-"""The command line. Every command exits 0 when all is well, 1 when something is wrong, 2 on wrong usage, 78 on settings."""
+"""The command line: which commands there are, and the few that change something.
+
+Every command exits 0 when all is well, 1 when something is wrong, 2 on wrong usage, 78 on mistakes in the settings.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from recorder import __version__, logs
-from recorder.settings import Settings, SettingsMistaken, load
+from recorder.commands import calls, listings
+from recorder.commands.asking import mistaken, settings_of
+from recorder.commands.setting_up import doctor
+from recorder.commands.status import status
+from recorder.commands.verify import verify_books
+from recorder.settings import SettingsMistaken
 
-SETTINGS_MISTAKEN = 78  # EX_CONFIG of sysexits.h
 DEFAULT_CONFIG = Path("/etc/recorder/recorder.toml")
 
 app = typer.Typer(
@@ -23,9 +29,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 db = typer.Typer(help="The catalogue's database.", no_args_is_help=True)
+app.command()(status)
+app.add_typer(calls.app, name="calls")
+app.command()(listings.recordings)
+app.command()(listings.consents)
+app.command("verify")(verify_books)
 app.add_typer(db, name="db")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.callback()
@@ -36,21 +45,6 @@ def common(
     ] = DEFAULT_CONFIG,
 ) -> None:
     context.obj = config
-
-
-def settings_of(context: typer.Context) -> Settings:
-    """The settings, or every mistake in them and exit 78."""
-    try:
-        return load(context.obj, os.environ)
-    except SettingsMistaken as error:
-        _mistaken(error)
-
-
-def _mistaken(error: SettingsMistaken) -> NoReturn:
-    for mistake in error.mistakes:
-        typer.echo(mistake, err=True)
-    typer.echo(f"{len(error.mistakes)} mistake(s) in the settings; nothing was started.", err=True)
-    raise typer.Exit(SETTINGS_MISTAKEN)
 
 
 @app.command()
@@ -67,7 +61,7 @@ def run(
     try:
         asyncio.run(serve(settings))
     except SettingsMistaken as error:
-        _mistaken(error)
+        mistaken(error)
     except (RecorderError, OSError) as error:
         typer.echo(f"recorder cannot start: {error}", err=True)
         raise typer.Exit(1) from None
@@ -85,6 +79,9 @@ def db_upgrade(context: typer.Context) -> None:
         typer.echo(f"the catalogue was not upgraded: {error}", err=True)
         raise typer.Exit(1) from None
     typer.echo(f"catalogue at revision {revision}")
+
+
+app.command()(doctor)
 
 
 @app.command()

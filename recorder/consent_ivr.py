@@ -24,7 +24,7 @@ import structlog
 from asterisk.agi import AGI, AGIAppError, AGIException, AGIHangup, AGIUnknownError, AGIUsageError
 
 from recorder.consent import Answer, Dialogue, Heard, Listen, Play
-from recorder.model import CallId, Channel, ConsentState, Linkedid, LostReason, Prompt, Uniqueid
+from recorder.model import CallId, Channel, ConsentState, Linkedid, LostReason, Outcome, Prompt, Uniqueid
 
 log = structlog.get_logger(__name__)
 
@@ -320,6 +320,9 @@ class ConsentIvr:
         async with asyncio.timeout(LEASH.total_seconds()):
             environment = await connection.environment()
         script = environment.get("agi_network_script", "").split("?")[0].strip("/")
+        if script == "doctor":  # `recorder doctor` asks whether it is we who listen where the dialplan calls
+            await connection.command(f'SET VARIABLE {RESULT_VARIABLE} "recorder"')
+            return
         visit = _visit(environment, script)
         if self.in_progress >= self._places and script != "key":
             await self._reception.refuse_busy(visit)
@@ -333,7 +336,7 @@ class ConsentIvr:
     async def _inbound(self, connection: AgiConnection, visit: Visit) -> None:
         admission = await self._reception.admit_incoming(visit)
         if admission is None:
-            await connection.command(f'SET VARIABLE {RESULT_VARIABLE} "{LostReason.RECORDER_AWAY}"')
+            await connection.command(f'SET VARIABLE {RESULT_VARIABLE} "{Outcome.LOST}"')
             return
         result = await self._dialogue(connection, visit.channel, admission, HeldChannel(connection))
         await connection.command(f'SET VARIABLE {RESULT_VARIABLE} "{result}"')

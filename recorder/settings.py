@@ -29,9 +29,6 @@ from recorder.model import ConsentMode, OverrideReason, RecorderError
 from recorder.policy import LineRules
 
 ENVIRONMENT_PREFIX = "RECORDER_"
-NOT_SETTINGS = frozenset({"RECORDER_CONFIG", "RECORDER_PYTHON", "RECORDER_DEBIAN_MIRROR"})
-"""Variables of the same prefix that mean something else: the command line's --config, and the developers' script."""
-
 LINE_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
@@ -275,8 +272,8 @@ def _lay_over(tree: dict[str, object], environment: Mapping[str, str]) -> dict[t
     """Put RECORDER_SECTION__KEY over the file's keys; return which place came from which variable."""
     origins: dict[tuple[str, ...], str] = {}
     for variable in sorted(environment):
-        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in NOT_SETTINGS:
-            continue
+        if not variable.startswith(ENVIRONMENT_PREFIX) or "__" not in variable:
+            continue  # RECORDER_CONFIG and the like: no section, so no setting
         place = tuple(variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
         branch = tree
         for part in place[:-1]:

@@ -15,11 +15,14 @@ import sys
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+from recorder.catalogue import CallRow, Catalogue, RecordingRow, WholeCall, open_catalogue
 from tests.pbx.server import PbxServer
+
+T = TypeVar("T")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -32,7 +35,7 @@ LINES: Mapping[str, Mapping[str, object]] = {
         "answer_seconds": 2,
         "retries": 1,
     },
-    "sales": {"numbers": ["18005550101"], "consent": "notice"},
+    "sales": {"numbers": ["18005550101"], "consent": "opt_in"},
 }
 
 
@@ -195,20 +198,42 @@ class Recorder:
                 raise TimeoutError(f"waited {timeout:g} s for {what}\n{self.log_tail()}")
             await asyncio.sleep(0.1)
 
-    async def until_closed(self, calls: int, *, timeout: float = 20) -> list[dict[str, Any]]:
-        """The calls, once there are so many and all of them have an outcome."""
+    async def calls(self) -> tuple[CallRow, ...]:
+        """The calls in the catalogue, newest first; none while there is no catalogue. In-process: cheap to ask often."""
+        return await self._ask(lambda books: books.list_calls(1000))
 
-        def closed() -> list[dict[str, Any]] | None:
-            rows: list[dict[str, Any]] = self.json("calls")
-            return rows if len(rows) >= calls and all(row["outcome"] for row in rows) else None
+    async def settled(self) -> tuple[RecordingRow, ...]:
+        """Every recording in the catalogue, newest first."""
+        return await self._ask(lambda books: books.list_recordings(1000))
 
-        found: list[dict[str, Any]] = await self.until(closed, f"{calls} calls with an outcome", timeout=timeout)
+    async def whole(self, call: CallRow) -> WholeCall:
+        found = await self._ask(lambda books: books.one_call(call.id))
+        assert found is not None
         return found
 
-    def path_of(self, recording: Mapping[str, Any]) -> Path:
+    async def _ask(self, question: Callable[[Catalogue], Awaitable[T]]) -> T:
+        books = await open_catalogue(self.catalogue)
+        try:
+            return await question(books)
+        finally:
+            await books.close()
+
+    async def until_closed(self, calls: int, *, timeout: float = 20) -> tuple[CallRow, ...]:
+        """The calls, once there are so many and all of them have an outcome."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while True:
+            rows = await self.calls()
+            if len(rows) >= calls and all(row.outcome for row in rows):
+                return rows
+            if loop.time() > deadline:
+                seen = [(row.line, row.phase, row.consent, row.outcome) for row in rows]
+                raise TimeoutError(f"waited {timeout:g} s for {calls} closed calls, have {seen}\n{self.log_tail()}")
+            await asyncio.sleep(0.2)
+
+    def path_of(self, recording: RecordingRow) -> Path:
         """Where a settled recording lies."""
-        day = str(recording["authorised_at"])[:10].split("-")
-        return self.recordings.joinpath(*day, f"{recording['id']}.wav")
+        return self.recordings.joinpath(f"{recording.authorised_at:%Y/%m/%d}", f"{recording.id}.wav")
 
     def log_tail(self, lines: int = 40) -> str:
         return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-lines:]) if self.log.exists() else ""

@@ -287,7 +287,6 @@ class Wire(AMIProtocol):  # type: ignore[misc]
         for action in self.responses.values():
             if not action.future.done():
                 action.future.set_exception(AmiDown(f"unanswered: {reason}"))
-        self.responses.clear()
 
 
 def _keep_alive(sock: socket.socket | None) -> None:

@@ -21,14 +21,16 @@ from recorder.call.events import (
     RecordingUnmade,
 )
 from recorder.call.journal import event_from_fields, fields_from_event
-from recorder.call.machine import Arm, Command, Quiet, Settle, Step, Stop, advance, begin
+from recorder.call.machine import READ_EVENTS, Arm, Command, Quiet, Settle, Step, Stop, advance, begin
 from recorder.call.outcome import outcome
+from recorder.call.replay import replay
 from recorder.call.state import CallState, Capture, Standing, capture_in_hand, standing, standing_with
 from recorder.call.tables import CAPTURE_TRANSITIONS, PHASE_TRANSITIONS, CaptureState, Phase, Trigger
 
 __all__ = [
     "CAPTURE_TRANSITIONS",
     "PHASE_TRANSITIONS",
+    "READ_EVENTS",
     "Arm",
     "CallAdmitted",
     "CallEvent",
@@ -60,6 +62,7 @@ __all__ = [
     "event_from_fields",
     "fields_from_event",
     "outcome",
+    "replay",
     "standing",
     "standing_with",
 ]

@@ -61,6 +61,7 @@ from recorder.model import (
     ConsentRecorded,
     ConsentState,
     DialBegan,
+    Direction,
     Fact,
     HoldBegan,
     HoldEnded,
@@ -78,7 +79,7 @@ from recorder.model import (
     RecordingStatus,
     Uniqueid,
 )
-from recorder.policy import Circumstances, carried, decide
+from recorder.policy import OBJECTIONS, Circumstances, carried, decide, may_override
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,13 +189,21 @@ def advance(state: CallState, event: CallEvent) -> Step:
     draft = _Draft(state, event, [], [], [])
     reader = _READERS.get(type(event))
     if reader is None or state.phase is Phase.CLOSED:
-        return Step(state=state, expected=reader is not None)
+        return Step(state=state)  # not ours to read, or the last words of legs that outlive the call
     before = standing(state)
     reader(draft, event)
     after = standing(draft.state)
     if after is not before and draft.state.phase is not Phase.OVER:
         draft.raise_trigger(_TRIGGER_BY_STANDING[after])
     return _finished(draft)
+
+
+OBJECTIONS_THAT_STAND: Final = OBJECTIONS | {ConsentState.PROHIBITED}
+"""Carried to another line, these are not asked about again: no other answer can be one."""
+
+
+def _is_caller(state: CallState, channel: Channel) -> bool:
+    return state.caller is not None and state.caller.uniqueid == channel.uniqueid
 
 
 _TRIGGER_BY_STANDING: Final[dict[Standing, Trigger]] = {
@@ -219,13 +228,15 @@ def _take_parties(draft: _Draft, event: CallAdmitted) -> None:
 
 
 def _admitted_again(draft: _Draft, event: CallAdmitted) -> None:
-    """The callee of an outgoing call has answered, or the call passes a second line."""
-    if draft.state.caller is None:
+    """The other party of an outgoing call becomes known, or the call passes a second line."""
+    caller = draft.state.caller
+    if caller is None or event.caller is None:
         _take_parties(draft, event)
         return
-    if event.caller is not None and event.caller.uniqueid != draft.state.caller.uniqueid:
+    if event.caller.uniqueid != caller.uniqueid or event.direction is Direction.OUTGOING:
         draft.expected = False
         return
+    draft.state = without_leg(draft.state, caller.uniqueid)  # it runs our dialplan: its BridgeLeft may come later
     draft.raise_trigger(Trigger.ASKED_AGAIN)
     worth = carried(draft.state.consent, event.mode)
     # Answered already (worth is not None) or to be asked: either way the dialogue's end follows as an event.
@@ -241,11 +252,15 @@ def _admitted_again(draft: _Draft, event: CallAdmitted) -> None:
 
 
 def _prompt_played(draft: _Draft, event: PromptPlayed) -> None:
+    if draft.state.phase is not Phase.ASKING or draft.state.consent not in (ConsentState.NONE, ConsentState.ASKED):
+        draft.expected = False  # an answer that stands is never unsaid by a prompt
+        return
     _consent(draft, event.consent, ConsentState.ASKED, event.channel.uniqueid, prompt=event.prompt, event=event)
 
 
 def _answered(draft: _Draft, event: ConsentAnswered) -> None:
-    if draft.state.phase is not Phase.ASKING:
+    stands = draft.state.consent in OBJECTIONS_THAT_STAND and event.answer is not draft.state.consent
+    if draft.state.phase is not Phase.ASKING or stands or not _is_caller(draft.state, event.channel):
         draft.expected = False
         return
     _consent(draft, event.consent, event.answer, event.channel.uniqueid, prompt=event.prompt, event=event)
@@ -266,8 +281,8 @@ def _dialogue_broke(draft: _Draft, event: DialogueBroke) -> None:
 def _override(draft: _Draft, event: OverridePressed) -> None:
     """Permit by reason, once per call: a second press while a capture is open changes nothing."""
     state = draft.state
-    now = Circumstances(mode=state.mode, consent=state.consent, override=event.reason, listed=state.listed)
-    if state.phase is not Phase.TALKING or capture_in_hand(state) is not None or not decide(now).permitted:
+    may = may_override(state.mode, event.reason, state.listed) and _is_caller(state, event.far)
+    if state.phase is not Phase.TALKING or capture_in_hand(state) is not None or not may:
         draft.expected = False
         return
     audit = event.audit if event.hindrance is None else None
@@ -400,6 +415,8 @@ def _resynchronised(draft: _Draft, event: CallResynchronised) -> None:
     elif not event.capture_lives:
         _prove_until(draft, event.blind_from, blind=True)
         draft.raise_trigger(Trigger.CLOSED)
+    if standing(draft.state) is Standing.TOGETHER:
+        draft.raise_trigger(Trigger.TOGETHER)  # perhaps in another bridge than before: the talk is a talk again
     hand = capture_in_hand(was)
     if hand is not None and hand.state is CaptureState.STOPPING and event.capture_lives:
         _stopping(draft, hand)  # the stop that we sent may have been lost with the connection
@@ -568,8 +585,8 @@ def _move_capture(draft: _Draft, before: Capture, after: CaptureState) -> None:
     if after in (CaptureState.STOPPING, CaptureState.STOPPED, CaptureState.FAILED):
         _prove_until(draft, draft.event.at)
     _CONSEQUENCES[after](draft, before)
-    if after is CaptureState.ARMED and standing(draft.state) is Standing.TOGETHER:
-        _move(draft, Trigger.TOGETHER, before.id)  # armed in mid-talk, by a key
+    if after is CaptureState.ARMED and (now := standing(draft.state)) in (Standing.TOGETHER, Standing.FOREIGN):
+        _move(draft, _TRIGGER_BY_STANDING[now], before.id)  # armed in mid-talk, by a key
 
 
 def _armed(draft: _Draft, before: Capture) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import singledispatch
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, func, select, update
+from sqlalchemy import Connection, Row, Table, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from recorder.catalogue.errors import CatalogueRefused
@@ -58,6 +58,16 @@ _ORDER: tuple[type, ...] = (
     RecordingSettled,
     CallEnded,
 )
+# Every event of every call goes through these three; building them anew each time costs more than running them.
+_FIND_STEP = select(call_events).where(
+    call_events.c.call == bindparam("of_call"), call_events.c.seq == bindparam("of_seq")
+)
+_ADD_STEP = call_events.insert()
+_MOVE_CALL = (
+    update(calls)
+    .where(calls.c.id == bindparam("of_call"))
+    .values(phase=bindparam("to_phase"), consent=bindparam("to_consent"))
+)
 _MOMENTS = {
     RecordingStatus.ARMED: "armed_at",
     RecordingStatus.STOPPED: "stopped_at",
@@ -78,11 +88,11 @@ def write_step(
     if event is not None and _is_journalled(connection, call, event):
         return False
     write_facts(connection, facts)
-    moved = connection.execute(update(calls).where(calls.c.id == call).values(phase=phase, consent=consent))
+    moved = connection.execute(_MOVE_CALL, {"of_call": call, "to_phase": phase, "to_consent": consent})
     if moved.rowcount == 0:
         raise CatalogueRefused(f"call {call} is not in the catalogue")
     if event is not None:
-        connection.execute(call_events.insert().values(call=call, **_journal_values(event)))
+        connection.execute(_ADD_STEP, {"call": call} | _journal_values(event))
     return True
 
 
@@ -93,7 +103,7 @@ def write_facts(connection: Connection, facts: Iterable[Fact]) -> None:
 
 
 def _is_journalled(connection: Connection, call: CallId, event: JournalRow) -> bool:
-    found = _row(connection, call_events, call=call, seq=event.seq)
+    found = connection.execute(_FIND_STEP, {"of_call": call, "of_seq": event.seq}).one_or_none()
     if found is None:
         return False
     _require_same(found, _journal_values(event), f"step {event.seq} of call {call}")

@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from recorder.call import (
+    READ_EVENTS,
     Arm,
     CallAdmitted,
     CallEvent,
@@ -333,7 +334,8 @@ class CallBook:
         self._know(runner, channels)
         if isinstance(event, BridgeEntered):
             self._by_bridge[event.bridge] = runner
-        runner.put(event)
+        if type(event) in READ_EVENTS or isinstance(event, MixMonitorStarted):
+            runner.put(event)
 
     def _owner(self, channel: Channel) -> CallRunner | None:
         return self._by_uniqueid.get(channel.uniqueid) or self._by_linkedid.get(channel.linkedid)

@@ -14,15 +14,13 @@ import structlog
 
 from recorder.ami import Ami, ChannelSnapshot
 from recorder.call import (
-    CallAdmitted,
     CallResynchronised,
     CallState,
     CaptureState,
     Phase,
-    advance,
-    begin,
     capture_in_hand,
     event_from_fields,
+    replay,
 )
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, JournalRow, WholeCall
@@ -52,17 +50,11 @@ async def restore(book: CallBook, catalogue: Catalogue, node: str) -> int:
 def replayed(journal: Sequence[JournalRow]) -> CallState | None:
     """The state that a journal leads to; None where it is empty or holds an event that this version does not know."""
     state: CallState | None = None
-    for row in journal:
-        try:
-            event = event_from_fields(row.name, row.fields)
-        except (KeyError, ValueError, TypeError):
-            return None
-        if state is None:
-            state = begin(event).state if isinstance(event, CallAdmitted) else None
-            if state is None:
-                return None
-        else:
-            state = advance(state, event).state
+    try:
+        for step in replay(event_from_fields(row.name, row.fields) for row in journal):
+            state = step.state
+    except (KeyError, ValueError, TypeError):
+        return None
     return state
 
 

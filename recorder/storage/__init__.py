@@ -21,6 +21,7 @@ from recorder.storage.errors import (
 from recorder.storage.folders import FreeSpace, Problem, ProblemKind, folder_problems, free_space
 from recorder.storage.header import HeaderRepair, is_closed, repair_header
 from recorder.storage.join import Span
+from recorder.storage.markers import Marker, new_marker
 from recorder.storage.settled import Found, FoundKind, Settled, Storage
 from recorder.storage.spool import Leftover, LegFile, Spool, Staged, StagedFile
 
@@ -31,6 +32,7 @@ __all__ = [
     "HeaderRepair",
     "Leftover",
     "LegFile",
+    "Marker",
     "Problem",
     "ProblemKind",
     "RecordingTooLong",
@@ -53,5 +55,6 @@ __all__ = [
     "folder_problems",
     "free_space",
     "is_closed",
+    "new_marker",
     "repair_header",
 ]

@@ -231,9 +231,10 @@ async def test_an_unanswered_action_ends_in_time_and_its_late_answer_disturbs_no
     async with probing(pbx, limits=AmiLimits(action=milliseconds(200))) as probe:
         await probe.up()
         pbx.answers["Getvar"] = lambda _: None
-        for _ in range(3):
-            with pytest.raises(AmiTimeout):
-                await probe.ami.getvar("x", "RECORDER_NOTE")
+        async with asyncio.timeout(5):
+            for _ in range(3):
+                with pytest.raises(AmiTimeout):
+                    await probe.ami.getvar("x", "RECORDER_NOTE")
         for late in pbx.received("Getvar"):
             pbx.say(response(late, "Success", None, ("Value", "late")))
         del pbx.answers["Getvar"]
@@ -275,6 +276,14 @@ async def test_a_frozen_pbx_is_noticed_by_its_pings_and_left(pbx: FakePbx) -> No
         await probe.up()
 
 
+async def test_a_pbx_that_answers_its_pings_is_kept(pbx: FakePbx) -> None:
+    async with probing(pbx, limits=AmiLimits(ping_every=milliseconds(20))) as probe:
+        await probe.up()
+        await pbx.until_received("Ping", 10)
+        assert probe.ami.state.connected
+    assert pbx.accepted == 1
+
+
 async def test_a_ping_goes_out_again_though_the_last_is_unanswered(pbx: FakePbx) -> None:
     limits = AmiLimits(ping_every=milliseconds(20), pings_unanswered=1_000)
     async with probing(pbx, limits=limits) as probe:
@@ -286,8 +295,11 @@ async def test_a_ping_goes_out_again_though_the_last_is_unanswered(pbx: FakePbx)
 
 async def test_a_cut_connection_comes_back_once_and_events_flow_again(pbx: FakePbx, probe: Probe) -> None:
     pbx.cut()
-    assert (await probe.down()).startswith("ami_down: ")
+    reason = await probe.down()
+    assert reason.startswith("ami_down: ")
     assert not probe.ami.state.connected
+    with pytest.raises(AmiDown, match=reason.partition("(")[0]):
+        await probe.ami.ping()
     await probe.gate.pass_one()
     await probe.up()
     pbx.say(hangup(5))

@@ -413,8 +413,14 @@ async def test_what_is_append_only_cannot_be_truncated(store: Catalogue, table: 
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
 async def test_what_is_append_only_cannot_be_replaced(store: Catalogue) -> None:
-    await opened_call(store)
+    await write(store, call := await opened_call(store), facts.answered(call))
 
+    with pytest.raises(CatalogueRefused, match="append-only"):
+        await say(
+            store,
+            "REPLACE INTO consent_events (seq, id, call, at, before, after, channel, policy)"
+            " SELECT seq, 'another', call, at, before, 'refused', channel, policy FROM consent_events",
+        )
     with pytest.raises(CatalogueRefused, match="append-only"):
         await say(
             store, "REPLACE INTO call_events SELECT call, seq, at, 'x', old_phase, new_phase, fields FROM call_events"

@@ -91,6 +91,23 @@ async def test_work_that_waits_behind_another_until_its_time_is_up_is_never_begu
     assert await store.one_call(call) is None
 
 
+ENDLESS = {
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50000000) SELECT count(*) FROM n",
+    "postgres": "SELECT pg_sleep(4)",
+}
+
+
+async def test_what_hangs_in_the_database_is_cut_off_and_the_next_in_turn_goes_on(
+    store: Catalogue, engine_name: str
+) -> None:
+    with ends_within(1), pytest.raises(CatalogueAway) as caught:
+        await store.write(lambda connection: connection.execute(text(ENDLESS[engine_name])).scalar(), SHORT)
+    with ends_within(1.5):
+        await store.ping(NODE, NOON)
+
+    assert caught.value.may_land is False
+
+
 async def test_readers_go_on_while_a_writer_is_stuck(store: Catalogue) -> None:
     begun, release = threading.Event(), threading.Event()
 
@@ -182,6 +199,19 @@ async def test_a_file_locked_by_another_is_away_in_time_and_back_when_it_is_free
 
     assert caught.value.may_land is False
     assert await write_opening(store, call)
+
+
+@ONLY_SQLITE
+async def test_a_write_has_the_file_to_itself_from_its_beginning(store: Catalogue, catalogue_url: str) -> None:
+    def work(connection: Connection) -> None:
+        connection.execute(text("SELECT count(*) FROM calls"))  # only looked, and yet:
+        with (
+            closing(sqlite3.connect(file_of(catalogue_url), isolation_level=None, timeout=0)) as other,
+            pytest.raises(sqlite3.OperationalError, match="locked"),
+        ):
+            other.execute("BEGIN IMMEDIATE")
+
+    await store.write(work, LONG)
 
 
 @ONLY_SQLITE

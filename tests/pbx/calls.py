@@ -130,23 +130,34 @@ class Calls:
         agent_name: str = "agent1",
         number: str = "15550100",
         name: str = "",
+        rings_for: float = 0,
         sip: bool = False,
         variables: dict[str, str] | None = None,
     ) -> Call:
         """A caller (`number`, `name`: its CallerID) dials a line. `agent` None: nobody answers.
 
         `sip`: both parties are SIPp. Over Local channels the agent is the member Local/AGENT_NAME@phones/n.
-        `variables` are set on the caller's channel.
+        `rings_for` are the seconds before the agent answers; `variables` are set on the caller's channel.
         """
         if sip:
             if agent is not None:
                 await self.sit(line, "PJSIP/agent")
-            return await self._by_sip(LINES[line], caller, agent, inside=False, number=number, name=name)
+            return await self._by_sip(
+                LINES[line], caller, agent, inside=False, number=number, name=name, rings_for=rings_for
+            )
         if agent is not None:
             await self.sit(line, f"Local/{agent_name}@phones/n")
         placed = LINES[line]
         return await self._by_local(
-            placed, "from-outside", caller, agent, rings=agent_name, number=number, name=name, variables=variables
+            placed,
+            "from-outside",
+            caller,
+            agent,
+            rings=agent_name,
+            number=number,
+            name=name,
+            rings_for=rings_for,
+            variables=variables,
         )
 
     async def personal(
@@ -183,6 +194,7 @@ class Calls:
         rings: str,
         number: str,
         name: str = "",
+        rings_for: float = 0,
         variables: dict[str, str] | None = None,
     ) -> Call:
         phone, leg = (f"{int(time.time())}.{900000 + next(self._serial)}" for _ in range(2))
@@ -208,7 +220,7 @@ class Calls:
         call = Call(placed=party)
         call.tasks.append(asyncio.create_task(self._answered_then(party, first)))
         if second is not None:
-            call.tasks.append(asyncio.create_task(self._ring(call, rings, second, since)))
+            call.tasks.append(asyncio.create_task(self._ring(call, rings, (Wait(rings_for), Say(0), *second), since)))
         self._open.append(call)
         return call
 
@@ -230,7 +242,7 @@ class Calls:
         call.answering = party
         call.rung.set()
         await self.admin.until("Newexten", since=since, Uniqueid=made["LocalTwoUniqueid"], Application="Wait")
-        await party.run((Say(0), *script))
+        await party.run(script)
 
     def _party(self, phone: str, leg: str, linkedid: str, since: int) -> Party:
         return Party(
@@ -248,12 +260,15 @@ class Calls:
         inside: bool,
         number: str,
         name: str = "",
+        rings_for: float = 0,
     ) -> Call:
         """`inside`: an agent dials the outside world; else the outside world dials, and the agent is rung."""
         from_host, to_host = (AGENT, OUTSIDE) if inside else (OUTSIDE, AGENT)
         port = self.pbx.ports.outside if inside else self.pbx.ports.agent
         since = self.admin.mark()
-        listening = await Phone.rung(self.pbx, to_host, port, second) if second is not None else None
+        listening = (
+            await Phone.rung(self.pbx, to_host, port, second, rings_for=rings_for) if second is not None else None
+        )
         phone = await Phone.dialling(self.pbx, from_host, dialled, first, number=number, name=name)
         self._phones += [phone, *([listening] if listening else [])]
         prefix = "PJSIP/agent-" if inside else "PJSIP/outside-"

@@ -48,7 +48,8 @@ def name(release: str) -> str:
 
 
 def exists(release: str) -> bool:
-    return subprocess.run(["podman", "image", "exists", name(release)], check=False).returncode == 0
+    found = subprocess.run(["podman", "image", "exists", name(release)], capture_output=True, check=False)
+    return found.returncode == 0
 
 
 def ensure(release: str, progress: Progress = lambda _: None) -> str:

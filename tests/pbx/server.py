@@ -117,6 +117,8 @@ class PbxServer:
     async def stop(self) -> None:
         """Remove container and folder. Safe to call twice, and on a server that never came up."""
         with contextlib.suppress(PbxError):
+            if self._alive():  # an orderly end may take Asterisk ten seconds
+                self._signal(signal.SIGKILL)
             await _podman("rm", "--force", "--time=0", "--ignore", self.name)
         await asyncio.to_thread(shutil.rmtree, self.base, ignore_errors=True)
 
@@ -199,7 +201,14 @@ class PbxServer:
             mounts.append(Mount(here=prompts, inside=self.prompts, readonly=True))
         volumes = [f"--volume={m.here}:{m.inside}:{'ro' if m.readonly else 'rw'}" for m in mounts]
         logs = ["--log-driver=k8s-file", f"--log-opt=path={self.base / 'console.log'}"]
-        return [f"--label={LABEL}={os.getpid()}", "--network=host", "--pull=never", *LIMITS, *logs, *volumes]
+        return [
+            f"--label={LABEL}={os.getpid()}:{self.base}",
+            "--network=host",
+            "--pull=never",
+            *LIMITS,
+            *logs,
+            *volumes,
+        ]
 
     def _asterisk(self) -> list[str]:
         return ["asterisk", "-f", "-n", "-C", str(self.base / "etc/asterisk.conf")]
@@ -223,7 +232,11 @@ class PbxServer:
             await asyncio.sleep(0.02)
 
     def _alive(self) -> bool:
-        return _runs(self._pid)
+        """Is the process of that number still our Asterisk? Numbers are given out again."""
+        try:
+            return str(self.base).encode() in Path(f"/proc/{self._pid}/cmdline").read_bytes()
+        except OSError:
+            return False
 
     def _signal(self, number: signal.Signals) -> None:
         if not self._alive():
@@ -247,12 +260,14 @@ def _runs(pid: int) -> bool:
 
 
 async def remove_leftovers() -> None:
-    """Remove the servers of processes that are gone (a test run that was killed)."""
+    """Remove the servers, with their folders, of processes that are gone (a test run that was killed)."""
     columns = '{{.Names}} {{index .Labels "' + LABEL + '"}}'
     rows = await _podman("ps", "--all", f"--filter=label={LABEL}", f"--format={columns}")
     for name, _, owner in (row.partition(" ") for row in rows.splitlines()):
-        if not _runs(int(owner)):
+        pid, _, base = owner.partition(":")
+        if not _runs(int(pid)):
             await _podman("rm", "--force", "--time=0", "--ignore", name)
+            await asyncio.to_thread(shutil.rmtree, base, ignore_errors=True)
 
 
 def filled(template: str, words: Mapping[str, str]) -> str:

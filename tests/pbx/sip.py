@@ -66,10 +66,10 @@ class Phone:
         return cls(await _sipp(pbx, host, free_port(), text, target))
 
     @classmethod
-    async def rung(cls, pbx: PbxServer, host: str, port: int, script: Script) -> Phone:
+    async def rung(cls, pbx: PbxServer, host: str, port: int, script: Script, *, rings_for: float = 0) -> Phone:
         """Wait for a call at host:port and answer it; returns as soon as it listens. One at a time on a port."""
         await until(lambda: free_udp(port, host), timeout=5)
-        text = rung_scenario(await asyncio.to_thread(_steps, pbx, script))
+        text = rung_scenario(await asyncio.to_thread(_steps, pbx, script), rings_for=rings_for)
         phone = cls(await _sipp(pbx, host, port, text, [f"{pbx.host}:{pbx.ports.sip}"]))
         await until(lambda: phone._process.returncode is not None or not free_udp(port, host), timeout=5)
         if phone._process.returncode is not None:
@@ -93,7 +93,8 @@ async def _sipp(pbx: PbxServer, host: str, port: int, text: str, target: list[st
     folder = pbx.base / "sipp"
     scenario = folder / f"{next(_serial)}.xml"
     await asyncio.to_thread(scenario.write_text, text)
-    options = ["-m", "1", "-nostdin", "-aa", "-timeout", "300s", "-deadcall_wait", "0", "-trace_err", "-sf", str(scenario)]
+    once = ["-m", "1", "-timeout", "300s", "-deadcall_wait", "0"]
+    options = [*once, "-nostdin", "-aa", "-trace_err", "-sf", str(scenario)]
     addresses = ["-i", host, "-p", str(port), "-mi", host, "-mp", str(free_port() & ~1)]
     quiet = asyncio.subprocess.DEVNULL
     return await asyncio.create_subprocess_exec(
@@ -183,12 +184,13 @@ def dialling_scenario(steps: str, *, number: str, name: str) -> str:
     )
 
 
-def rung_scenario(steps: str) -> str:
+def rung_scenario(steps: str, *, rings_for: float = 0) -> str:
     """INVITE comes, ringing, answered, steps."""
     return _scenario(
         "rung",
         '<recv request="INVITE" rrs="true"/>',
         _message("SIP/2.0 180 Ringing", TAGGED),
+        f'<pause milliseconds="{round(rings_for * 1000)}"/>',
         _message(OK, TAGGED, SDP, retrans=True),
         f'<recv request="ACK"><action>{_keep("To:", "mine")}{_keep("From:", "theirs")}</action></recv>',
         steps,

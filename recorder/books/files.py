@@ -1,0 +1,89 @@
+"""Files against rows: what a settled recording's file, a file in the store or a staged file says of the books.
+
+Pure: told what was seen on disk. A recording is not a mismatch for being settled at this moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from recorder.books.mismatch import Code, Mismatch
+from recorder.catalogue import RecordingRow
+from recorder.model import RecordingStatus
+from recorder.storage import Found, FoundKind, Leftover
+from recorder.storage.header import HEADER_BYTES
+
+FRAME_BYTES: Final = 4  # a settled WAV: one 16-bit sample for the caller, one for the agent
+REMOVED_WITHIN: Final = timedelta(minutes=3)
+"""After the catalogue has the result the staged files go at once, after a crash within the reconcile sweep's minute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A settled recording's file as it lies there. Without size it is missing; `trouble` says why it was not read."""
+
+    path: Path
+    size: int | None = None
+    sha256: str | None = None
+    trouble: str | None = None
+
+
+def judge_settled(row: RecordingRow, seen: Seen) -> Iterator[Mismatch]:
+    """The settled recording's own file; at most one mismatch of each kind, the plainest first."""
+    if seen.trouble is not None:
+        yield _of_row(Code.FILE_UNREADABLE, row, seen.path, seen.trouble)
+        return
+    if seen.size is None:
+        yield _of_row(Code.FILE_MISSING, row, seen.path, "the recording is settled and its file is not there")
+        return
+    if seen.size != row.size:
+        what = f"the file has {seen.size} bytes, the catalogue says {row.size}"
+        yield _of_row(Code.FILE_SIZE_DIFFERS, row, seen.path, what)
+    elif seen.sha256 != row.sha256:
+        what = f"the file has SHA-256 {seen.sha256}, the catalogue says {row.sha256}"
+        yield _of_row(Code.FILE_DIGEST_DIFFERS, row, seen.path, what)
+    samples = (seen.size - HEADER_BYTES) // FRAME_BYTES
+    if seen.size == row.size and samples != row.samples:
+        what = f"the file has {samples} samples a channel, the catalogue says {row.samples}"
+        yield _of_row(Code.FILE_SAMPLES_DIFFER, row, seen.path, what)
+
+
+def judge_found(found: Found, row: RecordingRow | None, place: Path | None) -> Mismatch | None:
+    """A file in the store, its recording's row, and where that recording's file belongs."""
+    if found.kind is FoundKind.STRANGE:
+        return Mismatch(code=Code.FILE_NOT_OURS, what="no recording's file is named so", path=found.path)
+    if row is None:
+        what = "the catalogue has no such recording"
+        return Mismatch(code=Code.FILE_WITHOUT_ROW, what=what, recording=found.recording, path=found.path)
+    if found.kind is FoundKind.STAGING:
+        is_left = row.status is not RecordingStatus.STOPPED
+        return _of_row(Code.STAGING_LEFT, row, found.path, f"the recording is {row.status}") if is_left else None
+    if found.path != place:
+        return _of_row(Code.FILE_MISPLACED, row, found.path, f"its place is {place}")
+    if row.status in (RecordingStatus.SETTLED, RecordingStatus.STOPPED):
+        return None
+    return _of_row(Code.FILE_OF_UNSETTLED, row, found.path, f"the recording is {row.status}")
+
+
+def judge_staged(left: Leftover, row: RecordingRow | None, now: datetime) -> Mismatch | None:
+    """A file in the spool and its recording's row."""
+    if left.recording is None:
+        return Mismatch(code=Code.FILE_NOT_OURS, what="no staged file is named so", path=left.path)
+    if row is None:
+        what = "the catalogue has no such recording"
+        return Mismatch(code=Code.STAGED_WITHOUT_ROW, what=what, recording=left.recording, path=left.path)
+    if row.changed_at > now - REMOVED_WITHIN:
+        return None
+    if row.status is RecordingStatus.FAILED:
+        return _of_row(Code.STAGED_OF_FAILED, row, left.path, f"the capture failed ({row.reason})")
+    if row.status in (RecordingStatus.SETTLED, RecordingStatus.EMPTY):
+        return _of_row(Code.STAGED_NOT_REMOVED, row, left.path, f"the recording is {row.status} since {row.changed_at}")
+    return None
+
+
+def _of_row(code: Code, row: RecordingRow, path: Path, what: str) -> Mismatch:
+    return Mismatch(code=code, what=what, call=row.call, recording=row.id, path=path)

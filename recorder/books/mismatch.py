@@ -1,0 +1,123 @@
+"""What may not fit in the books: a stable code for each, what it means, and how a person mends it.
+
+Owns the codes (docs/operating.md lists them; programs rely on them) and nothing else. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from recorder.model import CallId, RecordingId
+
+
+class Code(StrEnum):
+    """Names one kind of mismatch; never renamed."""
+
+    # the call and its journal
+    CALL_WITHOUT_OUTCOME = "call_without_outcome"
+    CALL_ENDED_OPEN = "call_ended_open"
+    JOURNAL_MISSING = "journal_missing"
+    JOURNAL_GAP = "journal_gap"
+    JOURNAL_UNREADABLE = "journal_unreadable"
+    PHASE_DIFFERS = "phase_differs"
+    CONSENT_DIFFERS = "consent_differs"
+    OUTCOME_DIFFERS = "outcome_differs"
+    CONSENT_EVENT_MISSING = "consent_event_missing"
+    CONSENT_EVENT_STRANGE = "consent_event_strange"
+    # the call and its recordings
+    RECORDED_WITHOUT_RECORDING = "recorded_without_recording"
+    RECORDING_AGAINST_OUTCOME = "recording_against_outcome"
+    FAILURE_UNACCOUNTED = "failure_unaccounted"
+    # a recording and what permits it
+    AUTHORITY_MISSING = "authority_missing"
+    NOT_PERMITTED = "not_permitted"
+    OVERRIDE_UNAUDITED = "override_unaudited"
+    OVERRIDE_UNSEALED = "override_unsealed"
+    OVERRIDE_WITHOUT_RECORDING = "override_without_recording"
+    RECORDING_STUCK = "recording_stuck"
+    RECORDING_MISSING = "recording_missing"
+    RECORDING_STRANGE = "recording_strange"
+    STATUS_DIFFERS = "status_differs"
+    # a settled recording and its file
+    FILE_MISSING = "file_missing"
+    FILE_UNREADABLE = "file_unreadable"
+    FILE_SIZE_DIFFERS = "file_size_differs"
+    FILE_DIGEST_DIFFERS = "file_digest_differs"
+    FILE_SAMPLES_DIFFER = "file_samples_differ"
+    # a file that no settled recording accounts for
+    FILE_WITHOUT_ROW = "file_without_row"
+    FILE_OF_UNSETTLED = "file_of_unsettled"
+    FILE_MISPLACED = "file_misplaced"
+    FILE_AGAINST_OUTCOME = "file_against_outcome"
+    FILE_NOT_OURS = "file_not_ours"
+    STAGING_LEFT = "staging_left"
+    STAGED_WITHOUT_ROW = "staged_without_row"
+    STAGED_NOT_REMOVED = "staged_not_removed"
+    STAGED_OF_FAILED = "staged_of_failed"
+
+
+_RESTART: Final = "Start the recorder again: it takes up what is open. If this stays, keep its log and the catalogue."
+_TAMPERED: Final = (
+    "Only a change from outside, or a write that was refused (the log says step_refused), does this:"
+    " compare with a backup of the catalogue."
+)
+_UNLAWFUL: Final = "Let nobody listen to it, and tell the privacy officer: the audio has no authority that we can show."
+_RESTORE: Final = "Restore the file from a backup; the catalogue has its digest."
+_FOREIGN: Final = "Find out who put it there, and move it away; the recorder never touches it."
+
+MENDS: Final[dict[Code, str]] = {
+    Code.CALL_WITHOUT_OUTCOME: _RESTART,
+    Code.CALL_ENDED_OPEN: _TAMPERED,
+    Code.JOURNAL_MISSING: _TAMPERED,
+    Code.JOURNAL_GAP: _TAMPERED,
+    Code.JOURNAL_UNREADABLE: "An event of another version: install the version that wrote it, then verify with that.",
+    Code.PHASE_DIFFERS: _TAMPERED,
+    Code.CONSENT_DIFFERS: _TAMPERED,
+    Code.OUTCOME_DIFFERS: _TAMPERED,
+    Code.CONSENT_EVENT_MISSING: _TAMPERED,
+    Code.CONSENT_EVENT_STRANGE: _TAMPERED,
+    Code.RECORDED_WITHOUT_RECORDING: _TAMPERED,
+    Code.RECORDING_AGAINST_OUTCOME: _UNLAWFUL,
+    Code.FAILURE_UNACCOUNTED: "Read `recorder calls show` for it: part of the call was lost and no outcome says so.",
+    Code.AUTHORITY_MISSING: _UNLAWFUL,
+    Code.NOT_PERMITTED: _UNLAWFUL,
+    Code.OVERRIDE_UNAUDITED: _UNLAWFUL,
+    Code.OVERRIDE_UNSEALED: "Let nobody but the reviewer listen to it: a recording by override is always sealed.",
+    Code.OVERRIDE_WITHOUT_RECORDING: _TAMPERED,
+    Code.RECORDING_STUCK: _RESTART,
+    Code.RECORDING_MISSING: _TAMPERED,
+    Code.RECORDING_STRANGE: _TAMPERED,
+    Code.STATUS_DIFFERS: _TAMPERED,
+    Code.FILE_MISSING: _RESTORE,
+    Code.FILE_UNREADABLE: "Give the one who runs verify the right to read it, and check that the disk is sound.",
+    Code.FILE_SIZE_DIFFERS: _RESTORE,
+    Code.FILE_DIGEST_DIFFERS: _RESTORE,
+    Code.FILE_SAMPLES_DIFFER: _TAMPERED,
+    Code.FILE_WITHOUT_ROW: f"{_UNLAWFUL} A catalogue restored from an older backup does this too.",
+    Code.FILE_OF_UNSETTLED: "Compare it with the call's journal; if it is whole, restore the catalogue that knows it.",
+    Code.FILE_MISPLACED: "Compare its digest with the one in its right place, then move it there or away.",
+    Code.FILE_AGAINST_OUTCOME: _UNLAWFUL,
+    Code.FILE_NOT_OURS: _FOREIGN,
+    Code.STAGING_LEFT: "A settling that was cut left it: remove it while the recorder is stopped.",
+    Code.STAGED_WITHOUT_ROW: _UNLAWFUL,
+    Code.STAGED_NOT_REMOVED: "The running recorder removes it within a minute; if not, check its rights on the spool.",
+    Code.STAGED_OF_FAILED: "Save what can be heard of it if the call permits that, then remove it.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mismatch:
+    """One item that does not fit: which, and in `what`, how. An id is None where the item has none."""
+
+    code: Code
+    what: str
+    call: CallId | None = None
+    recording: RecordingId | None = None
+    path: Path | None = None
+
+    @property
+    def mend(self) -> str:
+        return MENDS[self.code]

@@ -1,0 +1,87 @@
+"""What every command begins with: the settings and the catalogue, or one sentence and the exit code that says why not.
+
+Owns the exit codes: 0 all is well, 1 something is wrong, 2 wrong usage (typer's), 78 mistakes in the settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final, NoReturn, TypeVar
+
+import typer
+
+from recorder.catalogue import Catalogue, open_catalogue
+from recorder.model import RecorderError
+from recorder.settings import Settings, SettingsMistaken, load
+from recorder.storage import Spool, Storage
+
+T = TypeVar("T")
+SOMETHING_WRONG: Final = 1
+SETTINGS_MISTAKEN: Final = 78  # EX_CONFIG of sysexits.h
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many, the newest first.")]
+Line = Annotated[str | None, typer.Option("--line", help="Only this line's.")]
+Since = Annotated[
+    str | None, typer.Option("--since", help="Only since then: 90m, 12h, 7d, or 2026-03-02[T12:00], in UTC.")
+]
+AT_MOST: Final = 100
+AGES: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+
+def settings_of(context: typer.Context) -> Settings:
+    """The settings, or every mistake in them and exit 78."""
+    try:
+        return load(Path(context.obj), os.environ)
+    except SettingsMistaken as error:
+        mistaken(error)
+
+
+def mistaken(error: SettingsMistaken) -> NoReturn:
+    for mistake in error.mistakes:
+        typer.echo(mistake, err=True)
+    typer.echo(f"{len(error.mistakes)} mistake(s) in the settings; nothing was started.", err=True)
+    raise typer.Exit(SETTINGS_MISTAKEN)
+
+
+def wrong(sentence: str) -> NoReturn:
+    typer.echo(sentence, err=True)
+    raise typer.Exit(SOMETHING_WRONG)
+
+
+def ask(settings: Settings, question: Callable[[Catalogue], Awaitable[T]]) -> T:
+    """Put a question to the catalogue; one that cannot be asked, or not answered, is a sentence and exit 1."""
+
+    async def answer() -> T:
+        catalogue = await open_catalogue(settings.catalogue.url)
+        try:
+            return await question(catalogue)
+        finally:
+            await catalogue.close()
+
+    try:
+        return asyncio.run(answer())
+    except RecorderError as error:
+        wrong(str(error))
+
+
+def storage_of(settings: Settings) -> Storage:
+    return Storage(settings.storage.path, Spool(settings.capture.here))
+
+
+def moment(text: str | None, now: datetime) -> datetime | None:
+    """`90m`, `12h`, `7d` ago, or an ISO date or time; one without a zone is UTC. Exit 2 for anything else."""
+    if text is None:
+        return None
+    count, unit = text[:-1], text[-1:]
+    try:
+        if unit in AGES and count.isdecimal():
+            return now - int(count) * AGES[unit]
+        at = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(f"{text!r} is none of 90m, 12h, 7d, 2026-03-02, 2026-03-02T12:00") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

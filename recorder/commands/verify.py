@@ -1,0 +1,138 @@
+"""`recorder verify`: do the books balance, and what does not fit, by name, with its mend."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from recorder.books import Books, Mismatch, verify
+from recorder.commands.asking import SOMETHING_WRONG, Json, ask, settings_of, storage_of
+from recorder.commands.display import amount, number, print_json, screen, text
+from recorder.model import Outcome, RecordingStatus
+
+SHOWN_AT_MOST: Final = 50
+
+
+def verify_books(context: typer.Context, as_json: Json = False) -> None:
+    """Balance calls, consent events, recordings, files and digests; exit 1 where anything does not fit.
+
+    Changes nothing, and may run at any time, with the recorder or without it.
+    """
+    settings = settings_of(context)
+    storage = storage_of(settings)
+    with _Bar(screen(error=True)) as bar:
+        books = ask(
+            settings,
+            lambda catalogue: verify(
+                catalogue, storage, node=settings.node.name, now=datetime.now(UTC), progress=bar.show
+            ),
+        )
+    if as_json:
+        print_json({"ok": books.ok, "counts": counts(books), "mismatches": [shown(item) for item in books.mismatches]})
+    else:
+        print_books(screen(), books)
+    if not books.ok:
+        raise typer.Exit(SOMETHING_WRONG)
+
+
+def counts(books: Books) -> dict[str, Any]:
+    """What was read; every outcome and status is there, be it 0."""
+    return {
+        "node": books.node,
+        "calls": books.calls,
+        "open_calls": books.open_calls,
+        "outcomes": {outcome: books.outcomes[outcome] for outcome in Outcome},
+        "consent_events": books.consent_events,
+        "recordings": {status: books.recordings[status] for status in RecordingStatus},
+        "settled_bytes": books.settled_bytes,
+        "files": books.files,
+        "staged_files": books.staged_files,
+        "files_of_excluded": books.files_of[Outcome.EXCLUDED],
+        "files_of_declined": books.files_of[Outcome.DECLINED],
+    }
+
+
+def shown(item: Mismatch) -> dict[str, Any]:
+    return {
+        "code": item.code,
+        "call": item.call,
+        "recording": item.recording,
+        "path": item.path,
+        "what": item.what,
+        "mend": item.mend,
+    }
+
+
+class _Bar:
+    """A progress bar on a terminal, nothing elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("reading", total=None)
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, what: str, done: int, total: int | None) -> None:
+        self._progress.update(self._task, description=what, completed=done, total=total)
+
+
+# --------------------------------------------------------------------------- for people
+
+
+def print_books(console: Console, books: Books) -> None:
+    for item in books.mismatches[:SHOWN_AT_MOST]:
+        _print_mismatch(console, item)
+    if len(books.mismatches) > SHOWN_AT_MOST:
+        console.print(text(f"... and {len(books.mismatches) - SHOWN_AT_MOST} more; --json has them all.\n"))
+    for name, words in _facts(books):
+        console.print(text(f"{name:<16}"), text(words), soft_wrap=True)
+    console.print()
+    if books.ok:
+        console.print(text(f"The books of node {books.node} balance.", style="bold green"))
+    else:
+        what = number(len(books.mismatches), "item does not fit", "items do not fit")
+        console.print(text(f"The books of node {books.node} do not balance: {what}.", style="bold red"))
+
+
+def _print_mismatch(console: Console, item: Mismatch) -> None:
+    console.print(text(item.code, style="bold red"), text(f"{item.what}"), soft_wrap=True)
+    for name, value in (("call", item.call), ("recording", item.recording), ("file", item.path)):
+        if value is not None:
+            console.print(text(f"  {name:<9}  {value}"), soft_wrap=True)
+    console.print(text(f"  {'mend':<9}  {item.mend}"), soft_wrap=True)
+    console.print()
+
+
+def _facts(books: Books) -> list[tuple[str, str]]:
+    kept = {name: books.files_of[name] for name in (Outcome.EXCLUDED, Outcome.DECLINED)}
+    settled = books.recordings[RecordingStatus.SETTLED]
+    statuses = ", ".join(f"{count} {status}" for status, count in books.recordings.items())
+    return [
+        ("Calls", f"{books.calls}, of which {books.open_calls} in progress"),
+        *((f"  {outcome}", _outcome(books.outcomes[outcome], kept.get(outcome))) for outcome in Outcome),
+        ("Consent events", str(books.consent_events)),
+        ("Recordings", f"{sum(books.recordings.values())}{f': {statuses}' if statuses else ''}"),
+        ("Digests", f"{number(settled, 'settled file')} read, {amount(books.settled_bytes)}"),
+        ("Files", f"{books.files} in the store, {books.staged_files} staged"),
+    ]
+
+
+def _outcome(count: int, files: int | None) -> str:
+    return str(count) if files is None else f"{count}, with {number(files, 'file')}"

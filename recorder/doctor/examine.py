@@ -1,0 +1,414 @@
+"""Asks everything that the daemon will need, and hands each answer to `judge`.
+
+Must not change the PBX beyond two short calls into recorder-doctor, which leave nothing behind but a global variable
+that is emptied again. The invariant: what could not be asked is a finding of its own, never silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+from recorder import shipped
+from recorder.ami import Ami, AmiAddress, AmiDown, AmiError, AmiRefused
+from recorder.catalogue import CatalogueError, open_catalogue
+from recorder.doctor import judge
+from recorder.doctor.findings import Finding, fine, note, unchecked, wrong
+from recorder.doctor.releases import judge_release
+from recorder.doctor.visit import PortTaken, StandIn
+from recorder.pbx_cli import (
+    Cli,
+    CliFailed,
+    ami_account,
+    core_settings,
+    dialplan_globals,
+    dialplan_steps,
+    evaluated,
+    feature_keys,
+    queue_names,
+    running_modules,
+    worded,
+)
+from recorder.policy import LineRules
+from recorder.prompts import PromptsUnreadable
+from recorder.prompts import load as load_prompts
+from recorder.settings import Settings, host_and_port
+from recorder.storage import Marker, Spool, Storage, StorageError, new_marker
+
+MEGABYTE = 1024 * 1024
+LOGIN_LIMIT = 8.0
+"""Seconds; Asterisk itself waits one before it refuses."""
+APPEARS_WITHIN = 3.0
+ASKED_AT_ONCE = 4
+ASKED = "asked"
+CONTEXT = "recorder-doctor"
+
+
+class Examination:
+    """One look at a PBX and at this machine. `said` is called with what is being looked at, for a person who waits."""
+
+    def __init__(self, settings: Settings, said: Callable[[str], None] = lambda _: None) -> None:
+        self.settings = settings
+        self.lines: list[LineRules] = list(settings.rules().values())
+        self.findings: list[Finding] = []
+        self.cli = Cli(settings.pbx.cli)
+        self.can_ask = False  # whether [pbx] cli answers
+        self.pbx: dict[str, str] = {}  # `core show settings`
+        self.modules: frozenset[str] = frozenset()
+        self.said = said
+
+    async def run(self) -> list[Finding]:
+        """Everything, in the order in which a person would mend it."""
+        self.can_ask = await self._asterisk()
+        for name, look in (
+            ("AMI", self._ami),
+            ("its account", self._account),
+            ("modules", self._modules),
+            ("dialplan", self._dialplan),
+            ("keys", self._keys),
+            ("queues", self._queues),
+            ("prompts", self._prompts),
+            ("folders", self._folders),
+            ("spool", self._spool),
+            ("catalogue", self._catalogue),
+            ("queue log", self._queue_log),
+            ("FastAGI", self._agi),
+        ):
+            self.said(name)
+            try:
+                await look()
+            except CliFailed as error:
+                self._add(unchecked(name.lower(), f"the PBX gave no answer: {error}", "look at [pbx] cli"))
+        self._add(judge.judge_lines(self.lines))
+        return self.findings
+
+    def _add(self, *findings: Finding) -> None:
+        self.findings += findings
+
+    def _needs_cli(self, about: str, what: str) -> bool:
+        """Whether [pbx] cli can be asked; a finding where not."""
+        if not self.can_ask:
+            self._add(unchecked(about, f"{what}: the PBX's command line cannot be asked", "mend [pbx] cli first"))
+        return self.can_ask
+
+    # ---------------------------------------------------------------- Asterisk itself
+
+    async def _asterisk(self) -> bool:
+        self.said("Asterisk")
+        try:
+            version = await self.cli.ask("core show version")
+            self.pbx = core_settings(await self.cli.ask("core show settings"))
+        except CliFailed as error:
+            mend = "let [pbx] cli be a command that this user may run and that takes one command of Asterisk's as its last word"
+            self._add(wrong("pbx cli", f"{' '.join(self.cli.argv)}: {error}", f"{mend}; doctor may be run as root"))
+            return False
+        self._add(*judge_release(version, self.pbx.get("Channel storage backend", "")))
+        return True
+
+    # ---------------------------------------------------------------- AMI
+
+    async def _ami(self) -> None:
+        settings = self.settings.ami
+        address = AmiAddress(
+            host=settings.host,
+            port=settings.port,
+            username=settings.username,
+            secret=settings.password(),
+            tls=settings.tls,
+        )
+        shown = f"{settings.host}:{settings.port}"
+        reasons: list[str] = []
+        async with connected_ami(address, reasons) as ami:
+            if ami is None:
+                listens = core_settings(await self.cli.ask("manager show settings")) if self.can_ask else {}
+                reason = reasons[0] if reasons else f"ami_down: no answer within {LOGIN_LIMIT:.0f} s"
+                self._add(judge.judge_ami_failure(shown, settings.username, reason, listens))
+                return
+            self._add(fine("ami", f"{shown} lets {settings.username} in"))
+            for name, may in (("call", _may_stop), ("reporting", _may_report)):
+                if not await may(ami):
+                    mend = f"manager.conf [{settings.username}]: write = call,reporting; then `manager reload`"
+                    self._add(wrong("ami", f"{settings.username} was refused an action of write = {name}", mend))
+
+    async def _account(self) -> None:
+        name = self.settings.ami.username
+        if self._needs_cli("ami account", "which classes it holds"):
+            text = await self.cli.ask(f"manager show user {worded(name)}")
+            self._add(*judge.judge_account(name, ami_account(text)))
+
+    # ---------------------------------------------------------------- what must be loaded
+
+    async def _modules(self) -> None:
+        if self._needs_cli("modules", "whether those that we use run"):
+            self.modules = running_modules(await self.cli.ask("module show"))
+            self._add(*judge.judge_modules(self.modules))
+
+    async def _dialplan(self) -> None:
+        if not self._needs_cli("dialplan", "whether our contexts are loaded"):
+            return
+        ours = shipped.contexts((shipped.dialplan() / shipped.EXTENSIONS).read_text(encoding="utf-8"))
+        texts = await self._ask_all([f"dialplan show {name}" for name in ours])
+        loaded = {name: dialplan_steps(text) for name, text in zip(ours, texts, strict=True)}
+        self._add(*judge.judge_contexts(ours, loaded))
+
+    async def _keys(self) -> None:
+        if self._needs_cli("keys", "whether our features are loaded"):
+            ours = shipped.features((shipped.dialplan() / shipped.FEATURES).read_text(encoding="utf-8"))
+            self._add(*judge.judge_features(ours, feature_keys(await self.cli.ask("features show"))))
+
+    async def _queues(self) -> None:
+        wanted = sorted({queue for line in self.lines for queue in line.queues})
+        known: dict[str, bool | None] = dict.fromkeys(wanted)
+        if self.can_ask:
+            # one by one: a queue of a realtime database is only loaded, and shown, by its name
+            texts = await self._ask_all([f"queue show {worded(queue)}" for queue in wanted])
+            known = {queue: queue in queue_names(text) for queue, text in zip(wanted, texts, strict=True)}
+        self._add(*judge.judge_queues(self.lines, known))
+
+    async def _ask_all(self, commands: list[str]) -> list[str]:
+        places = asyncio.Semaphore(ASKED_AT_ONCE)
+
+        async def ask(command: str) -> str:
+            async with places:
+                return await self.cli.ask(command)
+
+        return await asyncio.gather(*(ask(command) for command in commands))
+
+    async def _stat(self, flag: str, path: str) -> str | None:
+        """STAT() as Asterisk's own user sees `path`; None where it cannot be evaluated."""
+        return evaluated(await self.cli.ask(f"dialplan eval function STAT({flag},{worded(path)})"))
+
+    # ---------------------------------------------------------------- prompts
+
+    async def _prompts(self) -> None:
+        folder = self.settings.prompts
+        try:
+            prompts = load_prompts(folder.here, folder.path)
+        except PromptsUnreadable as error:
+            mend = "let [prompts] path_here (or path) be the folder with prompts.toml; `recorder init` puts one there"
+            self._add(wrong("prompts", str(error), mend))
+            return
+        self._add(*judge.judge_prompts(self.lines, prompts))
+        if not self._needs_cli("prompts", "whether Asterisk sees them"):
+            return
+        here = {prompt.path: (folder.here / Path(prompt.path).relative_to(folder.path)) for prompt in prompts.prompts.values()}
+        sizes = {f"{path}.wav": file.with_suffix(".wav").stat().st_size for path, file in here.items()}
+        answers = {}
+        for path, size in sizes.items():
+            answers[path] = (size, await self._stat("s", path))
+            if answers[path][1] is None:
+                break  # it would be the same for the others
+        self._add(*judge.judge_prompts_at_pbx(answers))
+
+    # ---------------------------------------------------------------- folders
+
+    async def _folders(self) -> None:
+        spool = Spool(self.settings.capture.here)
+        storage = Storage(self.settings.storage.path, spool)
+        for about, place, problems in (
+            ("spool", spool.here, spool.problems(self.settings.capture.min_free_mb * MEGABYTE)),
+            ("storage", storage.root, storage.problems(self.settings.storage.min_free_mb * MEGABYTE)),
+        ):
+            self._add(*(wrong(about, f"{problem.path} {problem.what}", problem.mend.rstrip(".")) for problem in problems))
+            if not problems:
+                self._add(fine(about, f"{place} is writable, closed to strangers and has room"))
+        if os.geteuid() == 0:
+            what = "this is root, who may do everything: what the daemon's own user may do in these folders was not tried"
+            self._add(note("folders", what, "run doctor as that user too: sudo -u recorder recorder doctor"))
+
+    async def _spool(self) -> None:
+        if not self._needs_cli("spool", "whether Asterisk writes where we read"):
+            return
+        folder = self.settings.capture
+        if not await self._can_originate("spool", "whether Asterisk writes where we read"):
+            return
+        marker = new_marker(folder.here)
+        try:
+            path = worded(marker.at(folder.spool))
+            call = f"channel originate Local/write@{CONTEXT}/n application MixMonitor {path},b"
+            await self.cli.ask(call)
+            appeared = await self._appears(marker)
+            readable = appeared and marker.is_readable()
+            seen = None if appeared else await self._shown_to_asterisk()
+            trial = judge.SpoolTrial(path=str(folder.spool), appeared=appeared, readable=readable, seen=seen)
+            self._add(judge.judge_spool(trial))
+            if appeared:
+                marker.remove()
+        except StorageError as error:
+            self._add(unchecked("spool", f"whether Asterisk writes where we read: {error.what}", error.mend.rstrip(".")))
+
+    async def _can_originate(self, about: str, what: str) -> bool:
+        """Whether a call can be placed into our context; a finding where not."""
+        if dialplan_steps(await self.cli.ask(f"dialplan show {CONTEXT}")) is None:
+            self._add(unchecked(about, f"{what}: the context {CONTEXT} is missing", "mend the dialplan first"))
+            return False
+        if "res_clioriginate" not in self.modules:
+            mend = "`module load res_clioriginate` for the time of the check"
+            self._add(unchecked(about, f"{what}: Asterisk has no `channel originate`", mend))
+            return False
+        return True
+
+    async def _appears(self, marker: Marker) -> bool:
+        end = time.monotonic() + APPEARS_WITHIN
+        while not marker.is_there():
+            if time.monotonic() > end:
+                return False
+            await asyncio.sleep(0.05)
+        return True
+
+    async def _shown_to_asterisk(self) -> str | None:
+        """What Asterisk's STAT says of a file that we make in the spool."""
+        marker = new_marker(self.settings.capture.here)
+        marker.make()
+        try:
+            return await self._stat("e", marker.at(self.settings.capture.spool))
+        finally:
+            marker.remove()
+
+    # ---------------------------------------------------------------- books
+
+    async def _catalogue(self) -> None:
+        try:
+            catalogue = await open_catalogue(self.settings.catalogue.url)
+        except CatalogueError as error:
+            upgrade = "recorder db upgrade" in str(error)
+            mend = "`recorder db upgrade`" if upgrade else "see that [catalogue] url is right and its database up"
+            self._add(wrong("catalogue", str(error), mend))
+            return
+        await catalogue.close()
+        self._add(fine("catalogue", "it answers, at this version's revision"))
+
+    async def _queue_log(self) -> None:
+        path = self.settings.pbx.queue_log
+        if path is None:
+            what = "[pbx] queue_log is not set: calls that pass while the daemon is away stay out of the books"
+            self._add(note("queue log", what, "name it"))
+            return
+        try:
+            with path.open("rb") as file:
+                file.read(1)
+        except OSError as error:
+            mend = "let [pbx] queue_log be the file that Asterisk writes (logger.conf: queue_log = yes), readable to this user"
+            self._add(wrong("queue log", f"{path} cannot be read: {error.strerror}", mend))
+            return
+        self._add(fine("queue log", f"{path} can be read"))
+
+    # ---------------------------------------------------------------- FastAGI
+
+    async def _agi(self) -> None:
+        what = "whether the dialplan reaches the daemon"
+        if not self._needs_cli("fastagi", what) or not await self._can_originate("fastagi", what):
+            return
+        host, port = host_and_port(self.settings.agi.bind)
+        called = dialplan_globals(await self.cli.ask("dialplan show globals")).get("RECORDER_AGI") or judge.DEFAULT_AGI
+        served = await self._served()
+        try:
+            async with StandIn(host, port) as stand_in:
+                answer = await self._called_in()
+                trial = judge.AgiTrial(
+                    bind=self.settings.agi.bind,
+                    called=called,
+                    answer=answer,
+                    expected=stand_in.word,
+                    stood_in=True,
+                    peer=stand_in.peer,
+                    served=served,
+                )
+        except PortTaken:
+            answer = await self._called_in()
+            trial = judge.AgiTrial(
+                bind=self.settings.agi.bind, called=called, answer=answer, expected="recorder", stood_in=False
+            )
+            await self._daemon()
+        except OSError as error:
+            mend = "let [agi] bind be an address of this machine"
+            self._add(wrong("fastagi", f"{self.settings.agi.bind} cannot be listened on: {error.strerror}", mend))
+            return
+        self._add(*judge.judge_agi(trial))
+
+    async def _called_in(self) -> str | None:
+        """Have the dialplan call the daemon; return what it wrote down of the answer, None where it wrote nothing."""
+        await self.cli.ask(f"dialplan set global RECORDER_DOCTOR {ASKED}")
+        try:
+            await self.cli.ask(f"channel originate Local/agi@{CONTEXT}/n application Wait 1")
+            return await self._written()
+        finally:
+            await self.cli.ask('dialplan set global RECORDER_DOCTOR ""')
+
+    async def _written(self) -> str | None:
+        end = time.monotonic() + APPEARS_WITHIN
+        while True:
+            answer = dialplan_globals(await self.cli.ask("dialplan show globals")).get("RECORDER_DOCTOR", "")
+            if answer not in ("", ASKED):
+                return answer.strip()
+            if time.monotonic() > end:
+                return None
+            await asyncio.sleep(0.1)
+
+    async def _served(self) -> frozenset[str]:
+        """The addresses from which the daemon lets itself be called: those of [ami] host."""
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(self.settings.ami.host, None, type=socket.SOCK_STREAM)
+        except OSError:
+            return frozenset()
+        return frozenset(str(info[4][0]) for info in found)
+
+    async def _daemon(self) -> None:
+        host, port = host_and_port(self.settings.http.bind)
+        local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        url = f"http://{f'[{local}]' if ':' in local else local}:{port}/healthz"
+        if await asyncio.to_thread(_answers, url):
+            self._add(fine("daemon", f"it runs, and {url} answers"))
+        else:
+            mend = "see what holds the port ([agi] bind), and `systemctl status recorder`"
+            self._add(wrong("daemon", f"the FastAGI port is taken, but no daemon answers at {url}", mend))
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(Request(url, method="HEAD"), timeout=3) as answer:
+            return bool(answer.status == 200)
+    except (URLError, OSError, ValueError):
+        return False
+
+
+@asynccontextmanager
+async def connected_ami(address: AmiAddress, reasons: list[str]) -> AsyncIterator[Ami | None]:
+    """A session under the daemon's own account, None where there is none in time; `reasons` gets why."""
+    up = asyncio.Event()
+
+    def down(reason: str) -> None:
+        reasons.append(reason)
+        up.set()
+
+    ami = Ami(address, lambda _: None, connected=lambda _: up.set(), disconnected=down)
+    async with ami:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(up.wait(), LOGIN_LIMIT)
+        yield ami if ami.state.connected else None
+
+
+async def _may_stop(ami: Ami) -> bool:
+    """Try what a pause and a stop need: of a channel that does not exist, which only who may is told."""
+    try:
+        await ami.stop_mixmonitor("Local/recorder-doctor", "0x0")
+    except AmiRefused as error:
+        return "permission" not in str(error).lower()
+    except AmiError:
+        return False
+    return True
+
+
+async def _may_report(ami: Ami) -> bool:
+    try:
+        await ami.core_status()
+    except (AmiRefused, AmiDown):
+        return False
+    return True

@@ -1,0 +1,319 @@
+"""From what was read to findings: every judgement about the PBX and the settings, pure.
+
+Must not ask anybody anything. The invariant: None, where an answer could be expected, is never taken for a good one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from recorder.doctor.findings import Finding, fine, note, unchecked, wrong
+from recorder.model import ConsentMode, PromptKind
+from recorder.pbx_cli import Account
+from recorder.policy import LineRules
+from recorder.prompts import PromptSet
+from recorder.settings import host_and_port
+
+READ_NEEDED = frozenset({"call", "agent", "user"})
+WRITE_NEEDED = frozenset({"call", "reporting"})
+POWERS = {
+    "all": "everything",
+    "system": "a shell for whoever steals the secret",
+    "command": "Asterisk's whole command line",
+    "config": "every configuration file, secrets included",
+    "originate": "calls at your cost, and System()",
+    "dialplan": "the dialplan changed",
+    "dtmf": "the keys that callers press",
+    "agi": "any application on any channel",
+}
+"""What the classes that the recorder does not need are good for, where it is worth a word."""
+
+MODULES = {
+    "pbx_config": "extensions.conf",
+    "app_stack": "Gosub and Return",
+    "app_dial": "Dial, for outgoing calls and the keys",
+    "app_queue": "Queue",
+    "app_mixmonitor": "MixMonitor, which writes the recording",
+    "func_periodic_hook": "app_mixmonitor is loaded only with it",
+    "app_userevent": "UserEvent, by which outgoing calls are announced",
+    "app_verbose": "Log",
+    "res_agi": "AGI, by which the daemon is asked",
+    "func_channel": "CHANNEL()",
+    "func_dialplan": "DIALPLAN_EXISTS()",
+    "func_global": "SHARED()",
+    "func_logic": "IF()",
+    "func_strings": "REGEX()",
+    "func_timeout": "TIMEOUT(), the leash that keeps a dead daemon from holding a caller",
+    "bridge_builtin_features": "the agents' keys",
+    "format_wav": "prompts and recordings",
+}
+"""What the dialplan and the daemon use, and what for. A test compares it with the dialplan."""
+
+# ---------------------------------------------------------------- AMI
+
+
+def judge_account(name: str, account: Account | None) -> list[Finding]:
+    """What `manager show user NAME` says of the daemon's account."""
+    about, entry = "ami account", f"manager.conf [{name}]"
+    if account is None:
+        return [wrong(about, f"Asterisk knows no AMI account {name}", "`recorder init` writes one")]
+    wanted = (("read", READ_NEEDED, account.read), ("write", WRITE_NEEDED, account.write))
+    found = []
+    for side, needed, held in wanted:
+        mend = f"{entry}: {side} = {_classes(needed)}; then `manager reload`"
+        if missing := needed - held - (needed if "all" in held else frozenset()):
+            found.append(wrong(about, f"{name} lacks {side} = {_classes(missing)}", mend))
+        if spare := held - needed:
+            found.append(wrong(about, f"{name} holds {side} = {_powers(spare)}, which it does not need", mend))
+    return found or [fine(about, f"{name} holds what it needs and nothing else")]
+
+
+def _classes(names: Iterable[str]) -> str:
+    order = ("call", "agent", "user", "reporting")
+    return ",".join(sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name)))
+
+
+def _powers(spare: frozenset[str]) -> str:
+    shown = sorted(spare, key=lambda name: (list(POWERS).index(name) if name in POWERS else len(POWERS), name))
+    if "all" in spare:
+        return f"all ({POWERS['all']})"
+    return ", ".join(f"{name} ({POWERS[name]})" if name in POWERS else name for name in shown)
+
+
+AMI_MENDS = {
+    "ami_login_refused": "compare [ami] username and secret with manager.conf, and its deny and permit with this"
+    " machine's address; then `manager reload`",
+    "ami_down": "is Asterisk running, is manager.conf enabled = yes, do its bindaddr and port agree with [ami]?",
+}
+
+
+def judge_ami_failure(address: str, username: str, reason: str, listens: Mapping[str, str]) -> Finding:
+    """`reason` as the session gives it, "code: words"; `listens` is `manager show settings`, empty where unknown."""
+    code, _, words = reason.partition(": ")
+    if code == "ami_login_refused":
+        return wrong("ami", f"{address} refuses {username}: {words}", AMI_MENDS[code])
+    what, mend = f"{address} cannot be reached: {words or code}", AMI_MENDS["ami_down"]
+    if listens.get("Manager (AMI)") == "No":
+        mend = "manager.conf [general] enabled = yes; then `module reload manager`"
+    elif bound := listens.get("TCP Bindaddress"):
+        mend = f"Asterisk listens for AMI at {bound}: let [ami] host and port agree with it, and no firewall be between"
+    return wrong("ami", what, mend)
+
+
+# ---------------------------------------------------------------- what must be loaded
+
+
+def judge_modules(running: frozenset[str]) -> list[Finding]:
+    if not running:
+        return [unchecked("modules", "`module show` named none that runs", "ask it yourself")]
+    missing = [
+        wrong("modules", f"{name} does not run ({use})", f"`module load {name}`, and load = {name}.so in modules.conf")
+        for name, use in MODULES.items()
+        if name not in running
+    ]
+    return missing or [fine("modules", f"all {len(MODULES)} that the recorder uses run")]
+
+
+Steps = Mapping[str, tuple[str, ...]]
+
+
+def judge_contexts(shipped: Mapping[str, Steps], loaded: Mapping[str, Steps | None]) -> list[Finding]:
+    """Our contexts as this version ships them against those that Asterisk runs."""
+    absent = [name for name in shipped if loaded.get(name) is None]
+    if len(absent) == len(shipped):
+        mend = "#include extensions_recorder.conf in extensions.conf (`recorder init` does it); then `dialplan reload`"
+        return [wrong("dialplan", "none of the recorder's contexts is loaded", mend)]
+    mend = "copy this version's extensions_recorder.conf (`recorder init` does it); then `dialplan reload`"
+    found = [wrong("dialplan", f"the context {name} is missing", mend) for name in absent]
+    found += [
+        wrong("dialplan", f"the context {name} is not as this version ships it", mend)
+        for name, steps in shipped.items()
+        if name not in absent and loaded[name] != steps
+    ]
+    return found or [fine("dialplan", f"all {len(shipped)} contexts are loaded, as this version ships them")]
+
+
+def judge_features(shipped: Mapping[str, str], keys: Mapping[str, str]) -> list[Finding]:
+    """Our entries of the application map, whose digits a house may change, against `features show`."""
+    include = "#include features_recorder.conf in features.conf (`recorder init` does it); then `module reload features`"
+    found = [wrong("keys", f"the feature {name} is missing", include) for name in shipped if not keys.get(name)]
+    for name in shipped:
+        rivals = [other for other, digits in keys.items() if digits and digits == keys.get(name) and other != name]
+        if rivals and (rivals[0] not in shipped or name < rivals[0]):
+            what = f"{name} and {' and '.join(rivals)} share the digits {keys[name]}"
+            found.append(wrong("keys", what, "change the digits in features_recorder.conf; then `module reload features`"))
+    return found or [fine("keys", ", ".join(f"{name} {keys[name]}" for name in shipped))]
+
+
+def judge_queues(lines: Iterable[LineRules], known: Mapping[str, bool | None]) -> list[Finding]:
+    """`known`: whether Asterisk has the queue, by name; None where it could not be asked."""
+    found = []
+    for line in lines:
+        for queue in line.queues:
+            if known.get(queue) is None:
+                found.append(unchecked("queues", f"{line.name}: whether there is a queue {queue}", "mend [pbx] cli"))
+            elif not known[queue]:
+                mend = f"set [line.{line.name}] queues to its names in queues.conf, or add it there"
+                found.append(wrong("queues", f"line {line.name}: Asterisk has no queue {queue}", mend))
+    return found or [fine("queues", "every line's queues exist")]
+
+
+def judge_lines(lines: Iterable[LineRules]) -> Finding:
+    """Whether anything can be recorded at all. That nothing is, is no fault: it is how an installation begins."""
+    modes = {line.name: line.mode for line in lines}
+    if not modes:
+        return note("lines", "no line is configured: nothing will be recorded", "add a [line.NAME] for each queue")
+    asking = {name: mode for name, mode in modes.items() if mode is not ConsentMode.NEVER}
+    if not asking:
+        return note("lines", "consent is never on every line: nothing will be recorded", "set consent where it is lawful")
+    return fine("lines", ", ".join(f"{name} {mode}" for name, mode in modes.items()))
+
+
+# ---------------------------------------------------------------- prompts
+
+ASKED_BY = {
+    ConsentMode.OPT_IN: PromptKind.QUESTION,
+    ConsentMode.OPT_OUT: PromptKind.OBJECTION,
+    ConsentMode.NOTICE: PromptKind.NOTICE,
+}
+
+
+def prompts_needed(line: LineRules) -> list[tuple[PromptKind, str]]:
+    """What a line plays, by kind and language; nothing where it asks nothing."""
+    if line.mode not in ASKED_BY:
+        return []
+    menu = [PromptKind.LANGUAGE] if len(line.languages) > 1 else []
+    return [(kind, language) for kind in (*menu, ASKED_BY[line.mode]) for language in line.languages]
+
+
+def judge_prompts(lines: Iterable[LineRules], prompts: PromptSet) -> list[Finding]:
+    """The prompts here: each there, whole, and naming the keys that its line takes."""
+    found = [wrong("prompts", problem, "put it right in prompts.toml or beside it") for problem in prompts.problems]
+    needed = 0
+    for line in lines:
+        for kind, language in prompts_needed(line):
+            needed += 1
+            if (kind, language) not in prompts.prompts:
+                found.append(_absent_prompt(line, kind, language))
+            else:
+                found += _strange_keys(line, kind, language, prompts.keys[kind, language])
+    return found or [fine("prompts", f"{len(prompts.prompts)} here, and the {needed} that the lines play among them")]
+
+
+def _absent_prompt(line: LineRules, kind: PromptKind, language: str) -> Finding:
+    what = f"line {line.name} has no {kind} in {language}"
+    if kind is PromptKind.LANGUAGE:
+        return note("prompts", f"{what}: callers hear every language in turn", "add it, and they can choose one")
+    return wrong("prompts", f"{what}: it can ask nobody", f"add the {kind} in {language}, or take {language} from the line")
+
+
+def _strange_keys(line: LineRules, kind: PromptKind, language: str, named: Mapping[str, str]) -> list[Finding]:
+    taken = {"accept": line.accept, "refuse": line.refuse}
+    return [
+        wrong(
+            "prompts",
+            f"line {line.name}: the {kind} in {language} says {key} to {word}, and the line takes {taken[word]}",
+            f"set {word} = {key!r} in [line.{line.name}], or record the prompt anew",
+        )
+        for word, key in named.items()
+        if word in taken and key != taken[word]
+    ]
+
+
+def judge_prompts_at_pbx(sizes: Mapping[str, tuple[int, str | None]]) -> list[Finding]:
+    """By path as Asterisk knows it: the size here in bytes, and what Asterisk says it is (None: it could not say)."""
+    unread = [path for path, (_, there) in sizes.items() if there is None]
+    if unread:
+        mend = "`module load func_env`, or, where Asterisk has no `dialplan eval function`, play one on a call of your own"
+        return [unchecked("prompts", f"whether Asterisk sees {unread[0]} and {len(unread) - 1} more", mend)]
+    found = []
+    for path, (here, there) in sizes.items():
+        if there in ("", "0", "-1"):
+            mend = "let [prompts] path be the folder as Asterisk sees it, which its user may enter and read"
+            found.append(wrong("prompts", f"Asterisk does not see {path}", mend))
+        elif there != str(here):
+            mend = "copy the prompts to Asterisk again: what callers hear must be what the catalogue says they heard"
+            found.append(wrong("prompts", f"{path} has {here} bytes here and {there} for Asterisk", mend))
+    return found or [fine("prompts", f"Asterisk sees the same {len(sizes)} files")]
+
+
+# ---------------------------------------------------------------- the spool, as Asterisk has it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolTrial:
+    """What came of letting Asterisk open a recording in the spool, and of showing it a file of ours.
+
+    `appeared`: its file is seen here. `readable`: and may be read by us. `seen`: what STAT says of ours, None unknown.
+    """
+
+    path: str
+    appeared: bool
+    readable: bool = False
+    seen: str | None = None
+
+
+def judge_spool(trial: SpoolTrial) -> Finding:
+    about, place = "spool", trial.path
+    if trial.appeared and trial.readable:
+        return fine(about, f"Asterisk writes to {place} and we read it")
+    if trial.appeared:
+        mend = "let Asterisk create files that the spool's group may read (umask 0027 at most)"
+        return wrong(about, f"what Asterisk writes to {place} cannot be read here", mend)
+    if trial.seen == "1":
+        return wrong(about, f"Asterisk sees {place} but cannot write there", f"give Asterisk's user the right to write to {place}")
+    if trial.seen in ("0", ""):
+        mend = "let [capture] spool (as Asterisk sees it) and spool_here be one folder, which Asterisk's user may enter"
+        return wrong(about, f"{place} is not the same folder for Asterisk, or closed to it", mend)
+    mend = f"look in Asterisk's log, and whether its user may write to {place}"
+    return wrong(about, f"Asterisk wrote nothing to {place} that is seen here", mend)
+
+
+# ---------------------------------------------------------------- FastAGI
+
+DEFAULT_AGI = "127.0.0.1:4573"
+"""Where recorder-address sends a call when the global variable RECORDER_AGI is unset."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgiTrial:
+    """The dialplan called the daemon's port. `answer` is what it wrote down: AGISTATUS, and what the daemon said.
+
+    `bind` is [agi] bind, `called` the dialplan's address; `expected` is what we told the daemon, or our own stand-in for
+    it, to say; `stood_in`: the daemon is not running and doctor listened itself; `peer` is who then called, None nobody.
+    """
+
+    bind: str
+    called: str
+    answer: str | None
+    expected: str
+    stood_in: bool
+    peer: str | None = None
+    served: frozenset[str] = frozenset()  # addresses that the daemon serves
+
+
+def judge_agi(trial: AgiTrial) -> list[Finding]:
+    about = "fastagi"
+    status, _, said = (trial.answer or "").partition(" ")
+    if trial.peer is not None and trial.peer not in trial.served:
+        mend = "let [ami] host be the address that Asterisk calls from: the daemon serves nobody else"
+        return [wrong(about, f"Asterisk calls from {trial.peer}, which is not [ami] host", mend)]
+    if said == trial.expected:
+        found = [fine(about, f"the dialplan reaches {trial.called}")]
+        if trial.stood_in:
+            found.append(note("daemon", "it is not running: doctor listened in its place for a moment"))
+        return found
+    mend = f"the same address in [agi] bind (now {trial.bind}) and in the dialplan's global RECORDER_AGI (now {trial.called})"
+    if trial.answer is None:
+        return [unchecked(about, "the dialplan wrote no answer down", "is the context recorder-doctor loaded?")]
+    if status == "FAILURE":
+        more = "" if _same_port(trial) else "; they differ"
+        return [wrong(about, f"the dialplan does not reach {trial.called}{more}", mend)]
+    what = f"something else than this daemon answers the dialplan at {trial.called}, or it refuses Asterisk's address"
+    return [wrong(about, what, f"{mend}; [ami] host must be where Asterisk calls from")]
+
+
+def _same_port(trial: AgiTrial) -> bool:
+    return re.search(r":\d+$", trial.called) is not None and host_and_port(trial.called)[1] == host_and_port(trial.bind)[1]

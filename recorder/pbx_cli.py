@@ -1,0 +1,152 @@
+"""The only one that asks Asterisk's command line, as an administrator would: `[pbx] cli` and one command.
+
+Owns the asking and the reading of what comes back; judges nothing, and the daemon never comes here. The invariants: no
+shell of ours, a time limit on every command, and nothing goes into a command but our own words and what `worded` lets
+through. Asterisk exits 0 for most refusals, so a reader looks at the words and says None where they are not the answer.
+Read on Asterisk 16.28 and 22.10.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from recorder.model import RecorderError
+
+LIMIT = 10.0
+"""Seconds for one command; `podman exec` or `ssh` in front of it included."""
+
+Release = tuple[int, ...]
+
+
+class CliFailed(RecorderError):
+    """The command line could not be asked, or did not answer in time."""
+
+    code = "cli_failed"
+
+
+def worded(text: str) -> str:
+    """Return `text`, which becomes a word of a command; CliFailed where a shell or Asterisk could read more into it."""
+    if not re.fullmatch(r"[A-Za-z0-9_./@:+=-]{1,200}", text):
+        raise CliFailed(f"{text!r} holds characters that no command is given")
+    return text
+
+
+class Cli:
+    """`argv` is what a command is appended to as one word: `asterisk -rx`."""
+
+    def __init__(self, argv: Sequence[str], limit: float = LIMIT) -> None:
+        self.argv = tuple(argv)
+        self.limit = limit
+
+    async def ask(self, command: str) -> str:
+        """Return what Asterisk prints; CliFailed where the program fails, is not there, or takes too long."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.argv,
+                command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except (OSError, ValueError) as error:
+            raise CliFailed(f"{' '.join(self.argv)}: {getattr(error, 'strerror', None) or error}") from error
+        try:
+            out, err = await asyncio.wait_for(process.communicate(), self.limit)
+        except TimeoutError:
+            raise CliFailed(f"no answer to `{command}` within {self.limit:.0f} s") from None
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        text = out.decode("utf-8", "replace")
+        if process.returncode != 0 or "Unable to connect to remote asterisk" in text:
+            raise CliFailed(_first_line(err.decode("utf-8", "replace")) or _first_line(text) or "it failed silently")
+        return text
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+# --------------------------------------------------------------------------- reading
+
+
+def release(text: str) -> Release | None:
+    """`core show version` -> (22, 10, 1); None for a build from git or a certified one, whose numbers say less."""
+    match = re.match(r"Asterisk (\d+(?:\.\d+)+)", text)
+    return tuple(int(part) for part in match[1].split(".")) if match else None
+
+
+def core_settings(text: str) -> dict[str, str]:
+    """`core show settings` -> what stands after each colon, by the words before it."""
+    pairs = (line.strip().partition(":") for line in text.splitlines() if ":" in line)
+    return {name.strip(): value.strip(": ") for name, _, value in pairs}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What an AMI account may do."""
+
+    read: frozenset[str]
+    write: frozenset[str]
+
+
+def ami_account(text: str) -> Account | None:
+    """`manager show user NAME`; None where there is no such account."""
+    classes = dict(re.findall(r"^\s*(read|write) perm: *(\S*)", text, re.MULTILINE))
+    if set(classes) != {"read", "write"}:
+        return None
+    read, write = (frozenset(classes[side].split(",")) - {"", "<none>"} for side in ("read", "write"))
+    return Account(read=read, write=write)
+
+
+def running_modules(text: str) -> frozenset[str]:
+    """`module show` -> names without .so of those that run."""
+    return frozenset(re.findall(r"^(\S+?)(?:\.so)?\s.*\s\d+\s+Running\b", text, re.MULTILINE))
+
+
+def dialplan_steps(text: str) -> dict[str, tuple[str, ...]] | None:
+    """`dialplan show CONTEXT` -> each extension's applications in order; None where there is no such context."""
+    if not re.search(r"^\[ Context '", text, re.MULTILINE):
+        return None
+    steps: dict[str, list[str]] = {}
+    extension = ""
+    for line in text.splitlines():
+        match = re.match(r"\s*(?:'([^']+)' =>|\[[^\]]+\])?\s+\d+\. (.*?)\s+\[[^\]]*\]$", line)
+        if match is not None:
+            extension = match[1] or extension
+            steps.setdefault(extension, []).append(match[2])
+    return {name: tuple(lines) for name, lines in steps.items()}
+
+
+def dialplan_globals(text: str) -> dict[str, str]:
+    """`dialplan show globals`."""
+    return dict(re.findall(r"^   ([^=\s]+)=(.*)$", text, re.MULTILINE))
+
+
+def feature_keys(text: str) -> Mapping[str, str]:
+    """`features show` -> current digits by feature, the built-in ones and the application map's; "" where unset."""
+    keys: dict[str, str] = {}
+    for line in text.partition("Feature Groups:")[0].splitlines():
+        match = re.match(r"(\S.*?)\s{2,}(?:(no def|\S+)\s+)?(\S*)\s*$", line)
+        if match is not None and not line.startswith(("---", "Builtin Feature", "Dynamic Feature")):
+            keys[match[1]] = match[3]
+    return keys
+
+
+def evaluated(text: str) -> str | None:
+    """`dialplan eval function F(...)` -> its value; None where the function or the command is not there."""
+    if not re.search(r"^Return Value: Success", text, re.MULTILINE):
+        return None
+    match = re.search(r"^Result: ?(.*)$", text, re.MULTILINE)
+    return match[1].strip() if match else ""
+
+
+def queue_names(text: str) -> tuple[str, ...]:
+    """`queue show` -> the queues that are configured, in Asterisk's order."""
+    return tuple(re.findall(r"^(\S+)\s+has \d+ calls \(max ", text, re.MULTILINE))

@@ -1,0 +1,287 @@
+"""The cast of the machine's tests: one caller, one agent, an outsider, two bridges, and every event about them.
+
+All of it happens at one moment, so that states which differ only in their times are one state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from uuid import UUID
+
+from recorder.call import (
+    CallAdmitted,
+    CallEvent,
+    CallResynchronised,
+    CallState,
+    CaptureArmed,
+    CaptureClosed,
+    CaptureLost,
+    ConsentAnswered,
+    DialogueBroke,
+    OverridePressed,
+    PromptPlayed,
+    RecordingEmptied,
+    RecordingMade,
+    RecordingUnmade,
+)
+from recorder.call.tables import FINISHED
+from recorder.model import (
+    AgentConnected,
+    BridgeEntered,
+    BridgeId,
+    BridgeLeft,
+    CallId,
+    Channel,
+    ChannelHungUp,
+    ChannelRenamed,
+    ConsentEventId,
+    ConsentMode,
+    ConsentState,
+    DialBegan,
+    Direction,
+    HoldBegan,
+    HoldEnded,
+    Linkedid,
+    LocalBridged,
+    LostReason,
+    MixMonitorStarted,
+    MixMonitorStopped,
+    OverrideReason,
+    RecordingId,
+    Uniqueid,
+)
+from tests.facts import NOON, QUESTION
+
+
+def channel(name: str, uniqueid: str) -> Channel:
+    return Channel(name=name, uniqueid=Uniqueid(uniqueid), linkedid=Linkedid("1.1"))
+
+
+CALLER = channel("PJSIP/trunk-00000001", "1.1")
+AGENT = channel("PJSIP/alice-00000002", "1.2")
+OUTSIDER = channel("PJSIP/trunk-00000003", "1.3")
+TALK = BridgeId("talk")
+ELSEWHERE = BridgeId("elsewhere")  # where they stand together after we could not see
+PARKING = BridgeId("parking")
+KINDS = {TALK: "basic", PARKING: "holding"}
+CALL = CallId(UUID(int=1))
+EVERY_REASON = frozenset(OverrideReason)
+ANSWERS = {
+    ConsentMode.OPT_IN: (ConsentState.GIVEN, ConsentState.REFUSED, ConsentState.UNANSWERED),
+    ConsentMode.OPT_OUT: (ConsentState.GIVEN, ConsentState.REFUSED, ConsentState.UNANSWERED),
+    ConsentMode.NOTICE: (ConsentState.NOTICED,),
+    ConsentMode.NOT_REQUIRED: (ConsentState.NOT_REQUIRED,),
+    ConsentMode.NEVER: (ConsentState.PROHIBITED,),
+}
+"""How a dialogue of each mode can end."""
+
+
+def admitted(
+    mode: ConsentMode = ConsentMode.OPT_IN,
+    direction: Direction = Direction.INCOMING,
+    *,
+    caller: Channel | None = CALLER,
+    agent: Channel | None = None,
+    listed: frozenset[OverrideReason] = EVERY_REASON,
+) -> CallAdmitted:
+    return CallAdmitted(
+        at=NOON,
+        call=CALL,
+        node="pbx1",
+        line="support",
+        mode=mode,
+        direction=direction,
+        linkedid="1.1",
+        policy="digest",
+        listed=listed,
+        caller=caller,
+        agent=agent,
+    )
+
+
+def dialling(mode: ConsentMode = ConsentMode.OPT_IN) -> CallAdmitted:
+    """An agent dials out; nobody has answered."""
+    return admitted(mode, Direction.OUTGOING, caller=None, agent=AGENT)
+
+
+def answered(
+    answer: ConsentState = ConsentState.GIVEN,
+    recording: int = 1,
+    *,
+    by: Channel = CALLER,
+    hindrance: LostReason | None = None,
+) -> ConsentAnswered:
+    return ConsentAnswered(
+        at=NOON,
+        consent=ConsentEventId(UUID(int=100 + recording)),
+        channel=by,
+        answer=answer,
+        recording=RecordingId(UUID(int=recording)),
+        hindrance=hindrance,
+    )
+
+
+def pressed(
+    reason: OverrideReason = OverrideReason.EMERGENCY,
+    recording: int = 1,
+    *,
+    far: Channel = CALLER,
+    hindrance: LostReason | None = None,
+) -> OverridePressed:
+    return OverridePressed(
+        at=NOON,
+        reason=reason,
+        far=far,
+        agent="PJSIP/alice",
+        consent=ConsentEventId(UUID(int=200 + recording)),
+        audit=UUID(int=300 + recording),
+        recording=RecordingId(UUID(int=recording)),
+        hindrance=hindrance,
+    )
+
+
+def prompted() -> PromptPlayed:
+    return PromptPlayed(
+        at=NOON, consent=ConsentEventId(UUID(int=99)), channel=CALLER, prompt=QUESTION, played_ms=4000
+    )
+
+
+def connected(agent: Channel = AGENT) -> AgentConnected:
+    return AgentConnected(at=NOON, channel=CALLER, agent=agent, queue="support", interface="PJSIP/alice")
+
+
+def entered(who: Channel, channels: int, bridge: BridgeId = TALK) -> BridgeEntered:
+    return BridgeEntered(at=NOON, channel=who, bridge=bridge, bridge_type=KINDS[bridge], channels=channels)
+
+
+def left(who: Channel, channels: int, bridge: BridgeId = TALK) -> BridgeLeft:
+    return BridgeLeft(at=NOON, channel=who, bridge=bridge, channels=channels)
+
+
+def hung_up(who: Channel = CALLER) -> ChannelHungUp:
+    return ChannelHungUp(at=NOON, channel=who)
+
+
+def armed(recording: int = 1) -> CaptureArmed:
+    return CaptureArmed(at=NOON, recording=RecordingId(UUID(int=recording)), mixmonitor="0x1")
+
+
+def closed(recording: int = 1) -> CaptureClosed:
+    return CaptureClosed(at=NOON, recording=RecordingId(UUID(int=recording)))
+
+
+def capture_lost(recording: int = 1) -> CaptureLost:
+    return CaptureLost(at=NOON, recording=RecordingId(UUID(int=recording)), reason=LostReason.CAPTURE_FAILED)
+
+
+def made(recording: int = 1) -> RecordingMade:
+    return RecordingMade(
+        at=NOON, recording=RecordingId(UUID(int=recording)), samples=8000, rate=8000, sha256="b" * 64, size=32_044
+    )
+
+
+def emptied(recording: int = 1) -> RecordingEmptied:
+    return RecordingEmptied(at=NOON, recording=RecordingId(UUID(int=recording)))
+
+
+def unmade(recording: int = 1) -> RecordingUnmade:
+    return RecordingUnmade(at=NOON, recording=RecordingId(UUID(int=recording)), reason=LostReason.CAPTURE_FAILED)
+
+
+def resynchronised(
+    *living: tuple[Channel, BridgeId | None], capture_lives: bool = True, proved: bool = False, strangers: int = 0
+) -> CallResynchronised:
+    where = {who.uniqueid: bridge for who, bridge in living}
+    together = {bridge for bridge in where.values() if bridge is not None}
+    return CallResynchronised(
+        at=NOON,
+        blind_from=NOON,
+        living=where,
+        sizes={bridge: list(where.values()).count(bridge) + strangers for bridge in together},
+        capture_lives=capture_lives,
+        talk_began_at=NOON if proved else None,
+        talk_proved_until=NOON if proved else None,
+    )
+
+
+# --------------------------------------------------------------------------- everything that can come next
+
+
+def company(state: CallState, bridge: BridgeId, without: Channel) -> int:
+    """How many known legs stand in the bridge, apart from one."""
+    return sum(where == bridge and leg != without.uniqueid for leg, where in state.bridges.items())
+
+
+def next_recording(state: CallState) -> int:
+    """An id that no capture of the call has."""
+    return 1 + max((capture.id.int for capture in state.captures), default=0)
+
+
+def every_event(state: CallState) -> Iterator[CallEvent]:
+    """Every kind of event, about everybody who matters, as it could come in this state: fitting or not."""
+    yield from _events_of_ours(state)
+    yield from _events_of_the_pbx(state)
+    yield from _events_after_blindness()
+    for capture in state.captures[-3:]:
+        if capture.state not in FINISHED or capture is state.captures[-1]:
+            yield from events_of_a_capture(capture.id.int)
+
+
+def _events_of_ours(state: CallState) -> Iterator[CallEvent]:
+    mint = next_recording(state)
+    yield from (admitted(mode) for mode in (state.mode, ConsentMode.OPT_IN, ConsentMode.NEVER))
+    yield admitted(state.mode, Direction.OUTGOING)
+    yield admitted(caller=OUTSIDER)
+    yield dialling(state.mode)
+    yield prompted()
+    yield from (answered(answer, mint) for answer in ANSWERS[state.mode])
+    yield answered(ConsentState.GIVEN, mint)
+    yield answered(ConsentState.GIVEN, mint, by=OUTSIDER)
+    yield answered(ConsentState.GIVEN, mint, hindrance=LostReason.CAPTURE_FAILED)
+    yield DialogueBroke(at=NOON, reason=LostReason.CAPTURE_FAILED)
+    yield from (pressed(reason, mint) for reason in (OverrideReason.EMERGENCY, OverrideReason.BUSINESS))
+    yield pressed(recording=mint, far=AGENT)
+    yield pressed(recording=mint, hindrance=LostReason.CAPTURE_FAILED)
+
+
+def _events_of_the_pbx(state: CallState) -> Iterator[CallEvent]:
+    yield connected()
+    yield DialBegan(at=NOON, channel=CALLER, dialled=AGENT)
+    yield DialBegan(at=NOON, channel=None, dialled=OUTSIDER)
+    yield LocalBridged(at=NOON, one=AGENT, two=channel("Local/alice@phones-1;2", "1.4"))
+    for who in (CALLER, AGENT):
+        here = company(state, TALK, who)
+        yield entered(who, here + 1)
+        yield left(who, here)
+        yield hung_up(who)
+    yield hung_up(OUTSIDER)
+    yield entered(AGENT, company(state, TALK, AGENT) + 2)  # and somebody of whom we never heard
+    yield entered(CALLER, 1, PARKING)
+    yield left(CALLER, 0, PARKING)
+    yield HoldBegan(at=NOON, channel=AGENT)
+    yield HoldEnded(at=NOON, channel=AGENT)
+    yield ChannelRenamed(at=NOON, channel=replace(CALLER, name="PJSIP/trunk-00000009"))
+    yield MixMonitorStarted(at=NOON, channel=CALLER)
+    yield MixMonitorStopped(at=NOON, channel=CALLER)
+    yield MixMonitorStopped(at=NOON, channel=AGENT)
+
+
+def _events_after_blindness() -> Iterator[CallEvent]:
+    for lives in (True, False):
+        yield resynchronised((CALLER, TALK), (AGENT, TALK), capture_lives=lives)
+        yield resynchronised((CALLER, None), (AGENT, None), capture_lives=lives)
+    yield resynchronised((CALLER, TALK), (AGENT, TALK), strangers=1)
+    yield resynchronised((CALLER, ELSEWHERE), (AGENT, ELSEWHERE))
+    yield resynchronised((AGENT, None), capture_lives=False)
+    yield resynchronised(capture_lives=False, proved=True)
+    yield resynchronised(capture_lives=False)
+
+
+def events_of_a_capture(recording: int) -> Iterator[CallEvent]:
+    yield armed(recording)
+    yield closed(recording)
+    yield capture_lost(recording)
+    yield made(recording)
+    yield emptied(recording)
+    yield unmade(recording)

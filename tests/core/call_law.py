@@ -1,0 +1,200 @@
+"""What must hold after every step of a call, written without looking at how the machine does it."""
+
+from __future__ import annotations
+
+from recorder.call import (
+    Arm,
+    CallEvent,
+    CallResynchronised,
+    CallState,
+    Capture,
+    CaptureState,
+    OverridePressed,
+    Phase,
+    Quiet,
+    Settle,
+    Standing,
+    Step,
+    Stop,
+    outcome,
+    standing,
+)
+from recorder.call.tables import FINISHED, UNCLOSED
+from recorder.model import (
+    AuditEntry,
+    CallEnded,
+    ConsentMode,
+    ConsentRecorded,
+    ConsentState,
+    Outcome,
+    OverrideReason,
+    RecordingAuthorised,
+    RecordingChanged,
+    RecordingStatus,
+)
+
+NO = frozenset({ConsentState.REFUSED, ConsentState.WITHDRAWN, ConsentState.PROHIBITED})
+SILENCE_PERMITS = frozenset({ConsentMode.OPT_OUT})
+WRITES = frozenset({CaptureState.ARMED, CaptureState.RUNNING, CaptureState.QUIET})
+STATUSES = {
+    CaptureState.ARMING: {RecordingStatus.AUTHORISED},
+    CaptureState.ARMED: {RecordingStatus.ARMED},
+    CaptureState.RUNNING: {RecordingStatus.ARMED},
+    CaptureState.QUIET: {RecordingStatus.ARMED},
+    CaptureState.STOPPING: {RecordingStatus.AUTHORISED, RecordingStatus.ARMED},
+    CaptureState.STOPPED: {RecordingStatus.STOPPED},
+    CaptureState.SETTLED: {RecordingStatus.SETTLED},
+    CaptureState.EMPTY: {RecordingStatus.EMPTY},
+    CaptureState.FAILED: {RecordingStatus.FAILED},
+}
+"""What the catalogue can hold of a capture in each state."""
+
+
+def check(before: CallState, event: CallEvent, step: Step) -> None:
+    """Raise AssertionError where this step breaks a law."""
+    check_state(step.state)
+    _authority(before, event, step)
+    _end(before, step)
+    _commands(before, event, step)
+    _statuses(before, step)
+
+
+def check_state(state: CallState) -> None:
+    now = standing(state)
+    unclosed = [capture for capture in state.captures if capture.state in UNCLOSED]
+    writing = {capture.state for capture in state.captures} & WRITES
+    assert len(unclosed) <= 1, "two captures at once"
+    assert len({capture.id for capture in state.captures}) == len(state.captures), "one id, two captures"
+    if CaptureState.RUNNING in writing:
+        assert now is Standing.TOGETHER, f"captures while {now}"
+    if now is Standing.FOREIGN:
+        assert not writing, "captures beside somebody who cannot be placed"
+    if now is Standing.NOWHERE:
+        assert not writing & {CaptureState.RUNNING, CaptureState.QUIET}, "captures beyond the bridge"
+    if state.phase in (Phase.OVER, Phase.CLOSED):
+        assert not unclosed, "captures beyond the call"
+    if state.phase is Phase.CLOSED:
+        assert all(capture.state in FINISHED for capture in state.captures), "closed before its captures"
+    elif state.phase is not Phase.OVER:
+        assert (state.phase is Phase.TALKING) == (now is Standing.TOGETHER), f"{state.phase} while {now}"
+    assert state.talked or state.phase is not Phase.TALKING
+    for capture in state.captures:
+        assert state.caller is not None
+        assert capture.channel.uniqueid == state.caller.uniqueid, "captures somebody else"
+        if capture.state is CaptureState.RUNNING:
+            assert capture.bridged_at is not None
+
+
+def permits(mode: ConsentMode, fact: ConsentRecorded) -> bool:
+    """Whether this very event may be somebody's authority to capture on a line of this mode."""
+    match fact.after:
+        case ConsentState.OVERRIDDEN:
+            return fact.reason is not None and (
+                mode is not ConsentMode.NEVER or fact.reason in (OverrideReason.EMERGENCY, OverrideReason.LEGAL)
+            )
+        case ConsentState.GIVEN:
+            return mode is not ConsentMode.NEVER
+        case ConsentState.NOTICED:
+            return mode is ConsentMode.NOTICE
+        case ConsentState.NOT_REQUIRED:
+            return mode is ConsentMode.NOT_REQUIRED
+        case ConsentState.UNANSWERED:
+            return mode in SILENCE_PERMITS
+    return False
+
+
+def _authority(before: CallState, event: CallEvent, step: Step) -> None:
+    """Nothing is armed but by a fact of this step, which rests on a consent event of this step, which permits."""
+    arms = [command.recording for command in step.commands if isinstance(command, Arm)]
+    facts = [fact for fact in step.facts if isinstance(fact, RecordingAuthorised)]
+    new = [capture.id for capture in step.state.captures if capture.id not in {old.id for old in before.captures}]
+    assert arms == [fact.id for fact in facts] == new
+    for fact in facts:
+        (consent,) = [row for row in step.facts if isinstance(row, ConsentRecorded)]
+        assert (fact.authorised_by, fact.state) == (consent.id, consent.after)
+        assert permits(step.state.mode, consent), f"{consent.after} permits nothing on a line of {step.state.mode}"
+        overridden = consent.after is ConsentState.OVERRIDDEN
+        assert fact.sealed == overridden
+        assert overridden or before.consent not in NO, f"captures after {before.consent}"
+        if overridden:
+            assert isinstance(event, OverridePressed)
+            assert consent.reason in before.listed, "an override that the line does not list"
+            assert [row.id for row in step.facts if isinstance(row, AuditEntry)] == [fact.audit]
+            assert before.phase is Phase.TALKING
+
+
+def _end(before: CallState, step: Step) -> None:
+    """One end, one outcome, and nothing after it."""
+    ends = [fact for fact in step.facts if isinstance(fact, CallEnded)]
+    if before.phase is Phase.CLOSED:
+        assert (step.state, step.facts, step.commands) == (before, (), ())
+        return
+    assert len(ends) == (step.state.phase is Phase.CLOSED)
+    for end in ends:
+        assert (end.outcome, end.reason) == outcome(step.state)
+        check_outcome(step.state)
+
+
+def check_outcome(state: CallState) -> None:
+    """The outcome says what became of the call, and the reason stands exactly where it is lost."""
+    verdict, reason = outcome(state)
+    settled = any(capture.state is CaptureState.SETTLED for capture in state.captures)
+    assert (reason is not None) == (verdict is Outcome.LOST)
+    match verdict:
+        case Outcome.RECORDED:
+            assert settled
+        case Outcome.DECLINED:
+            assert state.consent in NO | {ConsentState.UNANSWERED}
+            assert not settled
+        case Outcome.EXCLUDED:
+            assert state.mode is ConsentMode.NEVER
+        case Outcome.ABANDONED:
+            assert not state.talked
+        case Outcome.LOST:
+            assert state.talked
+            assert not settled
+
+
+def _commands(before: CallState, event: CallEvent, step: Step) -> None:
+    """Every change of a capture carries its commands, and no command comes without one."""
+    wanted: list[object] = []
+    for capture in step.state.captures:
+        old = next((old for old in before.captures if old.id == capture.id), None)
+        if old is not None and old.state is not capture.state:
+            wanted += _wanted(old, capture)
+    found = [(type(command), command.recording) for command in step.commands if not isinstance(command, Arm | Quiet)]
+    if isinstance(event, CallResynchronised):  # a stop that was sent before may be sent again
+        stopping = {capture.id for capture in before.captures if capture.state is CaptureState.STOPPING}
+        found = [entry for entry in found if entry[1] not in stopping or entry[0] is not Stop]
+    assert sorted(map(str, found)) == sorted(map(str, wanted))
+    _silence(before, step)
+
+
+def _wanted(old: Capture, now: Capture) -> list[object]:
+    if now.state is CaptureState.STOPPING or (now.state is CaptureState.FAILED and old.state in UNCLOSED):
+        return [(Stop, now.id)]
+    if old.state in UNCLOSED and now.state is CaptureState.STOPPED:
+        return [(Settle, now.id)]
+    return []
+
+
+def _silence(before: CallState, step: Step) -> None:
+    """The last word on silence agrees with the state."""
+    for capture in step.state.captures:
+        was_quiet = any(old.id == capture.id and old.state is CaptureState.QUIET for old in before.captures)
+        said = [command.quiet for command in step.commands if isinstance(command, Quiet)]
+        if capture.state is CaptureState.QUIET and not was_quiet:
+            assert said[-1:] == [True]
+        if capture.state is CaptureState.RUNNING and was_quiet:
+            assert said[-1:] == [False]
+
+
+def _statuses(before: CallState, step: Step) -> None:
+    """The catalogue, which compares before it sets, accepts every change in order."""
+    known = {capture.id: STATUSES[capture.state] for capture in before.captures}
+    for fact in step.facts:
+        if isinstance(fact, RecordingAuthorised):
+            known[fact.id] = {RecordingStatus.AUTHORISED}
+        if isinstance(fact, RecordingChanged):
+            assert known[fact.id] <= fact.expected, f"{fact.status} from {known[fact.id]}"
+            known[fact.id] = {fact.status}

@@ -1,0 +1,135 @@
+"""A PBX, the daemon beside it, and calls placed side by side; what the tests then look at.
+
+`perform` plays a cast of stories at once and keeps what the books and the disk say afterwards, so that many tests can
+ask their one question of the same calls. `Stage` is for tests that interfere while calls are in progress.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from recorder.catalogue import CallRow, RecordingRow, WholeCall
+from tests.pbx.calls import Calls
+from tests.pbx.server import Mount, PbxServer
+from tests.recorder_process import LINES, Recorder
+from tests.stories import Placed, Story, judge, play
+
+
+@dataclass(slots=True)
+class Stage:
+    """What stands while a test runs."""
+
+    pbx: PbxServer
+    recorder: Recorder
+    calls: Calls
+
+    async def row_of(self, placed: Placed) -> CallRow | None:
+        assert placed.call is not None
+        return next((row for row in await self.recorder.calls() if row.linkedid == placed.call.linkedid), None)
+
+    async def closed(self, calls: int, *, timeout: float = 25) -> tuple[CallRow, ...]:
+        return await self.recorder.until_closed(calls, timeout=timeout)
+
+    def staged(self) -> list[str]:
+        """What lies in the spool."""
+        return sorted(path.name for path in self.pbx.captures.iterdir())
+
+    async def settled_paths(self, call: CallRow) -> list[Path]:
+        rows = [row for row in await self.recorder.settled() if row.call == call.id and row.status == "settled"]
+        return [self.recorder.path_of(row) for row in rows]
+
+
+@asynccontextmanager
+async def stage(
+    release: str,
+    *,
+    lines: Mapping[str, Mapping[str, object]] = LINES,
+    mounts: Sequence[Mount] = (),
+    recorder: Recorder | None = None,
+    changes: Mapping[str, Mapping[str, object]] | None = None,
+) -> AsyncIterator[Stage]:
+    """Everything up and ready; everything removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="recorder-stage-") as home:
+        daemon = recorder or Recorder(Path(home), lines=lines)
+        async with PbxServer(release=release, agi=daemon.agi, mounts=tuple(mounts)) as pbx, daemon:
+            daemon.configure(pbx, **(changes or {}))
+            await daemon.start()
+            async with Calls(pbx) as calls:
+                yield Stage(pbx, daemon, calls)
+
+
+@dataclass(slots=True, kw_only=True)
+class Ended:
+    """One story as it is seen when all is over."""
+
+    placed: Placed
+    call: CallRow | None
+    whole: WholeCall | None
+    recordings: tuple[RecordingRow, ...]
+    wrong: list[str]
+
+    @property
+    def states(self) -> list[str]:
+        """Every state that consent passed through."""
+        return [str(row.after) for row in self.whole.consents] if self.whole else []
+
+
+@dataclass(slots=True)
+class Performance:
+    """Every story of a cast by its name, and what was left over."""
+
+    by_name: dict[str, Ended]
+    staged: list[str]
+    settled_files: int
+    log: str
+    verify: tuple[int, str]
+
+    def __getitem__(self, story: Story) -> Ended:
+        return self.by_name[story.name]
+
+
+def perform(
+    release: str, cast: Sequence[Story], *, lines: Mapping[str, Mapping[str, object]] = LINES
+) -> Performance:
+    """Play the cast at once and judge every story; the files are listened to before they are removed."""
+    return asyncio.run(_perform(release, cast, lines))
+
+
+async def _perform(
+    release: str, cast: Sequence[Story], lines: Mapping[str, Mapping[str, object]]
+) -> Performance:
+    async with stage(release, lines=lines) as on:
+        placed = [Placed(story) for story in cast]
+        await asyncio.gather(*(play(one, on.calls) for one in placed))
+        await on.closed(sum(story.outcome is not None for story in cast))
+        await on.recorder.until(lambda: not on.staged(), "the spool to be empty")
+        recordings = await on.recorder.settled()
+        ended = {one.story.name: await _ended(on, one, recordings) for one in placed}
+        verified = on.recorder.command("verify", check=False)
+        return Performance(
+            by_name=ended,
+            staged=on.staged(),
+            settled_files=len(list(on.recorder.recordings.rglob("*.wav"))),
+            log=on.recorder.log_tail(200),
+            verify=(verified.returncode, verified.stdout + verified.stderr),
+        )
+
+
+async def _ended(on: Stage, placed: Placed, recordings: tuple[RecordingRow, ...]) -> Ended:
+    call = await on.row_of(placed) if placed.call else None
+    mine = tuple(row for row in recordings if call is not None and row.call == call.id)
+    settled = [row for row in mine if row.status == "settled"]
+    wrong = [placed.error] if placed.error else []
+    wrong += judge(
+        placed.story,
+        str(call.outcome) if call else None,
+        [on.recorder.path_of(row) for row in settled],
+        sealed=any(row.sealed for row in settled),
+    )
+    whole = await on.recorder.whole(call) if call else None
+    return Ended(placed=placed, call=call, whole=whole, recordings=mine, wrong=wrong)
