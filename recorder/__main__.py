@@ -15,7 +15,7 @@ import typer
 from recorder import __version__, logs
 from recorder.commands import calls, listings
 from recorder.commands.asking import mistaken, settings_of
-from recorder.commands.setting_up import doctor
+from recorder.commands.setting_up import doctor, init
 from recorder.commands.status import status
 from recorder.commands.verify import verify_books
 from recorder.settings import SettingsMistaken
@@ -81,6 +81,7 @@ def db_upgrade(context: typer.Context) -> None:
     typer.echo(f"catalogue at revision {revision}")
 
 
+app.command()(init)
 app.command()(doctor)
 
 

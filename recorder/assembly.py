@@ -127,7 +127,7 @@ class Assembly:
         )
         lines = settings.rules()
         readiness = Readiness()
-        front = FrontDesk(book, readiness, lines, lambda: self.prompts.prompts, now)
+        front = FrontDesk(book, readiness, lines, lambda: self.prompts.prompts, now, daemon.look_again)
         sweeps = Sweeps(
             node=settings.node.name,
             catalogue=self.catalogue,

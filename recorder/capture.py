@@ -168,6 +168,8 @@ class CaptureDesk:
         try:
             if known is not None:
                 await self._ami.stop_mixmonitor(channel.name, known)
+                # Asterisk gives the same id out again, and recorder-done would stop whoever has it by then.
+                await self._ami.setvar(channel.name, MIXMONITOR_VARIABLE, "")
             return True
         except AmiRefused:
             return True

@@ -78,6 +78,8 @@ class Reception(Protocol):
 
     def played(self, call: CallId, channel: Channel, prompt: Prompt, played_ms: int) -> None: ...
 
+    def ended(self, call: CallId) -> None: ...
+
     async def conclude(self, call: CallId, channel: Channel, answer: Answer, lent: OpenChannel) -> str: ...
 
     async def key(self, visit: Visit, lent: OpenChannel) -> None: ...
@@ -361,7 +363,8 @@ class ConsentIvr:
         try:
             answer = await loop.run_in_executor(self._threads, converse, agi, admission.dialogue, played)
         except AGIHangup:
-            raise  # the caller is gone, or the leash has taken the channel away: AMI says which
+            self._reception.ended(admission.call)  # the caller is gone, or the leash has taken the channel away
+            raise
         except AGIException as error:
             log.warning("dialogue_failed", call=str(admission.call), why=str(error))
             answer = Answer(consent=ConsentState.NONE, failed=LostReason.DIALOGUE_FAILED)

@@ -101,7 +101,7 @@ def ami_account(text: str) -> Account | None:
     classes = dict(re.findall(r"^\s*(read|write) perm: *(\S*)", text, re.MULTILINE))
     if set(classes) != {"read", "write"}:
         return None
-    read, write = (frozenset(classes[side].split(",")) - {"", "<none>"} for side in ("read", "write"))
+    read, write = (frozenset(classes[way].split(",")) - {"", "<none>"} for way in ("read", "write"))
     return Account(read=read, write=write)
 
 
@@ -133,9 +133,10 @@ def feature_keys(text: str) -> Mapping[str, str]:
     """`features show` -> current digits by feature, the built-in ones and the application map's; "" where unset."""
     keys: dict[str, str] = {}
     for line in text.partition("Feature Groups:")[0].splitlines():
-        match = re.match(r"(\S.*?)\s{2,}(?:(no def|\S+)\s+)?(\S*)\s*$", line)
-        if match is not None and not line.startswith(("---", "Builtin Feature", "Dynamic Feature")):
-            keys[match[1]] = match[3]
+        # columns of 25, 7 and 7; only a long name breaks them
+        columns = re.match(r"(.{25}) .{7} (\S*) *$", line) or re.match(r"(\S{26,}) +no def +(\S*) *$", line)
+        if columns is not None and not line.startswith(("---", "Builtin Feature", "Dynamic Feature")):
+            keys[columns[1].strip()] = columns[2]
     return keys
 
 

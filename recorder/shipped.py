@@ -14,7 +14,7 @@ PROMPTS = "prompts"
 
 
 def dialplan() -> Path:
-    """Return the folder of the dialplan and the prompts: inside the installed package, else at the source tree's top."""
+    """Return the folder of dialplan and prompts: inside the installed package, else at the source tree's top."""
     package = Path(__file__).parent
     for folder in (package / "dialplan", package.parent / "dialplan"):
         if (folder / EXTENSIONS).is_file():

@@ -195,7 +195,7 @@ def _progress() -> Callable[[str], None]:
 
 def main() -> int:
     words = argparse.ArgumentParser(prog="./dev demo", description=__doc__)
-    words.add_argument("--once", action="store_true", help="stop by itself; exit 1 unless every call ended as it should")
+    words.add_argument("--once", action="store_true", help="stop by itself; exit 1 unless all ended as it should")
     words.add_argument("--asterisk", default="22", choices=["16", "22"], help="the release of Asterisk")
     given = words.parse_args()
     os.chdir(REPOSITORY)

@@ -116,23 +116,25 @@ AGREED_OVER_SIP = Story(
 AGREED = Story(
     name="the caller agrees",
     outcome="recorded",
-    place=lambda calls: calls.incoming("support", agrees(), (Say(AGENT),), agent_name="agent1"),
+    place=lambda calls: calls.incoming("support", agrees(), (Say(AGENT),), agent_name="agent1", own_queue=True),
     proof=both_from_the_bridge_on,
 )
 REFUSED = Story(
     name="the caller refuses",
     outcome="declined",
-    place=lambda calls: calls.incoming("support", refuses(), (Say(AGENT),), agent_name="agent2"),
+    place=lambda calls: calls.incoming("support", refuses(), (Say(AGENT),), agent_name="agent2", own_queue=True),
 )
 SILENT = Story(
     name="the caller stays silent",
     outcome="declined",
-    place=lambda calls: calls.incoming("support", stays_silent(), (Say(AGENT),), agent_name="agent3"),
+    place=lambda calls: calls.incoming("support", stays_silent(), (Say(AGENT),), agent_name="agent3", own_queue=True),
 )
 OVERRIDDEN = Story(
     name="refused, the agent presses *71",
     outcome="recorded",
-    place=lambda calls: calls.incoming("support", refuses(then=7), overrides("*71"), agent_name="agent4"),
+    place=lambda calls: calls.incoming(
+        "support", refuses(then=7), overrides("*71"), agent_name="agent4", own_queue=True
+    ),
     proof=nothing_before_the_key,
     sealed=True,
 )

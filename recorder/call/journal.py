@@ -30,11 +30,11 @@ EVENT_TYPES: Mapping[str, type[CallEvent]] = {
 
 
 def fields_from_event(event: CallEvent) -> tuple[str, dict[str, str]]:
-    """The event's name and its fields, each as JSON; fields that hold their default are left out."""
+    """The event's name and its fields, each as JSON; a field that is None by default is left out while it is None."""
     flat = {
         entry.name: json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
         for entry in fields(event)
-        if (value := getattr(event, entry.name)) is not None
+        if (value := getattr(event, entry.name)) is not None or entry.default is not None
     }
     return type(event).__name__, flat
 

@@ -307,8 +307,11 @@ def _override(draft: _Draft, event: OverridePressed) -> None:
 
 def _dial_began(draft: _Draft, event: DialBegan) -> None:
     # Only while nobody is connected: whom an agent dials later is a consultation, not the agent.
-    if event.channel is not None and draft.state.phase in (Phase.ASKING, Phase.WAITING):
-        draft.state = with_leg(draft.state, event.dialled.uniqueid, event.channel.uniqueid)
+    if event.channel is None or draft.state.phase not in (Phase.ASKING, Phase.WAITING):
+        return
+    draft.state = with_leg(draft.state, event.dialled.uniqueid, event.channel.uniqueid)
+    if draft.state.caller is None and event.channel.uniqueid in draft.state.agents:
+        draft.know(dialled=(*draft.state.dialled, event.dialled))
 
 
 def _local_bridged(draft: _Draft, event: LocalBridged) -> None:
@@ -332,6 +335,18 @@ def _bridge_entered(draft: _Draft, event: BridgeEntered) -> None:
         kinds={**state.kinds, event.bridge: event.bridge_type},
         sizes={**state.sizes, event.bridge: event.channels},
     )
+    if draft.state.caller is None:
+        _recognise_callee(draft)
+
+
+def _recognise_callee(draft: _Draft) -> None:
+    """Who was rung and stands in the agent's bridge is the callee, also where our dialogue never reached them."""
+    state = draft.state
+    agents = {state.bridges.get(agent) for agent in state.agents} - {None}
+    callee = next((leg for leg in state.dialled if state.bridges.get(leg.uniqueid) in agents), None)
+    if callee is not None:
+        draft.know(caller=callee)
+        _see(draft, callee, PartyKind.CALLER)
 
 
 def _bridge_left(draft: _Draft, event: BridgeLeft) -> None:
@@ -363,13 +378,18 @@ def _hung_up(draft: _Draft, event: ChannelHungUp) -> None:
     state = draft.state
     _close_captures_on(draft, gone)  # Asterisk closes the files with the channel, and says nothing
     whole = state.caller.uniqueid if state.caller else None
-    if gone == whole or (whole is None and gone in state.agents):
+    dialler = state.direction is Direction.OUTGOING and not state.talked and gone in state.agents
+    if gone == whole or dialler:  # before the talk, Dial takes the called party down with who dials
         draft.know(ended_at=event.at)
         draft.raise_trigger(Trigger.GONE)
 
 
 def _mixmonitor_stopped(draft: _Draft, event: MixMonitorStopped) -> None:
-    _close_captures_on(draft, event.channel.uniqueid)
+    """Asterisk does not say whose it was: where we sent no stop, ours may run on until we have."""
+    for capture in draft.state.captures:
+        if capture.channel.uniqueid == event.channel.uniqueid:
+            asked = capture.state is CaptureState.STOPPING
+            draft.raise_trigger(Trigger.CLOSED if asked else Trigger.PARTED, capture.id)
 
 
 def _close_captures_on(draft: _Draft, channel: Uniqueid) -> None:
@@ -384,7 +404,7 @@ def _for_open_capture(trigger: Trigger) -> Callable[[_Draft, Any], None]:
     def reader(draft: _Draft, event: Any) -> None:
         known = [capture for capture in draft.state.captures if capture.id == event.recording]
         if not known or known[0].state in FINISHED:
-            draft.expected = False
+            draft.expected = bool(known) and trigger is Trigger.CLOSED  # a failed capture is stopped too
             return
         draft.raise_trigger(trigger, event.recording)
         if isinstance(event, CaptureArmed):

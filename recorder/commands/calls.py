@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,7 +11,7 @@ from rich.console import Console
 
 from recorder.catalogue import CallRow, Catalogue, ConsentRow, RecordingRow, WholeCall
 from recorder.commands.asking import AT_MOST, Json, Limit, Line, Since, ask, moment, settings_of, storage_of, wrong
-from recorder.commands.display import Column, at, clock, lasting, print_json, print_table, screen, short, text
+from recorder.commands.display import Column, at, clock, lasting, print_json, print_line, print_table, screen, short
 from recorder.commands.listings import amount_of, recording_shown
 from recorder.commands.words import decisions, story
 from recorder.model import CallId, Outcome
@@ -30,7 +29,6 @@ COLUMNS = (
     Column(name="outcome"),
 )
 MATCHES_SHOWN = 5
-MARGIN = 40
 
 
 @app.callback(invoke_without_command=True)
@@ -79,7 +77,7 @@ def _print_calls(rows: tuple[CallRow, ...], limit: int) -> None:
     cells = (
         (
             short(row.id, console),
-            at(row.started_at),
+            at(row.started_at, console),
             lasting((row.ended_at - row.started_at).total_seconds()) if row.ended_at else "",
             row.line,
             row.mode,
@@ -150,12 +148,14 @@ def _story_shown(whole: WholeCall, storage: Storage, *, why: bool) -> dict[str, 
 
 def _print_story(console: Console, whole: WholeCall, storage: Storage, *, why: bool) -> None:
     call = whole.call
-    _line(console, f"Call {call.id}", style="bold")
-    _line(console, f"  {call.direction}, line {call.line} ({call.mode}), node {call.node}, linkedid {call.linkedid}")
+    print_line(console, f"Call {call.id}", style="bold")
+    print_line(
+        console, f"  {call.direction}, line {call.line} ({call.mode}), node {call.node}, linkedid {call.linkedid}"
+    )
     ended = f" to {at(call.ended_at)}" if call.ended_at else ", in progress"
     length = f", {lasting((call.ended_at - call.started_at).total_seconds())}" if call.ended_at else ""
-    _line(console, f"  {at(call.started_at)}{ended} UTC{length}")
-    _line(console, f"  consent {call.consent}, {'outcome ' if call.outcome else ''}{_ending(call)}")
+    print_line(console, f"  {at(call.started_at)}{ended} UTC{length}")
+    print_line(console, f"  consent {call.consent}, {'outcome ' if call.outcome else ''}{_ending(call)}")
     _section(
         console, "Legs", [f"{clock(leg.seen_at)}  {leg.kind:<6}  {leg.channel or leg.uniqueid}" for leg in whole.legs]
     )
@@ -169,27 +169,13 @@ def _print_story(console: Console, whole: WholeCall, storage: Storage, *, why: b
         _section(console, "Why", _why_lines(whole))
 
 
-def _line(console: Console, words: str, style: str = "") -> None:
-    """One line, or on a narrow terminal as many as it takes, the further ones set in; nothing is ever cut."""
-    hang = " " * (len(words) - len(words.lstrip()) + 4)
-    for part in textwrap.wrap(
-        words,
-        max(console.width, MARGIN),
-        subsequent_indent=hang,
-        drop_whitespace=True,
-        break_long_words=False,
-        break_on_hyphens=False,
-    ):
-        console.print(text(part, style=style or " "), soft_wrap=True)
-
-
 def _section(console: Console, name: str, lines: list[str]) -> None:
     if not lines:
         return
     console.print()
-    _line(console, name, style="bold")
+    print_line(console, name, style="bold")
     for words in lines:
-        _line(console, f"  {words}")
+        print_line(console, f"  {words}")
 
 
 def _consent_line(whole: WholeCall, event: ConsentRow) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
@@ -26,6 +27,7 @@ PIPED_WIDTH: Final = 240
 WIDE: Final = 118
 """From here on a table has its further columns, and ids are whole."""
 SHORT_ID: Final = 8
+NARROWEST: Final = 40
 
 COLOURS: Final[dict[str, str]] = {
     Outcome.RECORDED: "green",
@@ -128,14 +130,24 @@ def _has_room(console: Console, column: Column) -> bool:
     return is_wide(console) or not column.wide
 
 
+def print_line(console: Console, words: str, *, style: str = "", hang: int = 4) -> None:
+    """One line, or as many as it takes, the further ones set in by `hang`; a path or a digest is never broken."""
+    indent = " " * (len(words) - len(words.lstrip()) + hang)
+    width = max(console.width, NARROWEST)
+    for part in textwrap.wrap(words, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False):
+        console.print(text(part, style=style or " "), soft_wrap=True)
+
+
 def short(key: UUID, console: Console) -> str:
     """An id, whole where there is room; its beginning is enough for every command that takes one."""
     return str(key) if is_wide(console) else str(key)[:SHORT_ID]
 
 
-def at(when: datetime | None) -> str:
-    """To the second, UTC."""
-    return "" if when is None else f"{when:%Y-%m-%d %H:%M:%S}"
+def at(when: datetime | None, console: Console | None = None) -> str:
+    """To the second, UTC; on a narrow terminal without the year."""
+    if when is None:
+        return ""
+    return f"{when:%m-%d %H:%M:%S}" if console is not None and not is_wide(console) else f"{when:%Y-%m-%d %H:%M:%S}"
 
 
 def clock(when: datetime) -> str:

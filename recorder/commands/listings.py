@@ -44,7 +44,8 @@ CONSENT_COLUMNS = (
     Column(name="to"),
     Column(name="key"),
     Column(name="heard", right=True),
-    Column(name="by"),
+    Column(name="reason"),
+    Column(name="by", wide=True),
 )
 
 
@@ -109,7 +110,7 @@ def _cells(console: Console, row: RecordingRow, storage: Storage) -> tuple[objec
     return (
         short(row.id, console),
         short(row.call, console),
-        at(row.authorised_at),
+        at(row.authorised_at, console),
         row.line,
         row.authorising_state,
         row.status,
@@ -162,5 +163,5 @@ def consents(
 
 def _consent_cells(console: Console, row: ConsentRow) -> tuple[object, ...]:
     heard = "" if row.played_ms is None else f"{row.played_ms / 1000:.1f} s"
-    by = f"{row.actor} ({row.reason})" if row.reason else row.actor or row.basis or ""
-    return short(row.call, console), at(row.at), row.before, row.after, row.key, heard, by
+    when = at(row.at, console)
+    return short(row.call, console), when, row.before, row.after, row.key, heard, row.reason, row.actor or row.basis

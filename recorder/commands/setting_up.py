@@ -6,14 +6,20 @@ import asyncio
 import json
 import logging
 import os
+import shlex
 import shutil
 import sys
+import textwrap
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
 
 import structlog
 import typer
 
-from recorder.commands.asking import SOMETHING_WRONG, Json, settings_of
+from recorder.commands.asking import SOMETHING_WRONG, Json, mistaken, settings_of, wrong
+from recorder.settings import SettingsMistaken
 
 
 def doctor(context: typer.Context, as_json: Json = False) -> None:
@@ -50,3 +56,76 @@ def _silence() -> None:
     """What the log would say stands in the findings."""
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+def init(
+    context: typer.Context,
+    apply: Annotated[bool, typer.Option("--apply", help="Make the changes; without it they are only shown.")] = False,
+    asterisk_etc: Annotated[
+        Path | None, typer.Option(help="Asterisk's configuration as this machine sees it; else Asterisk is asked.")
+    ] = None,
+    cli: Annotated[
+        str, typer.Option(help='What a command of Asterisk\'s is appended to: "podman exec pbx asterisk -rx".')
+    ] = "asterisk -rx",
+    line: Annotated[
+        list[str] | None, typer.Option("--line", help="A queue to make a line for, more than once; else every queue.")
+    ] = None,
+    prompts: Annotated[Path, typer.Option(help="Where the prompts go, which Asterisk must be able to read.")] = Path(
+        "/usr/share/recorder/prompts"
+    ),
+    ami_user: Annotated[str, typer.Option(help="The name of the AMI account.")] = "recorder",
+) -> None:
+    """Write settings, dialplan includes and an AMI account for this PBX; show the difference first."""
+    from recorder.init import Choices, InitRefused, ask, make, plan, shown
+    from recorder.pbx_cli import Cli, CliFailed
+
+    choices = Choices(
+        config=Path(context.obj),
+        cli=tuple(shlex.split(cli)),
+        etc=asterisk_etc,
+        lines=tuple(line or ()),
+        prompts=prompts,
+        username=ami_user,
+    )
+    try:
+        made = plan(choices, asyncio.run(ask(Cli(choices.cli), choices.username)), os.environ)
+    except SettingsMistaken as error:
+        mistaken(error)
+    except (InitRefused, CliFailed, OSError) as error:
+        wrong(f"recorder init: {error}")
+    for change in made.changes:
+        text = shown(change)
+        typer.echo(text, nl=text.count("\n") > 1)
+    if apply and made.changes:
+        try:
+            kept = make(made.changes)
+        except OSError as error:
+            wrong(f"recorder init: not everything was written: {error}. What was is no change any more: run it again.")
+        typer.echo(f"\n{len(made.changes)} files written." + "".join(f"\nas it was: {path}" for path in kept))
+    elif made.changes:
+        typer.echo(f"\nNothing was changed. The same command with --apply writes these {len(made.changes)} files.")
+    else:
+        typer.echo("Everything is in place; nothing to change.")
+    for remark in made.remarks:
+        typer.echo(f"Note: {remark}")
+    typer.echo(_next_steps(choices.config, cli, made.dialplan))
+
+
+NEXT_STEPS = """
+What then is left to do, in this order; the PBX is never reloaded from here.
+
+1. In your own contexts, around each Queue():
+{dialplan}
+2. In {config}: say how each line asks (consent = ...). Until then nothing is recorded.
+3. {cli} "manager reload"
+   {cli} "dialplan reload"
+   {cli} "module reload features"
+4. recorder db upgrade
+5. recorder doctor
+6. systemctl enable --now recorder
+"""
+
+
+def _next_steps(config: Path, cli: str, dialplan: Mapping[str, str]) -> str:
+    indented = [textwrap.indent(text, "   ") for text in dialplan.values()] or ["   (no line yet)"]
+    return NEXT_STEPS.format(dialplan="\n\n".join(indented), config=config, cli=cli).rstrip()

@@ -12,16 +12,16 @@ from pydantic import ValidationError
 
 from recorder.commands.asking import SOMETHING_WRONG, Json, settings_of
 from recorder.commands.display import (
+    COLOURS,
     Column,
     amount,
     at,
-    lasting,
     number,
     print_json,
+    print_line,
     print_table,
     screen,
     short,
-    text,
 )
 from recorder.model import RecorderError
 from recorder.settings import Settings, host_and_port
@@ -126,15 +126,16 @@ def status_from(body: Any) -> Status:
 
 def print_status(found: Status, now: datetime) -> None:
     console = screen()
-    console.print(
-        text(found.state, style=""), text(f"recorder {found.versions.get('recorder', '?')}: {HEADLINES[found.state]}")
-    )
+    headline = f"{found.state.upper()}: {HEADLINES[found.state]}"
+    print_line(console, headline, style=COLOURS[found.state])
     for reason in found.reasons:
-        console.print(text(f"  {reason}"))
+        print_line(console, f"  {reason}", hang=2)
         if (mend := _mend(reason)) is not None:
-            console.print(text(f"  -> {mend}"))
+            print_line(console, f"    -> {mend}", hang=3)
+    console.print()
     for name, words in _facts(found, now):
-        console.print(text(f"{name:<11}"), text(words), soft_wrap=True)
+        alarms = name == "Lost" and found.lost.last_24h > 0
+        print_line(console, f"{name:<12}{words}", hang=12, style="bold red" if alarms else "")
     if found.calls:
         console.print()
         cells = ((short(call.call, console), call.line, call.state, _ago(call.since, now, "")) for call in found.calls)
@@ -148,10 +149,11 @@ def _mend(reason: str) -> str | None:
 def _facts(found: Status, now: datetime) -> list[tuple[str, str]]:
     lost = ", ".join(f"{count} {reason}" for reason, count in found.lost.by_reason.items() if count)
     return [
+        ("Recorder", ", ".join(f"{name} {version}" for name, version in found.versions.items())),
         ("Asterisk", _pbx(found, now)),
-        ("Calls", f"{number(len(found.calls), 'call')} in progress"),
+        ("Calls", f"{len(found.calls)} in progress"),
         ("Spool", _folder(found.spool)),
-        ("Recordings", _folder(found.storage)),
+        ("Storage", _folder(found.storage)),
         ("Waiting", f"{found.backlog.settle} to settle, {found.backlog.analyse} to analyse"),
         ("Lost", f"{number(found.lost.last_24h, 'call')} in 24 h{f': {lost}' if lost else ''}"),
         ("Sweeps", ", ".join(f"{name} {_ago(sweep.last_ok_at, now)}" for name, sweep in found.sweeps.items())),
@@ -160,8 +162,8 @@ def _facts(found: Status, now: datetime) -> list[tuple[str, str]]:
 
 def _pbx(found: Status, now: datetime) -> str:
     pbx = found.pbx
-    words = f"{'connected' if pbx.connected else 'not connected'} for {_ago(pbx.since, now, '')}"
-    return f"{words}, {pbx.version or 'version unknown'}, last event {_ago(pbx.last_event_at, now)}"
+    words = f"{'connected' if pbx.connected else 'NOT connected'} for {_ago(pbx.since, now, '')}"
+    return f"{pbx.version or 'version unknown'}, {words}, last event {_ago(pbx.last_event_at, now)}"
 
 
 def _folder(folder: FolderView) -> str:
@@ -171,12 +173,15 @@ def _folder(folder: FolderView) -> str:
 
 
 def _ago(when: datetime | None, now: datetime, ago: str = " ago") -> str:
-    """`3 s ago`, `5:07 min ago`, or a date once it is long ago."""
+    """`3 s ago`, `5 min ago`, `3 h 7 min ago`, or the days and the date."""
     if when is None:
         return "never"
-    seconds = max(0.0, (now - when).total_seconds())
-    if seconds < 60:
-        return f"{seconds:.0f} s{ago}"
-    if seconds < 86_400:
-        return f"{lasting(seconds)} {'min' if seconds < 3600 else 'h'}{ago}"
-    return f"{seconds / 86_400:.0f} days{ago} ({at(when)})"
+    seconds = max(0, round((now - when).total_seconds()))
+    if seconds < 100:
+        return f"{seconds} s{ago}"
+    minutes = seconds // 60
+    if minutes < 60:
+        return f"{minutes} min{ago}"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min{ago}"
+    return f"{minutes // (24 * 60)} days{ago} ({at(when)})"

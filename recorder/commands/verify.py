@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from recorder.books import Books, Mismatch, verify
 from recorder.commands.asking import SOMETHING_WRONG, Json, ask, settings_of, storage_of
-from recorder.commands.display import amount, number, print_json, screen, text
+from recorder.commands.display import amount, number, print_json, print_line, screen, text
 from recorder.model import Outcome, RecordingStatus
 
 SHOWN_AT_MOST: Final = 50
@@ -100,23 +100,25 @@ def print_books(console: Console, books: Books) -> None:
     for item in books.mismatches[:SHOWN_AT_MOST]:
         _print_mismatch(console, item)
     if len(books.mismatches) > SHOWN_AT_MOST:
-        console.print(text(f"... and {len(books.mismatches) - SHOWN_AT_MOST} more; --json has them all.\n"))
+        print_line(console, f"... and {len(books.mismatches) - SHOWN_AT_MOST} more; --json has them all.")
+        console.print()
     for name, words in _facts(books):
-        console.print(text(f"{name:<16}"), text(words), soft_wrap=True)
+        print_line(console, f"{name:<16}{words}", hang=16)
     console.print()
     if books.ok:
-        console.print(text(f"The books of node {books.node} balance.", style="bold green"))
+        print_line(console, f"The books of node {books.node} balance.", style="bold green")
     else:
         what = number(len(books.mismatches), "item does not fit", "items do not fit")
-        console.print(text(f"The books of node {books.node} do not balance: {what}.", style="bold red"))
+        print_line(console, f"The books of node {books.node} do not balance: {what}.", style="bold red")
 
 
 def _print_mismatch(console: Console, item: Mismatch) -> None:
-    console.print(text(item.code, style="bold red"), text(f"{item.what}"), soft_wrap=True)
+    print_line(console, item.code, style="bold red")
+    print_line(console, f"  {item.what}", hang=0)
     for name, value in (("call", item.call), ("recording", item.recording), ("file", item.path)):
         if value is not None:
-            console.print(text(f"  {name:<9}  {value}"), soft_wrap=True)
-    console.print(text(f"  {'mend':<9}  {item.mend}"), soft_wrap=True)
+            console.print(text(f"  {name:<11}{value}"), soft_wrap=True)  # whole, to be copied
+    print_line(console, f"  {'mend':<11}{item.mend}", hang=11)
     console.print()
 
 

@@ -60,7 +60,9 @@ class FrontDesk:
         lines: Mapping[str, LineRules],
         prompts: Callable[[], Prompts],
         now: Callable[[], datetime],
+        look_again: Callable[[CallId], None],
     ) -> None:
+        self._look_again = look_again
         self._book = book
         self._readiness = readiness
         self._lines = lines
@@ -143,6 +145,10 @@ class FrontDesk:
                     played_ms=played_ms,
                 )
             )
+
+    def ended(self, call: CallId) -> None:
+        """The dialogue was cut off. AMI tells whether the caller is gone, unless it told before we knew the call."""
+        self._look_again(call)
 
     async def conclude(self, call: CallId, channel: Channel, answer: Answer, lent: OpenChannel) -> str:
         """Take the answer, and arm on the lent channel where it permits; returns what RECORDER_RESULT says."""

@@ -7,7 +7,7 @@ the snapshot is taken, so that nothing falls between the two.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -64,16 +64,21 @@ def last_journalled(whole: WholeCall) -> datetime:
 
 
 async def resynchronise(
-    book: CallBook, ami: Ami, capture: CaptureDesk, passages: Mapping[Uniqueid, Passage], blind_from: datetime
+    calls: Iterable[CallRunner],
+    ami: Ami,
+    capture: CaptureDesk,
+    passages: Mapping[Uniqueid, Passage],
+    blind_from: datetime,
+    now: datetime,
 ) -> None:
-    """Tell every call what stands now. Raises AmiError where the PBX cannot be asked to the end."""
+    """Tell each of these calls what stands now. Raises AmiError where the PBX cannot be asked to the end."""
     snapshot = await ami.channels()
     sizes = Counter(row.bridge for row in snapshot if row.bridge is not None)
-    for runner in book:
+    for runner in calls:
         if runner.state.phase is Phase.CLOSED:
             continue
         _connect(runner, passages, snapshot, blind_from)
-        runner.put(await _found(runner, capture, snapshot, sizes, passages, blind_from, book.now()))
+        runner.put(await _found(runner, capture, snapshot, sizes, passages, blind_from, now))
 
 
 def _connect(

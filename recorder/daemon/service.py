@@ -17,7 +17,7 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_J
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from recorder.ami import Ami, AmiError, PbxFacts
-from recorder.call import CallEvent, CallState
+from recorder.call import CallEvent, CallState, Phase
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway, CatalogueError
 from recorder.consent_ivr import ConsentIvr
@@ -118,6 +118,21 @@ class Daemon:
     def catalogue_failed(self, error: CatalogueAway) -> None:
         self.parts.readiness.catalogue(f"the catalogue cannot be written: {error}")
 
+    def look_again(self, call: CallId) -> None:
+        """Compare one call with what stands, in a moment: its hang-up may have passed before we knew of it."""
+        self.spawn(self._compare(call), f"compare {call}")
+
+    async def _compare(self, call: CallId) -> None:
+        await asyncio.sleep(LOOK_EVERY.total_seconds())  # by then an ordinary hang-up has been told
+        parts, runner = self.parts, self.parts.book.find(call)
+        if runner is None or runner.state.phase is not Phase.ASKING:
+            return
+        try:
+            passages = await parts.sweeps.talks_since()
+            await resynchronise([runner], parts.ami, parts.capture, passages, parts.now(), parts.now())
+        except (AmiError, CatalogueError, OSError) as error:
+            log.warning("call_not_compared", call=str(call), why=str(error))  # the next resynchronisation does
+
     async def ledger(self, call: CallId, event: CallEvent) -> bool:
         """Give a call's machine an event about one of its recordings; False where it is not in the catalogue yet."""
         runner = self.parts.book.find(call)
@@ -173,7 +188,7 @@ class Daemon:
             try:
                 passages = await parts.sweeps.talks_since()
                 blind_from = self._blind_from or parts.now()
-                await resynchronise(parts.book, parts.ami, parts.capture, passages, blind_from)
+                await resynchronise(parts.book, parts.ami, parts.capture, passages, blind_from, parts.now())
             except (AmiError, CatalogueError, OSError) as error:
                 log.warning("resynchronise_failed", why=str(error))
                 if parts.ami.state.connected:
@@ -264,4 +279,4 @@ def _bell_failed(event: JobExecutionEvent) -> None:
 
 def _spawned() -> list[asyncio.Task[None]]:
     """The tasks that calls have spawned."""
-    return [task for task in asyncio.all_tasks() if task.get_name().startswith(("call ", "prove "))]
+    return [task for task in asyncio.all_tasks() if task.get_name().startswith(("call ", "prove ", "compare "))]

@@ -20,6 +20,7 @@ from recorder import shipped
 from recorder.ami import Ami, AmiAddress, AmiDown, AmiError, AmiRefused
 from recorder.catalogue import CatalogueError, open_catalogue
 from recorder.doctor import judge
+from recorder.doctor.access import ENTER, READ, WRITE, facts_of, judge_access, owner_of
 from recorder.doctor.findings import Finding, fine, note, unchecked, wrong
 from recorder.doctor.releases import judge_release
 from recorder.doctor.visit import PortTaken, StandIn
@@ -106,7 +107,7 @@ class Examination:
             version = await self.cli.ask("core show version")
             self.pbx = core_settings(await self.cli.ask("core show settings"))
         except CliFailed as error:
-            mend = "let [pbx] cli be a command that this user may run and that takes one command of Asterisk's as its last word"
+            mend = "let [pbx] cli be a program that this user may run, with a command of Asterisk's as its last word"
             self._add(wrong("pbx cli", f"{' '.join(self.cli.argv)}: {error}", f"{mend}; doctor may be run as root"))
             return False
         self._add(*judge_release(version, self.pbx.get("Channel storage backend", "")))
@@ -198,7 +199,10 @@ class Examination:
         self._add(*judge.judge_prompts(self.lines, prompts))
         if not self._needs_cli("prompts", "whether Asterisk sees them"):
             return
-        here = {prompt.path: (folder.here / Path(prompt.path).relative_to(folder.path)) for prompt in prompts.prompts.values()}
+        here = {
+            prompt.path: (folder.here / Path(prompt.path).relative_to(folder.path))
+            for prompt in prompts.prompts.values()
+        }
         sizes = {f"{path}.wav": file.with_suffix(".wav").stat().st_size for path, file in here.items()}
         answers = {}
         for path, size in sizes.items():
@@ -216,12 +220,25 @@ class Examination:
             ("spool", spool.here, spool.problems(self.settings.capture.min_free_mb * MEGABYTE)),
             ("storage", storage.root, storage.problems(self.settings.storage.min_free_mb * MEGABYTE)),
         ):
-            self._add(*(wrong(about, f"{problem.path} {problem.what}", problem.mend.rstrip(".")) for problem in problems))
+            self._add(
+                *(wrong(about, f"{problem.path} {problem.what}", problem.mend.rstrip(".")) for problem in problems)
+            )
             if not problems:
                 self._add(fine(about, f"{place} is writable, closed to strangers and has room"))
         if os.geteuid() == 0:
-            what = "this is root, who may do everything: what the daemon's own user may do in these folders was not tried"
-            self._add(note("folders", what, "run doctor as that user too: sudo -u recorder recorder doctor"))
+            self._as_daemon()
+
+    def _as_daemon(self) -> None:
+        """For root, who may do everything: whether the daemon's user may, whom the storage folder belongs to."""
+        person = owner_of(self.settings.storage.path)
+        if person is None:
+            return  # there is no such folder, which is a finding already
+        here, url, log = self.settings.capture.here, self.settings.catalogue.url, self.settings.pbx.queue_log
+        wanted = [(here, ENTER | READ | WRITE), (self.settings.prompts.here, ENTER | READ)]
+        if url.startswith("sqlite:////"):
+            wanted.append((Path(url.removeprefix("sqlite:///")), READ | WRITE))
+        wanted += [(path, READ) for path in (log, self.settings.ami.secret_file) if path is not None]
+        self._add(*judge_access(person, wanted, facts_of(path for path, _ in wanted)))
 
     async def _spool(self) -> None:
         if not self._needs_cli("spool", "whether Asterisk writes where we read"):
@@ -242,7 +259,9 @@ class Examination:
             if appeared:
                 marker.remove()
         except StorageError as error:
-            self._add(unchecked("spool", f"whether Asterisk writes where we read: {error.what}", error.mend.rstrip(".")))
+            self._add(
+                unchecked("spool", f"whether Asterisk writes where we read: {error.what}", error.mend.rstrip("."))
+            )
 
     async def _can_originate(self, about: str, what: str) -> bool:
         """Whether a call can be placed into our context; a finding where not."""
@@ -295,7 +314,7 @@ class Examination:
             with path.open("rb") as file:
                 file.read(1)
         except OSError as error:
-            mend = "let [pbx] queue_log be the file that Asterisk writes (logger.conf: queue_log = yes), readable to this user"
+            mend = "let [pbx] queue_log be the file that Asterisk writes (logger.conf: queue_log = yes), and readable"
             self._add(wrong("queue log", f"{path} cannot be read: {error.strerror}", mend))
             return
         self._add(fine("queue log", f"{path} can be read"))

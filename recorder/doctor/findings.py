@@ -62,7 +62,8 @@ def lines(findings: Sequence[Finding], *, width: int | None, colour: bool) -> li
 
 def _laid_out(finding: Finding, about_width: int, width: int | None, colour: bool) -> list[str]:
     head = f"{finding.mark:<{MARK_WIDTH}}  {finding.about:<{about_width}}  "
-    text = finding.what + (f". Mend: {finding.mend}" if finding.mend else "")
+    lead = "; " if finding.mark is Mark.NOTE else ". Mend: "
+    text = finding.what + (f"{lead}{finding.mend}" if finding.mend else "")
     body = [text] if width is None else textwrap.wrap(text, max(width, NARROWEST) - len(head), break_on_hyphens=False)
     shown = [head + body[0], *(" " * len(head) + line for line in body[1:])]
     if colour:

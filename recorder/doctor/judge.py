@@ -61,12 +61,12 @@ def judge_account(name: str, account: Account | None) -> list[Finding]:
         return [wrong(about, f"Asterisk knows no AMI account {name}", "`recorder init` writes one")]
     wanted = (("read", READ_NEEDED, account.read), ("write", WRITE_NEEDED, account.write))
     found = []
-    for side, needed, held in wanted:
-        mend = f"{entry}: {side} = {_classes(needed)}; then `manager reload`"
+    for way, needed, held in wanted:
+        mend = f"{entry}: {way} = {_classes(needed)}; then `manager reload`"
         if missing := needed - held - (needed if "all" in held else frozenset()):
-            found.append(wrong(about, f"{name} lacks {side} = {_classes(missing)}", mend))
+            found.append(wrong(about, f"{name} lacks {way} = {_classes(missing)}", mend))
         if spare := held - needed:
-            found.append(wrong(about, f"{name} holds {side} = {_powers(spare)}, which it does not need", mend))
+            found.append(wrong(about, f"{name} holds {way} = {_powers(spare)}, which it does not need", mend))
     return found or [fine(about, f"{name} holds what it needs and nothing else")]
 
 
@@ -137,13 +137,17 @@ def judge_contexts(shipped: Mapping[str, Steps], loaded: Mapping[str, Steps | No
 
 def judge_features(shipped: Mapping[str, str], keys: Mapping[str, str]) -> list[Finding]:
     """Our entries of the application map, whose digits a house may change, against `features show`."""
-    include = "#include features_recorder.conf in features.conf (`recorder init` does it); then `module reload features`"
+    include = (
+        "#include features_recorder.conf in features.conf (`recorder init` does it); then `module reload features`"
+    )
     found = [wrong("keys", f"the feature {name} is missing", include) for name in shipped if not keys.get(name)]
     for name in shipped:
         rivals = [other for other, digits in keys.items() if digits and digits == keys.get(name) and other != name]
         if rivals and (rivals[0] not in shipped or name < rivals[0]):
             what = f"{name} and {' and '.join(rivals)} share the digits {keys[name]}"
-            found.append(wrong("keys", what, "change the digits in features_recorder.conf; then `module reload features`"))
+            found.append(
+                wrong("keys", what, "change the digits in features_recorder.conf; then `module reload features`")
+            )
     return found or [fine("keys", ", ".join(f"{name} {keys[name]}" for name in shipped))]
 
 
@@ -167,7 +171,9 @@ def judge_lines(lines: Iterable[LineRules]) -> Finding:
         return note("lines", "no line is configured: nothing will be recorded", "add a [line.NAME] for each queue")
     asking = {name: mode for name, mode in modes.items() if mode is not ConsentMode.NEVER}
     if not asking:
-        return note("lines", "consent is never on every line: nothing will be recorded", "set consent where it is lawful")
+        return note(
+            "lines", "consent is never on every line: nothing will be recorded", "set consent where it is lawful"
+        )
     return fine("lines", ", ".join(f"{name} {mode}" for name, mode in modes.items()))
 
 
@@ -206,7 +212,9 @@ def _absent_prompt(line: LineRules, kind: PromptKind, language: str) -> Finding:
     what = f"line {line.name} has no {kind} in {language}"
     if kind is PromptKind.LANGUAGE:
         return note("prompts", f"{what}: callers hear every language in turn", "add it, and they can choose one")
-    return wrong("prompts", f"{what}: it can ask nobody", f"add the {kind} in {language}, or take {language} from the line")
+    return wrong(
+        "prompts", f"{what}: it can ask nobody", f"add the {kind} in {language}, or take {language} from the line"
+    )
 
 
 def _strange_keys(line: LineRules, kind: PromptKind, language: str, named: Mapping[str, str]) -> list[Finding]:
@@ -226,7 +234,9 @@ def judge_prompts_at_pbx(sizes: Mapping[str, tuple[int, str | None]]) -> list[Fi
     """By path as Asterisk knows it: the size here in bytes, and what Asterisk says it is (None: it could not say)."""
     unread = [path for path, (_, there) in sizes.items() if there is None]
     if unread:
-        mend = "`module load func_env`, or, where Asterisk has no `dialplan eval function`, play one on a call of your own"
+        mend = (
+            "`module load func_env`, or, where Asterisk has no `dialplan eval function`, play one on a call of your own"
+        )
         return [unchecked("prompts", f"whether Asterisk sees {unread[0]} and {len(unread) - 1} more", mend)]
     found = []
     for path, (here, there) in sizes.items():
@@ -263,7 +273,11 @@ def judge_spool(trial: SpoolTrial) -> Finding:
         mend = "let Asterisk create files that the spool's group may read (umask 0027 at most)"
         return wrong(about, f"what Asterisk writes to {place} cannot be read here", mend)
     if trial.seen == "1":
-        return wrong(about, f"Asterisk sees {place} but cannot write there", f"give Asterisk's user the right to write to {place}")
+        return wrong(
+            about,
+            f"Asterisk sees {place} but cannot write there",
+            f"give Asterisk's user the right to write to {place}",
+        )
     if trial.seen in ("0", ""):
         mend = "let [capture] spool (as Asterisk sees it) and spool_here be one folder, which Asterisk's user may enter"
         return wrong(about, f"{place} is not the same folder for Asterisk, or closed to it", mend)
@@ -281,8 +295,8 @@ DEFAULT_AGI = "127.0.0.1:4573"
 class AgiTrial:
     """The dialplan called the daemon's port. `answer` is what it wrote down: AGISTATUS, and what the daemon said.
 
-    `bind` is [agi] bind, `called` the dialplan's address; `expected` is what we told the daemon, or our own stand-in for
-    it, to say; `stood_in`: the daemon is not running and doctor listened itself; `peer` is who then called, None nobody.
+    `bind` is [agi] bind, `called` the dialplan's address; `expected` is what the daemon, or our own stand-in for it, says;
+    `stood_in`: the daemon is not running and doctor listened itself; `peer` is who then called, None nobody.
     """
 
     bind: str
@@ -305,7 +319,7 @@ def judge_agi(trial: AgiTrial) -> list[Finding]:
         if trial.stood_in:
             found.append(note("daemon", "it is not running: doctor listened in its place for a moment"))
         return found
-    mend = f"the same address in [agi] bind (now {trial.bind}) and in the dialplan's global RECORDER_AGI (now {trial.called})"
+    mend = f"one address in [agi] bind (now {trial.bind}) and in the dialplan's global RECORDER_AGI (now {trial.called})"
     if trial.answer is None:
         return [unchecked(about, "the dialplan wrote no answer down", "is the context recorder-doctor loaded?")]
     if status == "FAILURE":
@@ -316,4 +330,6 @@ def judge_agi(trial: AgiTrial) -> list[Finding]:
 
 
 def _same_port(trial: AgiTrial) -> bool:
-    return re.search(r":\d+$", trial.called) is not None and host_and_port(trial.called)[1] == host_and_port(trial.bind)[1]
+    return (
+        re.search(r":\d+$", trial.called) is not None and host_and_port(trial.called)[1] == host_and_port(trial.bind)[1]
+    )

@@ -230,13 +230,14 @@ def every_event(state: CallState) -> Iterator[CallEvent]:
 
 def _events_of_ours(state: CallState) -> Iterator[CallEvent]:
     mint = next_recording(state)
-    yield from (admitted(mode) for mode in (state.mode, ConsentMode.OPT_IN, ConsentMode.NEVER))
+    yield admitted(state.mode)
+    if state.mode is ConsentMode.OPT_IN:
+        yield admitted(ConsentMode.NEVER)  # another line
     yield admitted(state.mode, Direction.OUTGOING)
     yield admitted(caller=OUTSIDER)
     yield dialling(state.mode)
     yield prompted()
     yield from (answered(answer, mint) for answer in ANSWERS[state.mode])
-    yield answered(ConsentState.GIVEN, mint)
     yield answered(ConsentState.GIVEN, mint, by=OUTSIDER)
     yield answered(ConsentState.GIVEN, mint, hindrance=LostReason.CAPTURE_FAILED)
     yield DialogueBroke(at=NOON, reason=LostReason.CAPTURE_FAILED)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
 from tests.live.stage import Performance, perform
+from tests.pbx.calls import Calls
 from tests.pbx.party import HangUp, Press, Say, Script, UntilBridged, UntilPrompt, Wait
 from tests.stories import (
     AGENT,
@@ -45,54 +47,52 @@ LINES: Mapping[str, Mapping[str, object]] = {
 TALK: Script = (Say(CALLER), UntilBridged(), Wait(3), HangUp())
 
 
-def on_line(line: str, caller: Script, agent: Script | None, name: str, **also: str) -> object:
-    """A placer of a call to the queue support under the rules of another line."""
-    return lambda calls: calls.incoming(
-        "support", caller, agent, agent_name=name, variables={"HOUSE_NAMED": line, **also}
-    )
+def call(caller: Script, agent: Script | None, named: str, /, **also: Any) -> Callable[[Calls], object]:
+    """A placer of a call to the line support, in a queue of its own."""
+    return lambda calls: calls.incoming("support", caller, agent, agent_name=named, own_queue=True, **also)
+
+
+def on_line(line: str, caller: Script, agent: Script | None, name: str) -> Callable[[Calls], object]:
+    """A placer of such a call under the rules of another line."""
+    return call(caller, agent, name, variables={"HOUSE_NAMED": line})
 
 
 HANGS_UP_IN_PROMPT = Story(
     name="hangs up in the prompt",
     outcome="abandoned",
-    place=lambda calls: calls.incoming("support", (Say(CALLER), UntilPrompt(), Wait(1), HangUp()), None),
+    place=call((Say(CALLER), UntilPrompt(), Wait(1), HangUp()), None, "prompt"),
 )
 GIVES_UP_WAITING = Story(
     name="agrees and gives up waiting",
     outcome="abandoned",
-    place=lambda calls: calls.incoming(
-        "support", (Say(CALLER), UntilPrompt(), Wait(HEARD), Press("1"), Wait(3), HangUp()), None
-    ),
+    place=call((Say(CALLER), UntilPrompt(), Wait(HEARD), Press("1"), Wait(3), HangUp()), None, "waiting"),
 )
 PRESSES_TOO_EARLY = Story(
     name="presses before the prompt has said it",
     outcome="declined",
-    place=lambda calls: calls.incoming(
-        "support",
+    place=call(
         (Say(CALLER), UntilPrompt(), Wait(0.5), Press("1"), UntilPrompt(), Wait(0.5), Press("1"), *TALK),
         (Say(AGENT),),
-        agent_name="early",
+        "early",
     ),
 )
 WRONG_KEYS_THEN_AGREES = Story(
     name="presses 9, then 1",
     outcome="recorded",
-    place=lambda calls: calls.incoming(
-        "support",
+    place=call(
         (Say(CALLER), UntilPrompt(), Wait(HEARD), Press("9"), UntilPrompt(), Wait(HEARD), Press("1"), *TALK[1:]),
         (Say(AGENT),),
-        agent_name="nine",
+        "nine",
     ),
     proof=both_from_the_bridge_on,
 )
 AGENT_HANGS_UP = Story(
     name="the agent hangs up first",
     outcome="recorded",
-    place=lambda calls: calls.incoming(
-        "support",
+    place=call(
         agrees(then=30),
         (Say(AGENT), UntilBridged(), Wait(3), HangUp()),
-        agent_name="first",
+        "first",
     ),
     proof=both_from_the_bridge_on,
 )
@@ -132,42 +132,38 @@ UNKNOWN_LINE = Story(
 CALLER_PRESSES_OVERRIDE = Story(
     name="the caller presses *71",
     outcome="declined",
-    place=lambda calls: calls.incoming(
-        "support",
+    place=call(
         (*refuses()[:-2], Wait(1), Press("*71"), Wait(3), HangUp()),
         (Say(AGENT),),
-        agent_name="presses",
+        "presses",
     ),
 )
 UNLISTED_REASON = Story(
     name="the agent presses a key that the line does not list",
     outcome="declined",
-    place=lambda calls: calls.incoming("support", refuses(then=6), overrides("*73"), agent_name="unlisted"),
+    place=call(refuses(then=6), overrides("*73"), "unlisted"),
 )
 PRESSED_TWICE = Story(
     name="the agent presses the override twice",
     outcome="recorded",
-    place=lambda calls: calls.incoming(
-        "support",
+    place=call(
         refuses(then=9),
         (*overrides("*72"), Wait(2), Press("*72")),
-        agent_name="twice",
+        "twice",
     ),
-    proof=lambda path: [],
+    proof=lambda _: [],
     sealed=True,
 )
 FRENCH = Story(
     name="a caller whose channel speaks French",
     outcome="recorded",
-    place=lambda calls: calls.incoming(
-        "support", agrees(), (Say(AGENT),), agent_name="french", variables={"CHANNEL(language)": "fr"}
-    ),
+    place=call(agrees(), (Say(AGENT),), "french", variables={"HOUSE_LANGUAGE": "fr"}),
     proof=both_from_the_bridge_on,
 )
 NOBODY_ANSWERS_OUTSIDE = Story(
     name="outgoing, nobody answers",
     outcome="abandoned",
-    place=lambda calls: calls.outgoing((Say(AGENT), Wait(4), HangUp()), None, number="4165550199"),
+    place=lambda calls: calls.outgoing((Say(AGENT),), None, number="4165550199", variables={"HOUSE_RING": "4"}),
 )
 CALLEE_REFUSES = Story(
     name="outgoing, the callee refuses",
@@ -181,11 +177,10 @@ CALLEE_REFUSES = Story(
 HOSTILE_NUMBER = Story(
     name="a CallerID made to be run",
     outcome="recorded",
-    place=lambda calls: calls.incoming(
-        "support",
+    place=call(
         agrees(),
         (Say(AGENT),),
-        agent_name="hostile",
+        "hostile",
         number=";$(touch /tmp/recorder-was-here),x",
         name="a,b(c)|d",
     ),
@@ -220,15 +215,18 @@ CAST = (
     HOSTILE_NUMBER,
 )
 
-_performances: dict[str, Performance] = {}
+_performances: dict[str, Performance | None] = {}
 
 
 @pytest.fixture
 def performance(release: str) -> Performance:
     """The whole cast, played once a release."""
     if release not in _performances:
+        _performances[release] = None
         _performances[release] = perform(release, CAST, lines=LINES)
-    return _performances[release]
+    played = _performances[release]
+    assert played is not None, "the cast could not be played: see the first failure"
+    return played
 
 
 @pytest.mark.parametrize("story", CAST, ids=lambda story: story.name)

@@ -519,7 +519,7 @@ async def test_whoever_hangs_up_in_the_outgoing_prompt_ends_the_call_without_a_c
             await calls.admin.action("Hangup", {"Channel": call.placed.channel})
         agent = await call.placed.until_ended(timeout=10)
         await callee.until_ended(timeout=10)
-    assert not agent.was_bridged
+    assert agent.bridged_seconds < 0.1  # Asterisk may join them for the moment in which it notices
     assert not calls.admin.seen("MixMonitorStart", since=call.placed.since)
 
 

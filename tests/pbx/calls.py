@@ -20,6 +20,7 @@ from tests.pbx.server import PbxServer
 from tests.pbx.sip import AGENT, OUTSIDE, Phone, SipParty
 
 LINES = {"support": "18005550100", "sales": "18005550101"}
+OWN_QUEUES = 60  # queues.conf: own1 to own60
 CALLER_TONE, AGENT_TONE = 440, 800
 
 
@@ -79,6 +80,7 @@ class Calls:
     """`async with Calls(pbx) as calls:`; at the end every call is hung up and no agent sits any more."""
 
     _serial = itertools.count(1)
+    _queues = itertools.count()
 
     def __init__(self, pbx: PbxServer) -> None:
         self.pbx = pbx
@@ -132,9 +134,12 @@ class Calls:
         name: str = "",
         rings_for: float = 0,
         sip: bool = False,
+        own_queue: bool = False,
         variables: dict[str, str] | None = None,
     ) -> Call:
         """A caller (`number`, `name`: its CallerID) dials a line. `agent` None: nobody answers.
+
+        `own_queue`: the call waits in a queue that no other call is in, so that many may be placed at once.
 
         `sip`: both parties are SIPp. Over Local channels the agent is the member Local/AGENT_NAME@phones/n.
         `rings_for` are the seconds before the agent answers; `variables` are set on the caller's channel.
@@ -145,9 +150,11 @@ class Calls:
             return await self._by_sip(
                 LINES[line], caller, agent, inside=False, number=number, name=name, rings_for=rings_for
             )
+        queue = f"own{next(self._queues) % OWN_QUEUES + 1}" if own_queue else line
         if agent is not None:
-            await self.sit(line, f"Local/{agent_name}@phones/n")
+            await self.sit(queue, f"Local/{agent_name}@phones/n")
         placed = LINES[line]
+        variables = {**(variables or {}), "HOUSE_QUEUE": queue}
         return await self._by_local(
             placed,
             "from-outside",
@@ -175,12 +182,25 @@ class Calls:
         return await self._by_local(extension, "from-outside", caller, agent, rings=extension, number=number)
 
     async def outgoing(
-        self, agent: Script, callee: Script | None, *, number: str = "4165550123", sip: bool = False
+        self,
+        agent: Script,
+        callee: Script | None,
+        *,
+        number: str = "4165550123",
+        sip: bool = False,
+        variables: dict[str, str] | None = None,
     ) -> Call:
         """An agent dials 9 and a number for the line support. Over SIP the number begins with 555."""
         if sip:
             return await self._by_sip(f"9{number}", agent, callee, inside=True, number="2100")
-        return await self._by_local(f"9{number}", "from-agents", agent, callee, rings=number, number="2001")
+        return await self._by_local(
+            f"9{number}", "from-agents", agent, callee, rings=number, number="2001", variables=variables
+        )
+
+    def answer(self, call: Call, script: Script, *, rings: str) -> None:
+        """An agent who came later answers the call; `sit` has made its phone `rings` a member."""
+        assert isinstance(call.placed, Party)
+        call.tasks.append(asyncio.create_task(self._ring(call, rings, script, call.placed.since)))
 
     # ---------------------------------------------------------------- how
 

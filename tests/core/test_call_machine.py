@@ -1,0 +1,440 @@
+"""The machine that decides what happens to a call: its tables, every event in every reachable state, random calls."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from recorder.call import (
+    CAPTURE_TRANSITIONS,
+    PHASE_TRANSITIONS,
+    Arm,
+    CallAdmitted,
+    CallEvent,
+    CallState,
+    CaptureState,
+    Phase,
+    PromptPlayed,
+    Standing,
+    Step,
+    Stop,
+    Trigger,
+    advance,
+    begin,
+    capture_in_hand,
+    event_from_fields,
+    fields_from_event,
+    outcome,
+    standing,
+)
+from recorder.call.events import OwnEvent
+from recorder.call.journal import EVENT_TYPES
+from recorder.call.machine import READ_EVENTS
+from recorder.call.state import BASIC_BRIDGE
+from recorder.call.tables import FINISHED
+from recorder.model import (
+    BridgeEntered,
+    CallEnded,
+    ConsentMode,
+    ConsentState,
+    DialBegan,
+    Direction,
+    HoldBegan,
+    HoldEnded,
+    LostReason,
+    MixMonitorStopped,
+    Outcome,
+    OverrideReason,
+)
+from tests.core import call_law
+from tests.core.call_cast import (
+    AGENT,
+    CALLER,
+    ELSEWHERE,
+    OUTSIDER,
+    PARKING,
+    TALK,
+    admitted,
+    answered,
+    armed,
+    capture_lost,
+    closed,
+    connected,
+    dialling,
+    emptied,
+    entered,
+    every_event,
+    hung_up,
+    left,
+    made,
+    pressed,
+    prompted,
+    resynchronised,
+)
+from tests.facts import NOON
+
+FIRST = {f"{mode} incoming": admitted(mode) for mode in ConsentMode} | {"opt_in outgoing": dialling()}
+each_first = pytest.mark.parametrize("first", FIRST.values(), ids=FIRST)
+
+
+def replayed(events: Sequence[CallEvent]) -> list[Step]:
+    """The steps of a call; the first event is its admission. Every law is checked on the way."""
+    first, *others = events
+    assert isinstance(first, CallAdmitted)
+    steps = [begin(first)]
+    for event in others:
+        before = steps[-1].state
+        step = advance(before, event)
+        call_law.check(before, event, step)
+        steps.append(step)
+    return steps
+
+
+def after(*events: CallEvent) -> CallState:
+    return replayed(events)[-1].state
+
+
+def ended(state: CallState) -> CallState:
+    """The call after everybody hung up and every capture was settled or found empty."""
+    return after_all(state, (hung_up(AGENT), hung_up(CALLER), hung_up(OUTSIDER)))
+
+
+def after_all(state: CallState, ends: Iterable[CallEvent]) -> CallState:
+    for event in ends:
+        state = advance(state, event).state
+    for capture in state.captures:
+        recording = capture.id.int
+        state = advance(state, made(recording) if capture.bridged_at else emptied(recording)).state
+    return state
+
+
+# --------------------------------------------------------------------------- the tables
+
+
+def test_both_tables_answer_every_trigger_in_every_state() -> None:
+    assert set(PHASE_TRANSITIONS) == {(phase, trigger) for phase in Phase for trigger in Trigger}
+    assert set(CAPTURE_TRANSITIONS) == {(capture, trigger) for capture in CaptureState for trigger in Trigger}
+
+
+@pytest.mark.parametrize(
+    ("table", "first"), [(PHASE_TRANSITIONS, Phase.ASKING), (CAPTURE_TRANSITIONS, CaptureState.ARMING)]
+)
+def test_every_state_of_a_table_can_be_reached_and_every_finished_one_is_final(
+    table: dict[tuple[object, Trigger], object], first: object
+) -> None:
+    reached = {first}
+    while grown := {now for (before, _), now in table.items() if before in reached} - reached:
+        reached |= grown
+    assert reached == {state for state, _ in table}
+    final = {state for state in reached if all(table[state, trigger] is state for trigger in Trigger)}
+    assert final == (FINISHED if first is CaptureState.ARMING else {Phase.CLOSED})
+
+
+def test_no_capture_leads_back_to_one_that_asterisk_may_write() -> None:
+    written = {CaptureState.ARMING, CaptureState.ARMED, CaptureState.RUNNING, CaptureState.QUIET}
+    back = {pair for pair, now in CAPTURE_TRANSITIONS.items() if now in written and pair[0] not in written}
+    assert back == set()
+
+
+# --------------------------------------------------------------------------- every event in every reachable state
+
+
+def essence(state: CallState) -> tuple[object, ...]:
+    """What the next step depends on; two states with the same essence are explored once."""
+    bridge = state.bridges.get(state.caller.uniqueid) if state.caller else None
+    known = sum(where == bridge for where in state.bridges.values())
+    hand = capture_in_hand(state)
+    return (
+        state.phase,
+        state.mode,
+        state.consent,
+        state.caller is None,
+        bool(state.agents),
+        bridge and state.kinds.get(bridge, BASIC_BRIDGE),
+        bridge is not None and state.bridges.get(AGENT.uniqueid) == bridge,
+        bridge is not None and state.sizes.get(bridge, 0) > known,
+        bool(state.held),
+        hand and hand.state,
+        state.phase in (Phase.ASKING, Phase.OVER)
+        and any(capture.state is CaptureState.STOPPED for capture in state.captures),
+        state.direction is Direction.OUTGOING and state.talked,
+    )
+
+
+def explored(first: CallAdmitted) -> list[CallState]:
+    """One state of every essence that any order of events leads to, the laws checked at every step."""
+    start = begin(first).state
+    found = {essence(start): start}
+    waiting = deque([start])
+    while waiting:
+        state = waiting.popleft()
+        for event in every_event(state):
+            step = advance(state, event)
+            if step.state == state and not step.facts and not step.commands:
+                continue
+            call_law.check(state, event, step)
+            if (key := essence(step.state)) not in found:
+                found[key] = step.state
+                waiting.append(step.state)
+    return list(found.values())
+
+
+@each_first
+def test_no_event_in_any_reachable_state_breaks_a_law_or_keeps_the_call_from_ending(first: CallAdmitted) -> None:
+    states = explored(first)
+    assert {state.phase for state in states} == set(Phase)
+    for state in states:
+        for ends in permutations((hung_up(AGENT), hung_up(CALLER))):
+            assert after_all(state, ends).phase is Phase.CLOSED
+            assert after_all(after_all(state, ends), ends) == after_all(state, ends)
+
+
+def test_the_events_that_are_tried_are_all_that_the_machine_reads() -> None:
+    state = after(admitted(), answered())
+    assert {type(event) for event in every_event(state)} >= READ_EVENTS
+    assert {kind for kind in EVENT_TYPES.values() if issubclass(kind, OwnEvent)} <= READ_EVENTS
+
+
+# --------------------------------------------------------------------------- random calls
+
+TALKED = (
+    admitted(),
+    prompted(),
+    answered(),
+    armed(),
+    connected(),
+    entered(AGENT, 1),
+    entered(CALLER, 2),
+)
+"""An agreed call up to the talk."""
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> list[CallEvent]:
+    """A call of any events, the fitting ones more often than chance would have them."""
+    events: list[CallEvent] = [draw(st.sampled_from(list(FIRST.values())))]
+    first = events[0]
+    assert isinstance(first, CallAdmitted)
+    if first.mode is ConsentMode.OPT_IN and draw(st.booleans()):
+        events = list(TALKED[: draw(st.integers(1, len(TALKED)))])
+    state = after(*events)
+    for _ in range(draw(st.integers(0, 25))):
+        event = draw(st.sampled_from(list(every_event(state))))
+        at = event.at + timedelta(seconds=len(events))
+        events.append(replace(event, at=at))
+        state = advance(state, events[-1]).state
+    return events
+
+
+@given(calls())
+@hypothesis_settings(max_examples=150, deadline=None)
+def test_a_random_call_keeps_every_law_and_has_one_end(events: list[CallEvent]) -> None:
+    steps = replayed([*events, hung_up(AGENT), hung_up(CALLER)])
+    last = steps[-1].state
+    steps += [advance(last, end) for end in [resynchronised(capture_lives=False)]]
+    assert sum(isinstance(fact, CallEnded) for step in steps for fact in step.facts) <= 1
+    final = ended(last)
+    assert final.phase is Phase.CLOSED
+    call_law.check_outcome(final)
+
+
+@given(calls())
+@hypothesis_settings(max_examples=60, deadline=None)
+def test_a_call_replayed_from_its_journal_stands_where_it_stood(events: list[CallEvent]) -> None:
+    read = [event_from_fields(*fields_from_event(event)) for event in events]
+    assert read == events
+    assert replayed(read)[-1] == replayed(events)[-1]
+
+
+@given(calls())
+@hypothesis_settings(max_examples=60, deadline=None)
+def test_a_call_cut_off_anywhere_still_has_an_outcome(events: list[CallEvent]) -> None:
+    for step in replayed(events):
+        final = ended(step.state)
+        assert final.phase is Phase.CLOSED
+        assert outcome(final)[0] in Outcome
+
+
+def repeatable(event: CallEvent) -> bool:
+    """Asterisk may tell the same twice; our own side admits a call to a line once, and each time means it."""
+    return not isinstance(event, CallAdmitted)
+
+
+@given(calls())
+@hypothesis_settings(max_examples=100, deadline=None)
+def test_an_event_that_comes_twice_changes_nothing_that_matters(events: list[CallEvent]) -> None:
+    doubled = [copy for event in events for copy in [event] * (2 if repeatable(event) else 1)]
+    once, twice = ended(replayed(events)[-1].state), ended(replayed(doubled)[-1].state)
+    assert (twice.phase, twice.consent, twice.captures) == (once.phase, once.consent, once.captures)
+    assert outcome(twice) == outcome(once)
+
+
+# --------------------------------------------------------------------------- single cases, each once wrong or nearly
+
+
+def test_an_agreed_call_is_captured_from_the_bridge_on() -> None:
+    steps = replayed(TALKED)
+    assert [command for step in steps for command in step.commands] == [
+        Arm(recording=answered().recording, channel=CALLER)
+    ]
+    (capture,) = steps[-1].state.captures
+    assert (capture.state, capture.bridged_at) == (CaptureState.RUNNING, NOON)
+
+
+def test_a_prompt_told_late_does_not_unsay_a_refusal() -> None:
+    state = after(admitted(), prompted(), answered(ConsentState.REFUSED), prompted())
+    assert state.consent is ConsentState.REFUSED
+
+
+def test_a_line_that_is_never_recorded_stays_excluded_whatever_is_played_or_answered() -> None:
+    state = after(admitted(ConsentMode.NEVER), prompted(), answered(), hung_up())
+    assert outcome(state) == (Outcome.EXCLUDED, None)
+
+
+def test_a_refusal_stands_on_the_next_line_against_a_later_yes() -> None:
+    state = after(admitted(), answered(ConsentState.REFUSED), admitted(ConsentMode.NOTICE), answered())
+    assert state.consent is ConsentState.REFUSED
+    assert state.captures == ()
+
+
+def test_a_yes_is_carried_to_the_next_line_and_the_first_capture_ends() -> None:
+    steps = replayed([*TALKED, left(CALLER, 1), admitted(), closed(), answered(recording=2)])
+    assert [capture.state for capture in steps[-1].state.captures] == [CaptureState.STOPPED, CaptureState.ARMING]
+
+
+def test_a_bridge_left_late_does_not_stop_the_next_lines_capture() -> None:
+    state = after(*TALKED, admitted(), closed(), answered(recording=2), armed(2), left(CALLER, 1))
+    assert state.captures[-1].state is CaptureState.ARMED
+
+
+def test_the_answer_of_another_channel_arms_nothing() -> None:
+    step = replayed([admitted(), answered(by=OUTSIDER)])[-1]
+    assert (step.expected, step.commands) == (False, ())
+
+
+@pytest.mark.parametrize(
+    ("listed", "reason"), [(frozenset(), OverrideReason.EMERGENCY), ({OverrideReason.LEGAL}, OverrideReason.BUSINESS)]
+)
+def test_a_reason_that_the_line_does_not_list_overrides_nothing_even_after_a_yes(
+    listed: frozenset[OverrideReason], reason: OverrideReason
+) -> None:
+    talk = [admitted(listed=frozenset(listed)), answered(hindrance=LostReason.BUSY), *TALKED[4:]]
+    step = replayed([*talk, pressed(reason)])[-1]
+    assert (step.expected, step.facts, step.commands) == (False, (), ())
+
+
+def test_an_override_captures_the_caller_and_nobody_else() -> None:
+    talk = [admitted(), answered(ConsentState.REFUSED), *TALKED[4:]]
+    assert not replayed([*talk, pressed(far=AGENT)])[-1].commands
+    assert replayed([*talk, pressed()])[-1].commands == (Arm(recording=pressed().recording, channel=CALLER),)
+
+
+def test_a_second_press_of_the_key_does_nothing() -> None:
+    talk = [admitted(), answered(ConsentState.REFUSED), *TALKED[4:], pressed()]
+    assert replayed([*talk, pressed(recording=2)])[-1] == Step(state=after(*talk), expected=False)
+
+
+def test_a_capture_confirmed_beside_a_stranger_is_stopped_at_once() -> None:
+    step = replayed([admitted(), entered(CALLER, 1, PARKING), answered(), armed()])[-1]
+    assert [type(command) for command in step.commands] == [Stop]
+
+
+def test_somebody_unknown_in_the_bridge_stops_the_capture_for_good() -> None:
+    steps = replayed([*TALKED, entered(OUTSIDER, 3), left(OUTSIDER, 2)])
+    assert [type(command) for command in steps[-2].commands] == [Stop]
+    assert steps[-1].state.phase is Phase.TALKING
+    assert steps[-1].state.captures[0].state is CaptureState.STOPPING
+
+
+def test_a_hold_is_silence_and_its_end_is_speech() -> None:
+    steps = replayed([*TALKED, HoldBegan(at=NOON, channel=AGENT), HoldEnded(at=NOON, channel=AGENT)])
+    assert [step.state.captures[0].state for step in steps[-2:]] == [CaptureState.QUIET, CaptureState.RUNNING]
+
+
+def test_a_mixmonitor_stop_that_we_did_not_send_is_followed_by_our_own() -> None:
+    """It may have been somebody else's MixMonitor on the same channel: Asterisk does not say whose."""
+    stopped = MixMonitorStopped(at=NOON, channel=CALLER)
+    steps = replayed([*TALKED, stopped, stopped])
+    assert [type(command) for command in steps[-2].commands] == [Stop]
+    assert steps[-1].state.captures[0].state is CaptureState.STOPPED
+
+
+def test_an_outgoing_call_whose_callee_was_gone_before_it_was_admitted_ends_with_its_agent() -> None:
+    answered_late = admitted(direction=Direction.OUTGOING)
+    state = after(dialling(), hung_up(CALLER), answered_late, hung_up(AGENT))
+    assert (state.phase, outcome(state)[0]) == (Phase.CLOSED, Outcome.ABANDONED)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_an_outgoing_call_knows_both_parties_in_whichever_order_they_are_told(order: tuple[int, int]) -> None:
+    parties = (dialling(), admitted(direction=Direction.OUTGOING))
+    talk = after(*(parties[place] for place in order), answered(), armed(), entered(AGENT, 1), entered(CALLER, 2))
+    assert (standing(talk), talk.captures[0].state) == (Standing.TOGETHER, CaptureState.RUNNING)
+
+
+def test_an_outgoing_call_that_is_told_twice_of_its_callee_keeps_its_agent() -> None:
+    callee = admitted(direction=Direction.OUTGOING)
+    assert after(dialling(), callee, callee).agents == {AGENT.uniqueid}
+
+
+def test_a_talk_found_in_another_bridge_is_a_talk_without_its_capture() -> None:
+    state = after(*TALKED, resynchronised((CALLER, ELSEWHERE), (AGENT, ELSEWHERE)))
+    assert (state.phase, state.captures[0].state) == (Phase.TALKING, CaptureState.STOPPING)
+
+
+def test_what_the_queue_log_proves_of_a_talk_that_nobody_saw_is_kept() -> None:
+    state = after(*TALKED[:4], resynchronised(capture_lives=False, proved=True))
+    (capture,) = state.captures
+    assert (state.talked, capture.bridged_until, capture.unproved) == (True, NOON, False)
+
+
+def test_what_nothing_proves_ends_at_the_last_sight_of_it() -> None:
+    (capture,) = after(*TALKED, resynchronised(capture_lives=False)).captures
+    assert (capture.state, capture.bridged_until, capture.unproved) == (CaptureState.STOPPED, NOON, True)
+
+
+def test_a_capture_that_failed_leaves_the_call_lost_with_its_reason() -> None:
+    state = ended(after(*TALKED, capture_lost()))
+    assert outcome(state) == (Outcome.LOST, LostReason.CAPTURE_FAILED)
+
+
+def test_the_confirmation_of_a_failed_captures_stop_is_no_surprise() -> None:
+    assert replayed([*TALKED, capture_lost(), closed()])[-1].expected
+
+
+def test_an_event_of_no_concern_changes_nothing() -> None:
+    state = after(*TALKED)
+    assert advance(state, BridgeEntered(at=NOON, channel=OUTSIDER, bridge=PARKING, bridge_type="x", channels=1)).facts == ()
+    assert standing(state) is Standing.TOGETHER
+
+
+@pytest.mark.parametrize("name", EVENT_TYPES)
+def test_every_kind_of_event_can_be_journalled(name: str) -> None:
+    assert EVENT_TYPES[name].__name__ == name
+
+
+def test_a_dialling_that_nobody_began_survives_the_journal() -> None:
+    event = DialBegan(at=NOON, channel=None, dialled=AGENT)
+    assert event_from_fields(*fields_from_event(event)) == event
+
+
+def test_an_event_of_another_version_is_refused_by_its_name() -> None:
+    with pytest.raises(KeyError):
+        event_from_fields("CallPaused", {})
+
+
+def test_the_prompt_that_was_played_is_in_the_consent_event() -> None:
+    event = prompted()
+    assert isinstance(event, PromptPlayed)
+    (fact,) = advance(begin(admitted()).state, event).facts
+    assert (fact.prompt, fact.played_ms) == (event.prompt, event.played_ms)  # type: ignore[union-attr]
+
+

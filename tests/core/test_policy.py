@@ -1,0 +1,122 @@
+"""The one question, may this call be captured, over everything that can be asked of it."""
+
+from __future__ import annotations
+
+from itertools import chain, combinations, product
+
+import pytest
+
+from recorder.model import ConsentMode, ConsentState, OverrideReason
+from recorder.policy import PRECEDENCE, Circumstances, carried, decide, may_override
+
+LISTS = [
+    frozenset(some) for some in chain.from_iterable(combinations(OverrideReason, size) for size in range(4))
+]
+EVERYTHING = [
+    Circumstances(mode=mode, consent=consent, override=override, listed=listed)
+    for mode, consent, override, listed in product(
+        (None, *ConsentMode), ConsentState, (None, *OverrideReason), LISTS
+    )
+]
+
+# mode -> the answers that permit, as the requirements name them; nothing else permits without an override
+BY_ANSWER = {
+    "opt_in": "given",
+    "opt_out": "given unanswered",
+    "notice": "given noticed",
+    "not_required": "given not_required",
+    "never": "",
+}
+
+
+def expected(now: Circumstances) -> bool:
+    """Written from the requirements, from the weakest ground to the strongest, which has the last word."""
+    if now.mode is None:
+        return False
+    answer = now.consent.value in BY_ANSWER[now.mode.value].split()
+    allowed = now.override is not None and now.override in now.listed
+    if now.mode.value == "never":
+        return allowed and now.override is not OverrideReason.BUSINESS
+    return answer or allowed
+
+
+def test_every_combination_is_decided_as_the_requirements_say() -> None:
+    assert len(EVERYTHING) == 6 * 10 * 4 * 8
+    wrong = [now for now in EVERYTHING if decide(now).permitted != expected(now)]
+    assert wrong == []
+
+
+def test_every_row_of_the_table_decides_something() -> None:
+    assert {decide(now).rule for now in EVERYTHING} == {rule.name for rule in PRECEDENCE}
+
+
+def test_the_rows_stand_in_the_order_that_was_agreed() -> None:
+    assert [rule.name for rule in PRECEDENCE] == [
+        "not an ACD call",
+        "override for a duty",
+        "line never recorded",
+        "override for business",
+        "caller objected",
+        "line's policy",
+    ]
+
+
+def test_a_trace_has_a_printable_line_for_each_row_up_to_the_one_that_decides() -> None:
+    for now in EVERYTHING:
+        verdict = decide(now)
+        rows = [rule.name for rule in PRECEDENCE]
+        assert [line.partition(":")[0] for line in verdict.trace] == rows[: rows.index(verdict.rule) + 1]
+        assert all(line.isprintable() for line in verdict.trace)
+        assert ("no capture" not in verdict.trace[-1]) == verdict.permitted
+        assert now.consent in verdict.trace[-1]
+
+
+def test_a_trace_says_that_the_line_does_not_list_the_override() -> None:
+    now = Circumstances(mode=ConsentMode.OPT_IN, consent=ConsentState.REFUSED, override=OverrideReason.LEGAL)
+    assert decide(now).trace[-1] == (
+        "caller objected: no capture (mode opt_in, consent refused, override legal, which the line does not list)"
+    )
+
+
+@pytest.mark.parametrize("mode", [None, *ConsentMode])
+def test_no_refusal_withdrawal_or_prohibition_permits_without_an_override(mode: ConsentMode | None) -> None:
+    for consent in (ConsentState.REFUSED, ConsentState.WITHDRAWN, ConsentState.PROHIBITED, ConsentState.NONE):
+        assert not decide(Circumstances(mode=mode, consent=consent, listed=frozenset(OverrideReason))).permitted
+
+
+def test_a_line_without_a_mode_of_its_own_is_never_recorded() -> None:
+    assert not decide(Circumstances(mode=ConsentMode.NEVER, consent=ConsentState.GIVEN)).permitted
+
+
+@pytest.mark.parametrize(("mode", "reason"), product(ConsentMode, OverrideReason))
+def test_a_key_is_worth_what_the_line_lists_whatever_the_caller_answered(
+    mode: ConsentMode, reason: OverrideReason
+) -> None:
+    outranked = mode is ConsentMode.NEVER and reason is OverrideReason.BUSINESS
+    assert may_override(mode, reason, frozenset({reason})) is not outranked
+    assert not may_override(mode, reason, frozenset(OverrideReason) - {reason})
+    assert not may_override(None, reason, frozenset({reason}))
+
+
+WORTH = {
+    (consent, mode): None for consent, mode in product(ConsentState, ConsentMode) if mode is not ConsentMode.NEVER
+}
+WORTH |= {(consent, ConsentMode.NEVER): ConsentState.PROHIBITED for consent in ConsentState}
+for asked in (ConsentMode.OPT_IN, ConsentMode.OPT_OUT, ConsentMode.NOTICE, ConsentMode.NOT_REQUIRED):
+    WORTH[ConsentState.GIVEN, asked] = ConsentState.GIVEN
+    WORTH[ConsentState.REFUSED, asked] = ConsentState.REFUSED
+    WORTH[ConsentState.WITHDRAWN, asked] = ConsentState.REFUSED
+
+
+@pytest.mark.parametrize(("pair", "worth"), WORTH.items(), ids=lambda value: "-".join(value) if value else "ask")
+def test_an_answer_is_carried_to_another_line_for_what_it_is_worth_there(
+    pair: tuple[ConsentState, ConsentMode], worth: ConsentState | None
+) -> None:
+    assert carried(*pair) is worth
+
+
+def test_nothing_that_is_carried_permits_more_than_it_did() -> None:
+    for consent, mode in product(ConsentState, ConsentMode):
+        worth = carried(consent, mode)
+        if worth is not None and decide(Circumstances(mode=mode, consent=worth)).permitted:
+            assert consent is ConsentState.GIVEN
