@@ -149,6 +149,8 @@ def _ask_once(rules: LineRules, said: Sequence[Prompt]) -> Dialogue:
     if heard.key is None:
         heard = yield Listen(longest=rules.answer)
     counts = played_ms is not None and played_ms >= prompt.min_played_ms
+    if rules.mode is ConsentMode.OPT_OUT and heard.key == rules.refuse:
+        counts = True  # where silence permits, nobody objects too early
     consent = _meaning(heard.key, rules) if counts else ConsentState.UNANSWERED
     return Answer(consent=consent, prompt=prompt, played_ms=played_ms, key=heard.key, language=prompt.language)
 

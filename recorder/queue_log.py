@@ -8,6 +8,7 @@ Source of the format: Asterisk, main/logger.c ast_queue_log and apps/app_queue.c
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -80,28 +81,32 @@ class QueueLog:
 
     def read(self, since: Place) -> tuple[list[Entry], Place]:
         """Whole lines after `since`, and where they end. A rotated log is read from its beginning. OSError passes."""
-        now = self.end()
-        if now is None:
+        try:
+            with self._path.open("rb") as log:
+                now = os.fstat(log.fileno())  # of what we hold open: the path may have been rotated meanwhile
+                start = since.offset if since.inode == now.st_ino and since.offset <= now.st_size else 0
+                log.seek(start)
+                block = log.read(READ_AT_ONCE)
+        except FileNotFoundError:
             return [], since
-        start = since.offset if since.inode == now.inode and since.offset <= now.offset else 0
-        with self._path.open("rb") as log:
-            log.seek(start)
-            block = log.read(READ_AT_ONCE)
         whole = block[: block.rfind(b"\n") + 1]
+        if not whole and len(block) == READ_AT_ONCE:
+            self.senseless += 1  # no line of Asterisk's is so long
+            return [], Place(inode=now.st_ino, offset=start + len(block))
         entries = []
         offset = start
-        for line in whole.splitlines(keepends=True):
+        for line in whole.split(b"\n")[:-1]:  # not splitlines: a carriage return in a caller's name ends no line
             entry = _entry(line, offset)
-            offset += len(line)
+            offset += len(line) + 1
             if entry is not None:
                 entries.append(entry)
             else:
                 self.senseless += 1
-        return entries, Place(inode=now.inode, offset=offset)
+        return entries, Place(inode=now.st_ino, offset=offset)
 
 
 def _entry(line: bytes, offset: int) -> Entry | None:
-    parts = line.decode("utf-8", "replace").rstrip("\r\n").split("|")
+    parts = line.decode("utf-8", "replace").split("|")
     if len(parts) < 5:
         return None
     try:

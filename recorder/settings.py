@@ -49,13 +49,21 @@ class Section(BaseModel):
 Port = Annotated[int, Field(ge=1, le=65535)]
 Key = Annotated[str, Field(pattern=r"^[0-9*#]$")]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(_[A-Z]{2})?$")]
-Address = Annotated[str, Field(pattern=r"^.+:\d{1,5}$")]
 
 
 def host_and_port(address: str) -> tuple[str, int]:
     """`127.0.0.1:4573` or `[::1]:4573` -> host without brackets, port."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def _address(text: str) -> str:
+    if not re.fullmatch(r".+:\d{1,5}", text) or not 1 <= host_and_port(text)[1] <= 65535:
+        raise ValueError("HOST:PORT, the port from 1 to 65535")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
 
 
 class Node(Section):
@@ -164,7 +172,7 @@ class Line(Section):
     queues: tuple[str, ...] | None = None
     consent: ConsentMode = ConsentMode.NEVER
     purposes: tuple[str, ...] = ("training", "service_standard")
-    languages: Annotated[tuple[Language, ...], Field(min_length=1)] = ("en",)
+    languages: tuple[Language, ...] = ("en",)
     accept: Key = "1"
     refuse: Key = "2"
     answer_seconds: Annotated[float, Field(ge=1, le=60)] = 5
@@ -176,6 +184,8 @@ class Line(Section):
     @field_validator("languages")
     @classmethod
     def _once(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        if not languages:  # here and not as a bound of the field, which would count a mistyped one twice
+            raise ValueError("lists none")
         if len(set(languages)) != len(languages):
             raise ValueError("a language is listed twice")
         return languages

@@ -48,6 +48,7 @@ class Board:
         self.rows: Mapping[str, CallRow] = {}
         self.states: Mapping[str, str] = {}
         self.since = time.monotonic()
+        self.told: dict[str, tuple[str, str, str]] = {}  # what was printed last of each call
 
     def take(self, calls: tuple[CallRow, ...], status: Mapping[str, Any] | None) -> None:
         self.rows = {row.linkedid: row for row in calls}
@@ -61,10 +62,10 @@ class Board:
         for heading in ("call", "consent", "state", "outcome"):
             table.add_column(heading, no_wrap=heading != "state")
         for placed in self.placed:
-            table.add_row(placed.story.name, *self._words(placed))
+            table.add_row(placed.story.name, *self.words(placed))
         return table
 
-    def _words(self, placed: Placed) -> tuple[str, str, str]:
+    def words(self, placed: Placed) -> tuple[str, str, str]:
         row = self.row_of(placed)
         if placed.error:
             return "", f"[red]{placed.error[:60]}[/red]", ""
@@ -86,23 +87,22 @@ class Board:
 async def watch(board: Board, recorder: Recorder, done: asyncio.Event) -> None:
     """Refresh the board until everything is over, at a terminal as a table in place, else a line a change."""
     live = Live(board, console=console, refresh_per_second=4) if console.is_terminal else contextlib.nullcontext()
-    told: dict[str, tuple[str, str, str]] = {}
     with live:
         while not done.is_set():
             calls = await recorder.calls()
             _, status = await asyncio.to_thread(recorder.get, "/status")
             board.take(calls, status)
             if not console.is_terminal:
-                _tell(board, told)
+                _tell(board)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(done.wait(), 0.3)
 
 
-def _tell(board: Board, told: dict[str, tuple[str, str, str]]) -> None:
+def _tell(board: Board) -> None:
     for placed in board.placed:
-        words = board._words(placed)
-        if told.get(placed.story.name) != words:
-            told[placed.story.name] = words
+        words = board.words(placed)
+        if board.told.get(placed.story.name) != words:
+            board.told[placed.story.name] = words
             console.print(f"{time.monotonic() - board.since:5.1f} s  {placed.story.name:36}", *words, sep="  ")
 
 
@@ -145,6 +145,8 @@ async def demonstrate(home: Path, *, once: bool, release: str) -> int:
         board.take(await recorder.calls(), None)
         done.set()
         await watching
+        if not console.is_terminal:
+            _tell(board)
         wrong = await report(board, recorder, pbx)
         if not once:
             await serve_until_told(recorder, home)

@@ -12,6 +12,7 @@ from recorder.books.mismatch import Code, Mismatch
 from recorder.call import CallState, Phase, Step, event_from_fields, outcome, replay
 from recorder.catalogue import ConsentRow, RecordingRow, WholeCall
 from recorder.model import (
+    ConsentMode,
     ConsentRecorded,
     ConsentState,
     Outcome,
@@ -32,7 +33,14 @@ OVERRIDE: Final = "override"
 
 def balance(whole: WholeCall) -> list[Mismatch]:
     """Everything about the call that does not fit, files apart."""
-    return [*_ending(whole), *_recordings(whole), *_authorities(whole), *_acts(whole), *_journal(whole)]
+    mismatches = [*_ending(whole), *_recordings(whole), *_acts(whole)]
+    try:
+        steps = list(replay(event_from_fields(row.name, row.fields) for row in whole.journal))
+    except (KeyError, ValueError, TypeError) as error:
+        steps = []
+        what = f"the journal cannot be replayed: {_said(error)}"
+        mismatches.append(_mismatch(whole, Code.JOURNAL_UNREADABLE, what))
+    return [*mismatches, *_authorities(whole, steps), *_journal(whole, steps)]
 
 
 def _mismatch(whole: WholeCall, code: Code, what: str, recording: RecordingId | None = None) -> Mismatch:
@@ -89,28 +97,33 @@ def _is_accounted(whole: WholeCall) -> bool:
 # --------------------------------------------------------------------------- what permits each recording
 
 
-def _authorities(whole: WholeCall) -> Iterator[Mismatch]:
+def _authorities(whole: WholeCall, steps: list[Step]) -> Iterator[Mismatch]:
     events = {event.id: event for event in whole.consents}
+    modes = _modes_of_further_lines(steps)
     for row in whole.recordings:
         event = events.get(row.authorised_by)
         if event is None or event.after is not row.authorising_state:
             said = "is not among the call's" if event is None else f"says {event.after}, not {row.authorising_state}"
             yield _mismatch(whole, Code.AUTHORITY_MISSING, f"the consent event that authorised it {said}", row.id)
-        elif not decide(circumstances(row, event)).permitted:
+        elif not decide(_circumstances(event, mode := modes.get(row.id, row.mode))).permitted:
             yield _mismatch(
-                whole, Code.NOT_PERMITTED, f"{event.after} does not permit capture where the mode is {row.mode}", row.id
+                whole, Code.NOT_PERMITTED, f"{event.after} does not permit capture where the mode is {mode}", row.id
             )
         if row.authorising_state is ConsentState.OVERRIDDEN:
             yield from _override(whole, row)
 
 
-def circumstances(row: RecordingRow, event: ConsentRow) -> Circumstances:
-    """What policy is to judge: the event, under the mode that the recording was made in.
-
-    What the line listed then is not kept: an override that was carried out counts as listed.
-    """
+def _circumstances(event: ConsentRow, mode: ConsentMode) -> Circumstances:
+    """What policy is to judge. What the line listed then is not kept: an override that was carried out was listed."""
     listed = frozenset({event.reason}) if event.reason else frozenset()
-    return Circumstances(mode=row.mode, consent=event.after, override=event.reason, listed=listed)
+    return Circumstances(mode=mode, consent=event.after, override=event.reason, listed=listed)
+
+
+def _modes_of_further_lines(steps: list[Step]) -> dict[RecordingId, ConsentMode]:
+    """The mode each recording was authorised in, where the call passed several lines: its row has the first line's."""
+    if len({step.state.line for step in steps}) < 2:
+        return {}
+    return {fact.id: step.state.mode for step in steps for fact in step.facts if isinstance(fact, RecordingAuthorised)}
 
 
 def _override(whole: WholeCall, row: RecordingRow) -> Iterator[Mismatch]:
@@ -135,20 +148,14 @@ def _acts(whole: WholeCall) -> Iterator[Mismatch]:
 # --------------------------------------------------------------------------- what the journal says
 
 
-def _journal(whole: WholeCall) -> Iterator[Mismatch]:
-    if not whole.journal:
-        if not _was_unwitnessed(whole):
-            yield _mismatch(whole, Code.JOURNAL_MISSING, "the call has no journal")
-        return
+def _journal(whole: WholeCall, steps: list[Step]) -> Iterator[Mismatch]:
+    if not whole.journal and not _was_unwitnessed(whole):
+        yield _mismatch(whole, Code.JOURNAL_MISSING, "the call has no journal")
     yield from _gaps(whole)
-    try:
-        steps = list(replay(event_from_fields(row.name, row.fields) for row in whole.journal))
-    except (KeyError, ValueError, TypeError) as error:
-        yield _mismatch(whole, Code.JOURNAL_UNREADABLE, f"the journal cannot be replayed: {_said(error)}")
-        return
-    yield from _state(whole, steps[-1].state)
-    yield from _consents(whole, steps)
-    yield from _statuses(whole, steps)
+    if steps:
+        yield from _state(whole, steps[-1].state)
+        yield from _consents(whole, steps)
+        yield from _statuses(whole, steps)
 
 
 def _said(error: Exception) -> str:

@@ -619,9 +619,7 @@ def _running(draft: _Draft, before: Capture) -> None:
 
 
 def _quiet(draft: _Draft, before: Capture, *, quiet: bool = True) -> None:
-    draft.commands.append(
-        Quiet(recording=before.id, channel=before.channel, mixmonitor=before.mixmonitor, quiet=quiet)
-    )
+    draft.commands.append(Quiet(recording=before.id, channel=before.channel, mixmonitor=before.mixmonitor, quiet=quiet))
 
 
 def _stopping(draft: _Draft, before: Capture) -> None:

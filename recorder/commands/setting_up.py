@@ -111,6 +111,7 @@ def init(
     typer.echo(_next_steps(choices.config, cli, made.dialplan))
 
 
+LINES_SHOWN = 3
 NEXT_STEPS = """
 What then is left to do, in this order; the PBX is never reloaded from here.
 
@@ -127,5 +128,9 @@ What then is left to do, in this order; the PBX is never reloaded from here.
 
 
 def _next_steps(config: Path, cli: str, dialplan: Mapping[str, str]) -> str:
-    indented = [textwrap.indent(text, "   ") for text in dialplan.values()] or ["   (no line yet)"]
+    shown = dict(list(dialplan.items())[: LINES_SHOWN if len(dialplan) > LINES_SHOWN + 1 else None])
+    indented = [textwrap.indent(text, "   ") for text in shown.values()] or ["   (no line yet)"]
+    if others := [name for name in dialplan if name not in shown]:
+        named = textwrap.fill(f"and likewise for {', '.join(others)}", 100)
+        indented.append(textwrap.indent(named, "   "))
     return NEXT_STEPS.format(dialplan="\n\n".join(indented), config=config, cli=cli).rstrip()

@@ -140,7 +140,8 @@ def judge_features(shipped: Mapping[str, str], keys: Mapping[str, str]) -> list[
     include = (
         "#include features_recorder.conf in features.conf (`recorder init` does it); then `module reload features`"
     )
-    found = [wrong("keys", f"the feature {name} is missing", include) for name in shipped if not keys.get(name)]
+    missing = [name for name in shipped if not keys.get(name)]
+    found = [wrong("keys", f"not in the application map: {', '.join(missing)}", include)] if missing else []
     for name in shipped:
         rivals = [other for other, digits in keys.items() if digits and digits == keys.get(name) and other != name]
         if rivals and (rivals[0] not in shipped or name < rivals[0]):
@@ -295,7 +296,7 @@ DEFAULT_AGI = "127.0.0.1:4573"
 class AgiTrial:
     """The dialplan called the daemon's port. `answer` is what it wrote down: AGISTATUS, and what the daemon said.
 
-    `bind` is [agi] bind, `called` the dialplan's address; `expected` is what the daemon, or our own stand-in for it, says;
+    `bind` is [agi] bind, `called` the dialplan's address; `expected` is what the daemon or our stand-in for it says;
     `stood_in`: the daemon is not running and doctor listened itself; `peer` is who then called, None nobody.
     """
 
@@ -319,7 +320,9 @@ def judge_agi(trial: AgiTrial) -> list[Finding]:
         if trial.stood_in:
             found.append(note("daemon", "it is not running: doctor listened in its place for a moment"))
         return found
-    mend = f"one address in [agi] bind (now {trial.bind}) and in the dialplan's global RECORDER_AGI (now {trial.called})"
+    mend = (
+        f"one address in [agi] bind (now {trial.bind}) and in the dialplan's global RECORDER_AGI (now {trial.called})"
+    )
     if trial.answer is None:
         return [unchecked(about, "the dialplan wrote no answer down", "is the context recorder-doctor loaded?")]
     if status == "FAILURE":

@@ -90,7 +90,7 @@ async def ask(cli: Cli, username: str) -> Known:
 
 
 def plan(choices: Choices, known: Known, environment: Mapping[str, str] | None = None) -> Plan:
-    """Lay out every change. InitRefused where it cannot be done, SettingsMistaken where settings are there and wrong."""
+    """Lay out every change. InitRefused where it cannot be done, SettingsMistaken where those there are wrong."""
     etc = _asterisk_folder(choices, known)
     settings = load(choices.config, environment or {}) if choices.config.exists() else None
     lines = _lines(choices, known, settings)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,15 +43,15 @@ def lines_from_queues(queues: Sequence[str]) -> dict[str, tuple[str, ...]]:
 def settings_text(proposal: Proposal) -> str:
     """recorder.toml with every section; what is commented out is the default."""
     queue_log = f"queue_log = {_quoted(proposal.queue_log)}" if proposal.queue_log else "# queue_log ="
-    found = f" of Asterisk {proposal.version}" if proposal.version else ""
+    found = f" for Asterisk {proposal.version}" if proposal.version else ""
     return f"""\
-# Settings of the call recorder, proposed by `recorder init`{found}. `recorder doctor` tries them against the PBX.
-# Every key may also be given as RECORDER_SECTION__KEY. What is commented out is the default.
+# Settings of the call recorder, as `recorder init` proposed them{found}.
+# `recorder doctor` tries them against the PBX. Every key may also be given as RECORDER_SECTION__KEY. What is commented out is the default.
 
 [node]
 # name = "pbx1"                      # of this recorder and its PBX, in the catalogue
 
-[ami]                                # the account: read = call,agent,user; write = call,reporting; nothing else
+[ami]                                # read = call,agent,user; write = call,reporting; nothing else
 host = {_quoted(proposal.host)}
 port = {proposal.port}
 username = {_quoted(proposal.username)}
@@ -59,14 +59,16 @@ secret_file = {_quoted(proposal.secret_file)}
 # tls = false
 
 [pbx]
-cli = {json.dumps(list(proposal.cli))}        # asked by `init` and `doctor` alone, never by the daemon
-{queue_log}      # read for calls that passed while the daemon was away
+# asked by `init` and `doctor` alone, never by the daemon
+cli = {json.dumps(list(proposal.cli))}
+# read for calls that passed while the daemon was away
+{queue_log}
 
 [agi]
 # bind = "127.0.0.1:4573"            # where the dialplan asks; another address also goes into the global RECORDER_AGI
 
 [prompts]
-path = {_quoted(proposal.prompts)}       # as Asterisk sees the folder
+path = {_quoted(proposal.prompts)}    # as Asterisk sees the folder
 # path_here =                        # as the recorder sees it, where that differs
 
 [capture]
@@ -91,7 +93,7 @@ path = {_quoted(proposal.prompts)}       # as Asterisk sees the folder
 #   "notice"        announce it, record
 #   "not_required"  record without a word; needs legal_basis = "..."
 #   "never"         the default
-{"".join(_line_text(name, queues) for name, queues in proposal.lines.items()) or EXAMPLE}"""
+{"".join(_lines_text(proposal.lines)) or EXAMPLE}"""
 
 
 EXAMPLE = """
@@ -100,12 +102,15 @@ EXAMPLE = """
 """
 
 
-def _line_text(name: str, queues: tuple[str, ...]) -> str:
-    chosen = "" if queues == (name,) else f"queues = {json.dumps(list(queues))}\n"
-    return f"""
-[line.{name}]
-{chosen}# numbers = ["18005550100"]          # what callers dial
-# consent = "opt_in"
+def _lines_text(lines: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    """A section for each line; only the first shows all that may stand there."""
+    for number, (name, queues) in enumerate(lines.items()):
+        chosen = "" if queues == (name,) else f"queues = {json.dumps(list(queues))}\n"
+        yield f'\n[line.{name}]\n{chosen}# consent = "opt_in"\n{"" if number else FURTHER_KEYS}'
+
+
+FURTHER_KEYS = """\
+# numbers = ["18005550100"]          # what callers dial
 # purposes = ["training", "service_standard"]
 # languages = ["en", "fr"]
 # accept = "1"

@@ -142,9 +142,7 @@ def pressed(
 
 
 def prompted() -> PromptPlayed:
-    return PromptPlayed(
-        at=NOON, consent=ConsentEventId(UUID(int=99)), channel=CALLER, prompt=QUESTION, played_ms=4000
-    )
+    return PromptPlayed(at=NOON, consent=ConsentEventId(UUID(int=99)), channel=CALLER, prompt=QUESTION, played_ms=4000)
 
 
 def connected(agent: Channel = AGENT) -> AgentConnected:

@@ -412,7 +412,10 @@ def test_the_confirmation_of_a_failed_captures_stop_is_no_surprise() -> None:
 
 def test_an_event_of_no_concern_changes_nothing() -> None:
     state = after(*TALKED)
-    assert advance(state, BridgeEntered(at=NOON, channel=OUTSIDER, bridge=PARKING, bridge_type="x", channels=1)).facts == ()
+    assert (
+        advance(state, BridgeEntered(at=NOON, channel=OUTSIDER, bridge=PARKING, bridge_type="x", channels=1)).facts
+        == ()
+    )
     assert standing(state) is Standing.TOGETHER
 
 
@@ -436,5 +439,3 @@ def test_the_prompt_that_was_played_is_in_the_consent_event() -> None:
     assert isinstance(event, PromptPlayed)
     (fact,) = advance(begin(admitted()).state, event).facts
     assert (fact.prompt, fact.played_ms) == (event.prompt, event.played_ms)  # type: ignore[union-attr]
-
-

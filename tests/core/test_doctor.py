@@ -302,7 +302,9 @@ KEYS = {"recorder-emergency": "*71", "recorder-legal": "*72"}
 
 def test_features_may_have_other_digits_but_not_somebody_elses() -> None:
     assert marks(judge_features(KEYS, {**KEYS, "recorder-legal": "*44", "Pickup": "*8"})) == [Mark.FINE]
-    assert "recorder-legal is missing" in only(judge_features(KEYS, {"recorder-emergency": "*71"})).what
+    assert (
+        "not in the application map: recorder-legal" in only(judge_features(KEYS, {"recorder-emergency": "*71"})).what
+    )
     shared = only(judge_features(KEYS, {**KEYS, "house-note": "*72"}))
     assert "share the digits *72" in shared.what
     assert "share the digits *71" in only(judge_features(KEYS, dict.fromkeys(KEYS, "*71"))).what

@@ -9,14 +9,10 @@ import pytest
 from recorder.model import ConsentMode, ConsentState, OverrideReason
 from recorder.policy import PRECEDENCE, Circumstances, carried, decide, may_override
 
-LISTS = [
-    frozenset(some) for some in chain.from_iterable(combinations(OverrideReason, size) for size in range(4))
-]
+LISTS = [frozenset(some) for some in chain.from_iterable(combinations(OverrideReason, size) for size in range(4))]
 EVERYTHING = [
     Circumstances(mode=mode, consent=consent, override=override, listed=listed)
-    for mode, consent, override, listed in product(
-        (None, *ConsentMode), ConsentState, (None, *OverrideReason), LISTS
-    )
+    for mode, consent, override, listed in product((None, *ConsentMode), ConsentState, (None, *OverrideReason), LISTS)
 ]
 
 # mode -> the answers that permit, as the requirements name them; nothing else permits without an override
@@ -88,7 +84,7 @@ def test_a_line_without_a_mode_of_its_own_is_never_recorded() -> None:
     assert not decide(Circumstances(mode=ConsentMode.NEVER, consent=ConsentState.GIVEN)).permitted
 
 
-@pytest.mark.parametrize(("mode", "reason"), product(ConsentMode, OverrideReason))
+@pytest.mark.parametrize(("mode", "reason"), list(product(ConsentMode, OverrideReason)))
 def test_a_key_is_worth_what_the_line_lists_whatever_the_caller_answered(
     mode: ConsentMode, reason: OverrideReason
 ) -> None:
@@ -98,9 +94,7 @@ def test_a_key_is_worth_what_the_line_lists_whatever_the_caller_answered(
     assert not may_override(None, reason, frozenset({reason}))
 
 
-WORTH = {
-    (consent, mode): None for consent, mode in product(ConsentState, ConsentMode) if mode is not ConsentMode.NEVER
-}
+WORTH = {(consent, mode): None for consent, mode in product(ConsentState, ConsentMode) if mode is not ConsentMode.NEVER}
 WORTH |= {(consent, ConsentMode.NEVER): ConsentState.PROHIBITED for consent in ConsentState}
 for asked in (ConsentMode.OPT_IN, ConsentMode.OPT_OUT, ConsentMode.NOTICE, ConsentMode.NOT_REQUIRED):
     WORTH[ConsentState.GIVEN, asked] = ConsentState.GIVEN
@@ -108,7 +102,7 @@ for asked in (ConsentMode.OPT_IN, ConsentMode.OPT_OUT, ConsentMode.NOTICE, Conse
     WORTH[ConsentState.WITHDRAWN, asked] = ConsentState.REFUSED
 
 
-@pytest.mark.parametrize(("pair", "worth"), WORTH.items(), ids=lambda value: "-".join(value) if value else "ask")
+@pytest.mark.parametrize(("pair", "worth"), list(WORTH.items()), ids=lambda value: "-".join(value) if value else "ask")
 def test_an_answer_is_carried_to_another_line_for_what_it_is_worth_there(
     pair: tuple[ConsentState, ConsentMode], worth: ConsentState | None
 ) -> None:

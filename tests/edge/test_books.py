@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -16,7 +16,7 @@ import sqlalchemy
 
 from recorder import catalogue
 from recorder.books import MENDS, Books, Code, balance, verify
-from recorder.call import Phase
+from recorder.call import CallAdmitted, CaptureClosed, CaptureLost, ConsentAnswered, Phase
 from recorder.catalogue import Catalogue, WholeCall
 from recorder.model import (
     CallEnded,
@@ -114,6 +114,30 @@ async def test_a_call_that_only_the_queue_log_told_of_needs_no_journal(store: Ca
     call = facts.new_call()
     ended = CallEnded(call=call, ended_at=later(9), outcome=Outcome.LOST, reason=LostReason.RECORDER_AWAY)
     await store.write_step(call, [facts.opened(call), facts.leg(call), ended], None, "closed", ConsentState.NONE)
+    assert await codes(store, storage) == []
+
+
+async def test_a_recording_of_a_second_line_is_judged_by_that_lines_mode(store: Catalogue, storage: Storage) -> None:
+    story = Story(mode=ConsentMode.NOTICE).admitted().answered(ConsentState.NOTICED).armed().talking()
+    first, second = story.recording, RecordingId(uuid4())
+    again = cast(CallAdmitted, story.events[0])
+    story.events.append(replace(again, at=later(11), line="sales", mode=ConsentMode.NOT_REQUIRED))
+    story.events.append(CaptureClosed(at=later(11), recording=first))
+    story.events.append(
+        ConsentAnswered(
+            at=later(11),
+            consent=ConsentEventId(uuid4()),
+            channel=facts.caller(story.call),
+            answer=ConsentState.NOT_REQUIRED,
+            recording=second,
+            basis="a contract's own clause",
+        )
+    )
+    story.settled(storage)
+    story.events.append(CaptureLost(at=later(14), recording=second, reason=LostReason.CAPTURE_FAILED))
+    await story.write(store)
+    (whole,) = await store.calls_after(None, 2)
+    assert [row.mode for row in whole.recordings] == [ConsentMode.NOTICE] * 2
     assert await codes(store, storage) == []
 
 

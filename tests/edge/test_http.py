@@ -200,7 +200,7 @@ async def test_status_exits_1_where_nothing_can_be_captured(served: Cli, code: i
 )
 async def test_status_tells_a_person_what_is_wrong_and_how_to_mend_it(served: Cli) -> None:
     shown = (await asyncio.to_thread(served.process, "status")).stdout
-    for words in ("unready", "Asterisk is not connected: refused", "-> Is Asterisk running", "2 recorder_away", "42%"):
+    for words in ("UNREADY:", "Asterisk is not connected: refused", "-> Is Asterisk running", "2 recorder_away", "42%"):
         assert words in shown
 
 

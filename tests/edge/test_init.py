@@ -87,9 +87,7 @@ def house(tmp_path: Path) -> House:
     (house.etc / "manager.conf").write_bytes(MANAGER.encode("latin-1"))
     (house.etc / "manager.conf").chmod(0o640)
     program = tmp_path / "asterisk-cli"
-    program.write_text(
-        ASTERISK.format(python=sys.executable, texts=TEXTS, etc=house.etc, asked=house.base / "asked")
-    )
+    program.write_text(ASTERISK.format(python=sys.executable, texts=TEXTS, etc=house.etc, asked=house.base / "asked"))
     program.chmod(0o755)
     return house
 
@@ -271,3 +269,11 @@ def test_a_symbolic_link_stays_one(house: House) -> None:
     applied(house)
     assert (house.etc / "extensions.conf").is_symlink()
     assert "#include extensions_recorder.conf" in elsewhere.read_text()
+
+
+def test_sixty_queues_do_not_bury_what_is_left_to_do(house: House) -> None:
+    queues = [f"queue{number}" for number in range(60)]
+    told = applied(house, *(word for queue in queues for word in ("--line", queue)))
+    assert told.count("Gosub(recorder-inbound") == 3
+    assert "queue59" in told.partition("likewise for")[2]
+    assert set(load(house.config, {}).line) == set(queues)

@@ -1,4 +1,4 @@
-"""`recorder doctor` and `recorder init` beside a real Asterisk: content with a good one, and each fault made for real."""
+"""`recorder doctor` and `recorder init` beside a real Asterisk: a good one, and each fault made for real."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Found:
         return [finding for finding in self.findings if finding["mark"] == mark]
 
     def has(self, mark: str, about: str, *words: str) -> bool:
-        """Whether there is such a finding with all of `words` in what it says; one that is not fine must have a mend."""
+        """Whether there is such a finding with all of `words` in what it says; what is not fine has a mend."""
         return any(
             finding["about"] == about and all(word in finding["what"] for word in words)
             for finding in self.of(mark)
@@ -150,7 +150,7 @@ async def test_every_mistake_on_asterisks_end_is_found_in_one_run(site: Site) ->
     assert found.has("WRONG", "modules", "app_userevent does not run")
     assert found.has("WRONG", "dialplan", "recorder-transfer is missing")
     assert found.has("WRONG", "dialplan", "recorder-arm is not as this version ships it")
-    assert found.has("WRONG", "keys", "recorder-emergency is missing")
+    assert found.has("WRONG", "keys", "not in the application map: recorder-emergency, recorder-business")
     assert found.has("WRONG", "keys", "share the digits *55")
     assert found.has("WRONG", "fastagi", "does not reach 127.0.0.1:1", "differ")
 

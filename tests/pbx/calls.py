@@ -257,11 +257,17 @@ class Calls:
             local = event.is_("LocalBridge", Context="phones", Exten=rings)
             return local and event.get("LocalOneLinkedid") == call.linkedid
 
-        made = await self.admin.until(mine, since=since, timeout=300)
-        party = self._party(made["LocalTwoChannel"], made["LocalOneUniqueid"], call.linkedid, since)
+        while True:
+            made = await self.admin.until(mine, since=since, timeout=300)
+            party = self._party(made["LocalTwoChannel"], made["LocalOneUniqueid"], call.linkedid, since)
+            await self.admin.until("Newexten", since=since, Uniqueid=made["LocalTwoUniqueid"], Application="Wait")
+            try:
+                await party.say(0)
+                break
+            except AdminError:  # the queue took this ring back, and rings anew
+                since = self.admin.events.index(made) + 1
         call.answering = party
         call.rung.set()
-        await self.admin.until("Newexten", since=since, Uniqueid=made["LocalTwoUniqueid"], Application="Wait")
         await party.run(script)
 
     def _party(self, phone: str, leg: str, linkedid: str, since: int) -> Party:

@@ -1,0 +1,247 @@
+"""The queue log: read whole lines only, however it grows, is cut or is rotated, and what its lines tell of a caller."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from recorder import queue_log
+from recorder.model import Uniqueid
+from recorder.queue_log import Entry, Passage, Place, QueueLog, passages
+
+START = 1_772_452_800
+CALLER = Uniqueid("1772452800.1")
+LINES = (
+    b"1772452800|NONE|NONE|NONE|QUEUESTART|\n",
+    b"1772452800|1772452800.1|support|NONE|ENTERQUEUE||15550100|1\n",
+    b"1772452803|1772452800.1|support|PJSIP/alice|CONNECT|3|1772452801.2|2\n",
+    b"1772452863|1772452800.1|support|PJSIP/alice|COMPLETECALLER|3|60|1\n",
+)
+"""As Asterisk 22 writes them."""
+
+
+def entry(second: int, event: str, *data: str, caller: str = CALLER, agent: str = "NONE", offset: int = 0) -> Entry:
+    return Entry(
+        at=datetime.fromtimestamp(START + second, UTC),
+        uniqueid=Uniqueid(caller),
+        queue="support",
+        agent=agent,
+        event=event,
+        data=data,
+        offset=offset,
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "queue_log"
+
+
+def beginning(path: Path) -> Place:
+    return Place(inode=path.stat().st_ino, offset=0)
+
+
+# --------------------------------------------------------------------------- reading
+
+
+def test_a_line_is_read_with_its_place(path: Path) -> None:
+    path.write_bytes(b"".join(LINES))
+    entries, place = QueueLog(path).read(beginning(path))
+    assert entries[2] == entry(
+        3, "CONNECT", "3", "1772452801.2", "2", agent="PJSIP/alice", offset=len(LINES[0] + LINES[1])
+    )
+    assert place == QueueLog(path).end()
+
+
+def test_there_may_be_no_log_yet(path: Path) -> None:
+    log = QueueLog(path)
+    assert log.end() is None
+    assert log.read(Place(inode=1, offset=7)) == ([], Place(inode=1, offset=7))
+
+
+def test_a_line_that_is_still_being_written_is_left_for_later(path: Path) -> None:
+    path.write_bytes(LINES[1] + LINES[2][:20])
+    log = QueueLog(path)
+    entries, place = log.read(beginning(path))
+    assert [entry.event for entry in entries] == ["ENTERQUEUE"]
+    with path.open("ab") as file:
+        file.write(LINES[2][20:])
+    assert [entry.event for entry in log.read(place)[0]] == ["CONNECT"]
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"\n",
+        b"|||\n",
+        b"now|1.1|support|NONE|ENTERQUEUE\n",
+        b"1e99|1.1|support|NONE|X\n",
+        b"nan|1.1|support|NONE|X\n",
+        b"inf|1.1|q|n|X\n",
+        b"\xff\xfe\n",
+    ],
+)
+def test_a_line_that_makes_no_sense_is_passed_over_and_counted(nonsense: bytes, path: Path) -> None:
+    path.write_bytes(nonsense + LINES[1])
+    log = QueueLog(path)
+    entries, _ = log.read(beginning(path))
+    assert [entry.event for entry in entries] == ["ENTERQUEUE"]
+    assert log.senseless == 1
+
+
+def test_a_rotated_log_is_read_from_its_beginning(path: Path) -> None:
+    path.write_bytes(LINES[0] + LINES[1])
+    log = QueueLog(path)
+    _, place = log.read(beginning(path))
+    path.rename(path.with_name("queue_log.1"))
+    path.write_bytes(LINES[2] * 5)
+    entries, after = log.read(place)
+    assert [entry.event for entry in entries] == ["CONNECT"] * 5
+    assert after == log.end()
+
+
+def test_a_log_that_was_emptied_in_place_is_read_from_its_beginning(path: Path) -> None:
+    path.write_bytes(b"".join(LINES))
+    log = QueueLog(path)
+    _, place = log.read(beginning(path))
+    os.truncate(path, 0)
+    with path.open("ab") as file:
+        file.write(LINES[3])
+    assert [entry.event for entry in log.read(place)[0]] == ["COMPLETECALLER"]
+
+
+def test_a_long_log_is_read_in_several_blocks_and_nothing_falls_between_them(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_log, "READ_AT_ONCE", 100)
+    path.write_bytes(b"".join(LINES) * 3)
+    log, place, found = QueueLog(path), beginning(path), []
+    while place != log.end():
+        entries, place = log.read(place)
+        assert entries
+        found += entries
+    assert [entry.event for entry in found] == ["QUEUESTART", "ENTERQUEUE", "CONNECT", "COMPLETECALLER"] * 3
+
+
+def test_a_line_longer_than_a_block_does_not_stop_the_reading(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_log, "READ_AT_ONCE", 100)
+    path.write_bytes(b"x" * 250 + b"\n" + LINES[1])
+    log, place, found = QueueLog(path), beginning(path), []
+    for _ in range(10):
+        entries, place = log.read(place)
+        found += entries
+    assert [entry.event for entry in found] == ["ENTERQUEUE"]
+    assert place == log.end()
+
+
+TEXTS = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="|"), max_size=12)
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[bytes]:
+    """Whole lines, of which some make sense; what stands in a field is a caller's or a queue's own."""
+    made = st.tuples(st.sampled_from(["1772452800", "x"]), TEXTS, TEXTS, TEXTS, TEXTS, TEXTS)
+    lines = draw(st.lists(st.one_of(st.sampled_from(LINES), st.builds(lambda parts: "|".join(parts).encode(), made))))
+    return [line.replace(b"\n", b"") + b"\n" for line in lines]
+
+
+@given(logs(), st.data())
+@hypothesis_settings(max_examples=60, deadline=None)
+def test_a_log_read_while_it_grows_is_read_as_if_at_once(lines: list[bytes], data: st.DataObject) -> None:
+    content = b"".join(lines)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(content)), max_size=8)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "queue_log")
+        path.write_bytes(content)
+        once, last = QueueLog(path).read(beginning(path))
+        path.write_bytes(b"")
+        log, place, found = QueueLog(path), beginning(path), []
+        for begin, end in zip([0, *cuts], [*cuts, len(content)], strict=True):
+            with path.open("ab") as file:
+                file.write(content[begin:end])
+            entries, place = log.read(place)
+            found += entries
+    assert found == once
+    assert place.offset == last.offset == len(content)
+    assert len(once) + log.senseless == len(lines)
+
+
+def test_a_carriage_return_in_a_callers_name_begins_no_line(path: Path) -> None:
+    path.write_bytes(b"1772452800|1.1|support|NONE|ENTERQUEUE||x\r1772452800|1.2|support|NONE|ABANDON|1|1|0\n")
+    (only,), _ = QueueLog(path).read(beginning(path))
+    assert (only.uniqueid, only.event) == ("1.1", "ENTERQUEUE")
+
+
+# --------------------------------------------------------------------------- passages
+
+
+def told(*entries: Entry) -> Passage:
+    return passages(entries)[CALLER]
+
+
+ENTERED = entry(0, "ENTERQUEUE", "", "15550100", "1")
+CONNECTED = entry(3, "CONNECT", "3", "1772452801.2", "2", agent="PJSIP/alice")
+
+
+def test_a_talk_is_told_from_its_connection_to_its_end() -> None:
+    passage = told(ENTERED, CONNECTED, entry(63, "COMPLETECALLER", "3", "60", "1", agent="PJSIP/alice"))
+    assert (passage.interface, passage.agent) == ("PJSIP/alice", Uniqueid("1772452801.2"))
+    assert passage.connected_at == CONNECTED.at
+    assert passage.talked_until == passage.ended_at == entry(63, "").at
+    assert passage.is_over
+
+
+@pytest.mark.parametrize("event", ["ABANDON", "EXITWITHTIMEOUT", "EXITWITHKEY", "EXITEMPTY"])
+def test_who_leaves_unserved_has_talked_to_nobody(event: str) -> None:
+    passage = told(ENTERED, entry(9, event))
+    assert (passage.connected_at, passage.talked_until, passage.is_over) == (None, None, True)
+
+
+@pytest.mark.parametrize("event", ["TRANSFER", "BLINDTRANSFER", "ATTENDEDTRANSFER"])
+def test_a_talk_that_moved_on_is_not_proved_to_have_stayed_one(event: str) -> None:
+    passage = told(ENTERED, CONNECTED, entry(9, event, agent="PJSIP/alice"))
+    assert (passage.talked_until, passage.is_over) == (None, True)
+
+
+def test_a_talk_in_progress_is_not_over() -> None:
+    assert not told(ENTERED, CONNECTED).is_over
+    assert not told(ENTERED, CONNECTED, entry(5, "RINGNOANSWER", "1000", agent="PJSIP/bob")).is_over
+
+
+def test_the_last_passage_of_a_caller_counts() -> None:
+    passage = told(ENTERED, entry(9, "EXITWITHTIMEOUT"), entry(10, "ENTERQUEUE"))
+    assert (passage.entered_at, passage.is_over) == (entry(10, "").at, False)
+
+
+def test_a_passage_goes_on_where_earlier_lines_left_it() -> None:
+    known = passages([ENTERED])
+    whole = passages([CONNECTED], known)[CALLER]
+    assert (whole.entered_at, whole.interface) == (ENTERED.at, "PJSIP/alice")
+    assert known[CALLER].interface is None
+
+
+def test_lines_of_a_caller_whose_beginning_was_not_read_tell_nothing() -> None:
+    assert passages([CONNECTED]) == {}
+
+
+@given(
+    st.lists(
+        st.builds(
+            entry,
+            st.integers(0, 99),
+            st.sampled_from(["ENTERQUEUE", "CONNECT", "ABANDON", "COMPLETEAGENT", "BLINDTRANSFER", "NOTICED", ""]),
+            caller=st.sampled_from(["1.1", "1.2"]),
+        ),
+        max_size=12,
+    ),
+    st.integers(0, 12),
+)
+def test_lines_told_in_two_parts_tell_the_same(entries: list[Entry], cut: int) -> None:
+    assert passages(entries[cut:], passages(entries[:cut])) == passages(entries)

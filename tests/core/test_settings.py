@@ -1,0 +1,263 @@
+"""Settings: every mistake is named at once, no secret is ever shown, and what we do not know yet is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from recorder.model import ConsentMode, OverrideReason
+from recorder.settings import Settings, SettingsMistaken, host_and_port, load, settings_from
+
+ROOT = Path(__file__).parents[2]
+SECRET = "hunter2-and-more"
+LEAST = f'[ami]\nusername = "recorder"\nsecret = "{SECRET}"\n'
+SUPPORT = LEAST + "[line.support]\n"
+
+
+def read(text: str = LEAST, **environment: str) -> Settings:
+    return settings_from(text, environment, source="recorder.toml")
+
+
+def mistakes(text: str = LEAST, **environment: str) -> tuple[str, ...]:
+    with pytest.raises(SettingsMistaken) as raised:
+        read(text, **environment)
+    return raised.value.mistakes
+
+
+def test_an_account_is_all_that_must_be_said() -> None:
+    settings = read()
+    assert (settings.ami.host, settings.ami.port, settings.http.bind) == ("127.0.0.1", 5038, "127.0.0.1:8089")
+    assert settings.line == {}
+    assert settings.ami.password() == SECRET
+
+
+def test_a_line_that_says_nothing_is_never_recorded_and_serves_the_queue_of_its_name() -> None:
+    rules = read(SUPPORT).rules()["support"]
+    assert (rules.mode, rules.queues, rules.override) == (ConsentMode.NEVER, ("support",), frozenset())
+    assert (rules.accept, rules.refuse, rules.answer, rules.retries) == ("1", "2", timedelta(seconds=5), 2)
+
+
+def test_a_line_is_read_as_it_is_written() -> None:
+    line = SUPPORT + 'consent = "opt_in"\nqueues = ["a", "b"]\nlanguages = ["en", "fr_CA"]\nanswer_seconds = 2.5\n'
+    rules = read(line + 'override = ["legal"]\nnumbers = ["18005550100"]\n').rules()["support"]
+    assert (rules.mode, rules.queues, rules.languages) == (ConsentMode.OPT_IN, ("a", "b"), ("en", "fr_CA"))
+    assert (rules.answer, rules.override) == (timedelta(seconds=2.5), {OverrideReason.LEGAL})
+
+
+def test_the_digest_of_a_line_changes_with_its_settings_and_with_nothing_else() -> None:
+    digest = read(SUPPORT).rules()["support"].digest
+    assert read(SUPPORT + "[line.sales]\n", RECORDER_HTTP__BIND="127.0.0.1:1").rules()["support"].digest == digest
+    assert read(SUPPORT + "retries = 3\n").rules()["support"].digest != digest
+
+
+MISTAKEN = """
+[node]
+name = "no such/name"
+[ami]
+port = 0
+username = "recorder"
+secret = "hunter2-and-more"
+secret_file = "/nonexistent/secret"
+tsl = true
+[capture]
+spool = "here, or (there)"
+[catalogue]
+url = "mysql://host/recorder"
+[line.support]
+consent = "perhaps"
+languages = ["en", "en"]
+accept = "2"
+answer_seconds = 0.5
+[line.sales]
+legal_basis = "contract"
+[retention]
+days = 90
+"""
+
+
+def test_every_mistake_is_named_at_once_by_where_it_stands() -> None:
+    places = {mistake.split(": ")[1] for mistake in mistakes(MISTAKEN)}
+    assert places == {
+        "node.name",
+        "ami.port",
+        "ami.secret_file",
+        "ami.tsl",
+        "capture.spool",
+        "catalogue.url",
+        "line.support.consent",
+        "line.support.languages",
+        "line.support.refuse",
+        "line.support.answer_seconds",
+        "line.sales.legal_basis",
+        "retention",
+    }
+
+
+def test_no_mistake_and_no_settings_ever_show_a_secret() -> None:
+    told = "\n".join(mistakes(MISTAKEN)) + repr(read()) + str(read()) + read().model_dump_json()
+    assert SECRET not in told
+    assert SECRET not in "\n".join(mistakes(f'[ami]\nusername = "a"\nsecret = ["{SECRET}"]'))
+    assert SECRET not in "\n".join(mistakes(f'[ami]\nusername = "a"\nsecret = "{SECRET}" oops'))
+    assert SECRET not in "\n".join(mistakes('[ami]\nusername = "a"\nport = "x"', RECORDER_AMI__SECRET=SECRET))
+
+
+def test_the_error_that_is_raised_hides_what_it_came_from() -> None:
+    """A traceback prints causes, and those of the library print what was put in."""
+    with pytest.raises(SettingsMistaken) as raised:
+        read(MISTAKEN)
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__
+
+
+LATER = [
+    'fallback = "dialplan"',
+    "beep = true",
+    "retention_days = 90",
+    "pause_max_seconds = 300",
+]
+
+
+@pytest.mark.parametrize("line", LATER)
+def test_a_key_of_a_later_version_is_refused_and_not_ignored(line: str) -> None:
+    (mistake,) = mistakes(SUPPORT + line)
+    assert f"line.support.{line.split()[0]}: " in mistake
+
+
+@pytest.mark.parametrize("section", ["retention", "hold", "audit", "users", "lines"])
+def test_a_section_of_a_later_version_is_refused_and_not_ignored(section: str) -> None:
+    assert mistakes(f"{LEAST}[{section}]\na = 1\n") == (f"recorder.toml: {section}: no such setting",)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('[ami]\nsecret = "a"\n', "ami.username"),
+        ('[ami]\nusername = "a"\n', "ami.secret_file"),
+        ("", "ami"),
+        (SUPPORT + 'consent = "not_required"\n', "line.support.legal_basis"),
+        (SUPPORT + "languages = []\n", "line.support.languages"),
+        (SUPPORT + 'languages = ["../en"]\n', "line.support.languages.0"),
+        (SUPPORT + 'accept = "12"\n', "line.support.accept"),
+        (SUPPORT + "retries = -1\n", "line.support.retries"),
+        (SUPPORT + 'override = ["whim"]\n', "line.support.override.0"),
+        (LEAST + '[line."a b"]\n', "line"),
+        (LEAST + '[line.a]\nnumbers = ["1"]\n[line.b]\nnumbers = ["1"]\n', "line"),
+        (LEAST + '[capture]\nspool = "/var/spool/$(touch x)"\n', "capture.spool"),
+        (LEAST + '[capture]\nspool = "spool"\n', "capture.spool"),
+        (LEAST + '[prompts]\npath = "/a,b"\n', "prompts.path"),
+        (LEAST + '[http]\nbind = "127.0.0.1"\n', "http.bind"),
+        (LEAST + '[http]\ntoken_file = "/nonexistent/token"\n', "http.token_file"),
+        (LEAST + "[agi]\ndialogues = 0\n", "agi.dialogues"),
+    ],
+)
+def test_each_mistake_is_named_by_its_place(text: str, place: str) -> None:
+    (mistake,) = mistakes(text)
+    assert mistake.startswith(f"recorder.toml: {place}: ")
+
+
+def test_what_is_no_toml_is_named_by_its_line() -> None:
+    (mistake,) = mistakes("[ami\n")
+    assert mistake.startswith("recorder.toml: not TOML: ")
+    assert "line 1" in mistake
+
+
+# --------------------------------------------------------------------------- environment
+
+
+def test_the_environment_lies_over_the_file() -> None:
+    settings = read(
+        SUPPORT + 'consent = "never"\n', RECORDER_LINE__SUPPORT__CONSENT="opt_in", RECORDER_AMI__PORT="5039"
+    )
+    assert (settings.line["support"].consent, settings.ami.port) == (ConsentMode.OPT_IN, 5039)
+
+
+def test_the_environment_alone_is_enough_and_lists_are_written_as_in_toml() -> None:
+    settings = read(
+        "",
+        RECORDER_AMI__USERNAME="recorder",
+        RECORDER_AMI__SECRET=SECRET,
+        RECORDER_LINE__SUPPORT__LANGUAGES='["en", "fr"]',
+    )
+    assert settings.line["support"].languages == ("en", "fr")
+
+
+def test_a_mistake_of_the_environment_is_named_by_its_variable() -> None:
+    found = mistakes(RECORDER_AMI__PORT="many", RECORDER_AMI__TSL="true", RECORDER_RETENTION__DAYS="90")
+    assert {mistake.split(":")[0] for mistake in found[:2]} == {"RECORDER_AMI__PORT", "RECORDER_AMI__TSL"}
+    assert len(found) == 3
+
+
+def test_variables_that_mean_something_else_are_no_settings() -> None:
+    assert read(LEAST, RECORDER_CONFIG="/x", RECORDER_PYTHON="python3.12", PATH="/bin") == read()
+
+
+def test_a_variable_that_reaches_into_a_value_is_a_mistake() -> None:
+    assert mistakes(RECORDER_AMI__PORT__X="1")
+
+
+# --------------------------------------------------------------------------- files
+
+
+def test_a_secret_may_lie_in_a_file_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text(f"{SECRET}\n")
+    settings = read(f'[ami]\nusername = "recorder"\nsecret_file = "{file}"\n')
+    assert settings.ami.password() == SECRET
+    assert SECRET not in repr(settings)
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe"])
+def test_a_secret_file_that_holds_none_is_a_mistake(content: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    (mistake,) = mistakes(f'[ami]\nusername = "recorder"\nsecret_file = "{file}"\n')
+    assert str(file) in mistake
+
+
+def test_a_settings_file_that_cannot_be_read_is_a_mistake_like_any_other(tmp_path: Path) -> None:
+    with pytest.raises(SettingsMistaken, match="cannot be read"):
+        load(tmp_path / "absent.toml", {})
+    (tmp_path / "latin1.toml").write_bytes(b"# \xe9\n")
+    with pytest.raises(SettingsMistaken, match="not UTF-8"):
+        load(tmp_path / "latin1.toml", {})
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"), [("127.0.0.1:4573", ("127.0.0.1", 4573)), ("[::1]:80", ("::1", 80)), ("pbx:1", ("pbx", 1))]
+)
+def test_an_address_is_a_host_and_a_port(address: str, parts: tuple[str, int]) -> None:
+    assert host_and_port(address) == parts
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:99999"])
+def test_a_port_that_no_machine_has_is_a_mistake(bind: str) -> None:
+    assert mistakes(f'{LEAST}[agi]\nbind = "{bind}"\n')
+
+
+# --------------------------------------------------------------------------- the command line
+
+
+def test_the_command_line_prints_every_mistake_exits_78_and_starts_nothing(tmp_path: Path) -> None:
+    config = tmp_path / "bad.toml"
+    config.write_text(MISTAKEN + f'[storage]\npath = "{tmp_path / "recordings"}"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "recorder", "--config", str(config), "run"],
+        cwd=ROOT,
+        env={name: text for name, text in os.environ.items() if not name.startswith("RECORDER_")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (78, "")
+    told = done.stderr.splitlines()
+    assert [f"{config}: {line.partition(': ')[2]}" for line in mistakes(MISTAKEN)] == told[:-1]
+    assert told[-1] == "12 mistake(s) in the settings; nothing was started."
+    assert SECRET not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.toml"]
