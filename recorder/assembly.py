@@ -334,5 +334,3 @@ def _folder_view(folder: Spool | Storage) -> FolderView:
     except StorageError:
         return FolderView(free_bytes=None, free_share=None)
     return FolderView(free_bytes=free.bytes, free_share=round(free.share, 4))
-
-

@@ -188,9 +188,7 @@ class Sweeps:
         return end
 
     async def _keep_place(self, place: Place) -> None:
-        await self._catalogue.write_bookmark(
-            self._node, BOOKMARK, {"inode": place.inode, "offset": place.offset}
-        )
+        await self._catalogue.write_bookmark(self._node, BOOKMARK, {"inode": place.inode, "offset": place.offset})
 
     async def _unknown(self, told: dict[Uniqueid, Passage]) -> list[Passage]:
         queues = {queue for rules in self._lines.values() for queue in rules.queues}

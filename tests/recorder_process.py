@@ -199,7 +199,7 @@ class Recorder:
             await asyncio.sleep(0.1)
 
     async def calls(self) -> tuple[CallRow, ...]:
-        """The calls in the catalogue, newest first; none while there is no catalogue. In-process: cheap to ask often."""
+        """The calls in the catalogue, newest first. In-process: cheap to ask often."""
         return await self._ask(lambda books: books.list_calls(1000))
 
     async def settled(self) -> tuple[RecordingRow, ...]:

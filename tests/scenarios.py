@@ -134,9 +134,9 @@ def _prompt(name: str) -> dict[str, Any]:
 # --------------------------------------------------------------------------- cutting
 
 
-async def cut(database: Path, call: CallId) -> str:
+async def cut(database: str, call: CallId) -> str:
     """The call's table, with what comes of it as its expectation. LookupError where there is no such call."""
-    catalogue = await open_catalogue(f"sqlite:///{database.resolve()}")
+    catalogue = await open_catalogue(f"sqlite:///{database}")
     try:
         whole = await catalogue.one_call(call)
     finally:
@@ -192,7 +192,7 @@ class _Shorthand:
 def main(arguments: Sequence[str]) -> int:
     match arguments:
         case ["cut", database, call]:
-            print(asyncio.run(cut(Path(database), CallId(UUID(call)))), end="")
+            print(asyncio.run(cut(database, CallId(UUID(call)))), end="")
             return 0
     print(__doc__, file=sys.stderr)
     return 2

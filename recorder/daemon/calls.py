@@ -181,9 +181,7 @@ class CallRunner:
         """Write the step, or owe it; True where the catalogue has it."""
         self._seq += 1
         name, flat = fields_from_event(event)
-        row = JournalRow(
-            seq=self._seq, at=event.at, name=name, old_phase=old, new_phase=step.state.phase, fields=flat
-        )
+        row = JournalRow(seq=self._seq, at=event.at, name=name, old_phase=old, new_phase=step.state.phase, fields=flat)
         self._owed.append((step, row))
         return await self._pay()
 
@@ -232,9 +230,7 @@ class CallRunner:
             return
         self._book.counters.captures_started += 1
         if mixmonitor is not None:
-            await self._take(
-                CaptureArmed(at=self._book.now(), recording=command.recording, mixmonitor=mixmonitor)
-            )
+            await self._take(CaptureArmed(at=self._book.now(), recording=command.recording, mixmonitor=mixmonitor))
         self._book.bells.spawn(self._prove(command.recording), f"prove {command.recording}")
 
     async def _prove(self, recording: RecordingId) -> None:

@@ -91,16 +91,12 @@ class FrontDesk:
                 await asyncio.sleep(0.01)  # the first line's capture closes; never two on one channel
         return settled(Answer(consent=worth)) if worth is not None else None
 
-    def _admission(
-        self, runner: CallRunner, rules: LineRules, visit: Visit, talk: Dialogue | None
-    ) -> Admission | None:
+    def _admission(self, runner: CallRunner, rules: LineRules, visit: Visit, talk: Dialogue | None) -> Admission | None:
         hindrance = self._readiness.hindrance
         if hindrance is not None and rules.mode is not ConsentMode.NEVER:
             runner.put(DialogueBroke(at=self._now(), reason=hindrance))  # nobody is asked what cannot be done
             return None
-        return Admission(
-            call=runner.state.call, dialogue=talk or dialogue(rules, self._prompts(), visit.language)
-        )
+        return Admission(call=runner.state.call, dialogue=talk or dialogue(rules, self._prompts(), visit.language))
 
     # ---- outgoing
 
@@ -242,5 +238,3 @@ class FrontDesk:
             caller=caller,
             agent=agent,
         )
-
-

@@ -46,7 +46,8 @@ def settings_text(proposal: Proposal) -> str:
     found = f" for Asterisk {proposal.version}" if proposal.version else ""
     return f"""\
 # Settings of the call recorder, as `recorder init` proposed them{found}.
-# `recorder doctor` tries them against the PBX. Every key may also be given as RECORDER_SECTION__KEY. What is commented out is the default.
+# `recorder doctor` tries them against the PBX. Every key may also be given as RECORDER_SECTION__KEY.
+# What is commented out is the default.
 
 [node]
 # name = "pbx1"                      # of this recorder and its PBX, in the catalogue

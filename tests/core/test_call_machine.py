@@ -61,7 +61,6 @@ from tests.core.call_cast import (
     ELSEWHERE,
     OUTSIDER,
     PARKING,
-    TALK,
     admitted,
     answered,
     armed,
@@ -205,7 +204,7 @@ def test_the_events_that_are_tried_are_all_that_the_machine_reads() -> None:
 
 # --------------------------------------------------------------------------- random calls
 
-TALKED = (
+TALKED: tuple[CallEvent, ...] = (
     admitted(),
     prompted(),
     answered(),
@@ -326,19 +325,19 @@ def test_the_answer_of_another_channel_arms_nothing() -> None:
 def test_a_reason_that_the_line_does_not_list_overrides_nothing_even_after_a_yes(
     listed: frozenset[OverrideReason], reason: OverrideReason
 ) -> None:
-    talk = [admitted(listed=frozenset(listed)), answered(hindrance=LostReason.BUSY), *TALKED[4:]]
+    talk: list[CallEvent] = [admitted(listed=frozenset(listed)), answered(hindrance=LostReason.BUSY), *TALKED[4:]]
     step = replayed([*talk, pressed(reason)])[-1]
     assert (step.expected, step.facts, step.commands) == (False, (), ())
 
 
 def test_an_override_captures_the_caller_and_nobody_else() -> None:
-    talk = [admitted(), answered(ConsentState.REFUSED), *TALKED[4:]]
+    talk: list[CallEvent] = [admitted(), answered(ConsentState.REFUSED), *TALKED[4:]]
     assert not replayed([*talk, pressed(far=AGENT)])[-1].commands
     assert replayed([*talk, pressed()])[-1].commands == (Arm(recording=pressed().recording, channel=CALLER),)
 
 
 def test_a_second_press_of_the_key_does_nothing() -> None:
-    talk = [admitted(), answered(ConsentState.REFUSED), *TALKED[4:], pressed()]
+    talk: list[CallEvent] = [admitted(), answered(ConsentState.REFUSED), *TALKED[4:], pressed()]
     assert replayed([*talk, pressed(recording=2)])[-1] == Step(state=after(*talk), expected=False)
 
 

@@ -94,7 +94,9 @@ def test_a_key_is_worth_what_the_line_lists_whatever_the_caller_answered(
     assert not may_override(None, reason, frozenset({reason}))
 
 
-WORTH = {(consent, mode): None for consent, mode in product(ConsentState, ConsentMode) if mode is not ConsentMode.NEVER}
+WORTH: dict[tuple[ConsentState, ConsentMode], ConsentState | None] = {
+    (consent, mode): None for consent, mode in product(ConsentState, ConsentMode) if mode is not ConsentMode.NEVER
+}
 WORTH |= {(consent, ConsentMode.NEVER): ConsentState.PROHIBITED for consent in ConsentState}
 for asked in (ConsentMode.OPT_IN, ConsentMode.OPT_OUT, ConsentMode.NOTICE, ConsentMode.NOT_REQUIRED):
     WORTH[ConsentState.GIVEN, asked] = ConsentState.GIVEN

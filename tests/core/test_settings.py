@@ -46,7 +46,7 @@ def test_a_line_is_read_as_it_is_written() -> None:
     line = SUPPORT + 'consent = "opt_in"\nqueues = ["a", "b"]\nlanguages = ["en", "fr_CA"]\nanswer_seconds = 2.5\n'
     rules = read(line + 'override = ["legal"]\nnumbers = ["18005550100"]\n').rules()["support"]
     assert (rules.mode, rules.queues, rules.languages) == (ConsentMode.OPT_IN, ("a", "b"), ("en", "fr_CA"))
-    assert (rules.answer, rules.override) == (timedelta(seconds=2.5), {OverrideReason.LEGAL})
+    assert (rules.answer, rules.override) == (timedelta(seconds=2.5), frozenset({OverrideReason.LEGAL}))
 
 
 def test_the_digest_of_a_line_changes_with_its_settings_and_with_nothing_else() -> None:

@@ -235,6 +235,7 @@ MUTATIONS: list[tuple[Code, str, Callable[[WholeCall], WholeCall]]] = [
         "override",
         lambda it: replace(it, audit=tuple(replace(act, action="override refused") for act in it.audit)),
     ),
+    (Code.OVERRIDE_UNAUDITED, "override", lambda it: recording_with(it, audit=uuid4())),
     (Code.OVERRIDE_UNSEALED, "override", lambda it: recording_with(it, sealed=False)),
     (Code.OVERRIDE_WITHOUT_RECORDING, "override", lambda it: replace(it, recordings=())),
     (Code.RECORDING_MISSING, "agreed", lambda it: replace(it, recordings=())),

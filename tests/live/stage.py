@@ -19,7 +19,6 @@ from tests.pbx.server import Mount, PbxServer
 from tests.recorder_process import LINES, Recorder
 from tests.stories import Placed, Story, judge, play
 
-
 AT_ONCE = 8
 """Calls side by side: our parties press keys by the clock, and on two busy cores a hundred of them would press late."""
 
