@@ -25,7 +25,7 @@ from recorder.call import CaptureState, capture_in_hand
 from recorder.capture import CaptureDesk
 from recorder.catalogue import CatalogueError, Counts, open_catalogue
 from recorder.consent_ivr import ConsentIvr
-from recorder.daemon import CallBook, CallRunner, Daemon, FrontDesk, Parts, Readiness
+from recorder.daemon import CallBook, CallRunner, Daemon, FrontDesk, GrowthWatch, Parts, Readiness
 from recorder.http import Answers, HttpServer, make_app
 from recorder.model import RecordingStatus, Uniqueid
 from recorder.prompts import PromptSet, PromptsUnreadable, load
@@ -153,6 +153,7 @@ class Assembly:
             ivr=ivr,
             sweeps=sweeps,
             readiness=readiness,
+            growth=GrowthWatch(book, capture),
             now=now,
         )
 
@@ -189,6 +190,7 @@ class Assembly:
         warnings: list[str] = []
         counts = await self._counted(warnings)
         warnings += self.prompts.problems
+        warnings += [f"the capture of recording {recording} has stopped growing" for recording in parts.growth.stalled]
         state, reasons = state_of(Seen(hindrances=parts.readiness.reasons, warnings=warnings))
         pbx = parts.ami.state
         return Status(
@@ -240,6 +242,9 @@ class Assembly:
             "recorder_calls_in_progress": Figure(about="Open calls by phase", values=phases, label="phase"),
             "recorder_captures_in_progress": Figure(
                 about="Captures that Asterisk may be writing", values={"": float(_captures(parts.book))}
+            ),
+            "recorder_captures_stalled": Figure(
+                about="Running captures whose files grow no more", values={"": float(len(parts.growth.stalled))}
             ),
             "recorder_dialogues_in_progress": Figure(
                 about="FastAGI visitors being served", values={"": float(parts.ivr.in_progress)}

@@ -32,6 +32,7 @@ from recorder.storage import (
     StagedFileMissing,
     StagedFilesEmpty,
     Storage,
+    StorageError,
 )
 
 log = structlog.get_logger(__name__)
@@ -129,7 +130,11 @@ class CaptureDesk:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + OPENED_WITHIN.total_seconds()
         while True:
-            staged = await loop.run_in_executor(self._disk, self._spool.staged, recording)
+            try:
+                staged = await loop.run_in_executor(self._disk, self._spool.staged, recording)
+            except StorageError as error:  # what cannot be looked at is not proved
+                log.error("staged_not_seen", recording=str(recording), why=str(error))
+                staged = None
             if staged is not None and staged.is_whole:
                 return True
             if loop.time() > deadline:
@@ -148,24 +153,24 @@ class CaptureDesk:
         except AmiError:
             return None
 
-    async def lives(self, channel: Channel, mixmonitor: str | None, *, quiet: bool) -> bool:
-        """Whether Asterisk still runs this MixMonitor; asserts `quiet` on the way. AmiError where it cannot be asked.
+    async def running(self, channel: Channel, mixmonitor: str | None, *, quiet: bool) -> str | None:
+        """The id of this MixMonitor where Asterisk still runs it; asserts `quiet` on the way. AmiError: not asked.
 
-        The only answer that an account without `system` gets: muting refuses where nothing runs. MIXMONITOR(id,
+        `mixmonitor` None is one that a daemon started and did not live to hear of: its id stands on the channel. The only answer that an account without `system` gets: muting refuses where nothing runs. MIXMONITOR(id,
         filename) is empty for a capture without a mixed file, alive or not.
         """
-        if mixmonitor is None:
-            return False
         try:
-            await self._ami.mute_mixmonitor(channel.name, mixmonitor, muted=quiet)
+            known = mixmonitor or await self._ami.getvar(channel.name, MIXMONITOR_VARIABLE)
+            if known is not None:
+                await self._ami.mute_mixmonitor(channel.name, known, muted=quiet)
         except AmiRefused:
-            return False
-        return True
+            return None
+        return known
 
     async def stop(self, recording: RecordingId, channel: Channel, mixmonitor: str | None) -> bool:
         """Stop the MixMonitor; True once nobody writes. A channel or MixMonitor that is gone writes nothing."""
-        known = mixmonitor or await self.mixmonitor_id(channel)
         try:
+            known = mixmonitor or await self._ami.getvar(channel.name, MIXMONITOR_VARIABLE)
             if known is not None:
                 await self._ami.stop_mixmonitor(channel.name, known)
                 # Asterisk gives the same id out again, and recorder-done would stop whoever has it by then.
@@ -212,7 +217,7 @@ class CaptureDesk:
             log.error("settle_failed", recording=str(recording), why=str(error))
             return RecordingUnmade(at=self._clock(), recording=recording, reason=LostReason.SETTLE_FAILED)
         if made is None:
-            return self._nothing_there(staging)
+            return await self._nothing_there(staging)
         return RecordingMade(
             at=self._clock(),
             recording=recording,
@@ -228,9 +233,9 @@ class CaptureDesk:
         # The catalogue holds no digest of a stopped recording: a file from before a crash may be replaced.
         return self._storage.settle(staging.recording, staging.authorised_at, spans=spans, replace=True)
 
-    def _nothing_there(self, staging: Staging) -> CallEvent:
+    async def _nothing_there(self, staging: Staging) -> CallEvent:
         if (staging.bridged_seconds or 0) < AUDIBLE.total_seconds():
-            self._spool.discard(staging.recording)
+            await self.discard_staged(staging.recording)
             return RecordingEmptied(at=self._clock(), recording=staging.recording)
         return RecordingUnmade(at=self._clock(), recording=staging.recording, reason=LostReason.CAPTURE_FAILED)
 

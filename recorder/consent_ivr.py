@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,14 +24,16 @@ import structlog
 from asterisk.agi import AGI, AGIAppError, AGIException, AGIHangup, AGIUnknownError, AGIUsageError
 
 from recorder.consent import Answer, Dialogue, Heard, Listen, Play
-from recorder.model import CallId, Channel, ConsentState, Linkedid, LostReason, Outcome, Prompt, Uniqueid
+from recorder.model import CallId, Channel, ConsentState, Direction, Linkedid, LostReason, Outcome, Prompt, Uniqueid
 
 log = structlog.get_logger(__name__)
 
 LEASH = timedelta(seconds=3)
 """What a step may take beyond its own longest time; also the dialplan's limit before our first command."""
-ENVIRONMENT_LIMIT = 16 * 1024
-"""Bytes of AGI environment and of any reply line; Asterisk sends less than 2 KiB."""
+ENVIRONMENT_LIMIT = 64 * 1024
+"""Bytes of AGI environment and of any reply line: room for a number and a name of 10 kB each, and no more."""
+CLOSED_WITHIN = timedelta(seconds=3)
+"""How long closing waits for the visitors: as long as the longest thing that the daemon does for one."""
 REFUSED_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\"\\]")
 """What would end an AGI line or a quoted argument early; pyst2 escapes nothing."""
 RESULT_VARIABLE = "RECORDER_RESULT"
@@ -54,6 +56,7 @@ class Visit:
 
     channel: Channel
     line: str = ""
+    direction: Direction = Direction.INCOMING
     language: str | None = None
     agent: str = ""  # name of the channel whose key was pressed
     reason: str = ""  # of an override, as the dialplan gives it
@@ -112,25 +115,33 @@ class AgiConnection:
             block = await self._reader.readuntil(b"\n\n")
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError) as error:
             raise AGIHangup("no AGI environment") from error
-        for line in block.decode("utf-8", "replace").splitlines():
+        for line in block.decode("utf-8", "replace").split("\n"):  # not splitlines: a name may hold U+2028 and others
             name, colon, value = line.partition(":")
             if colon and name.startswith("agi_"):
+                if name in environment:
+                    raise AGIHangup("an AGI environment that says a thing twice")  # a line break in a caller's name
                 environment[name] = value.strip()
         if "agi_uniqueid" not in environment or "agi_channel" not in environment:
             raise AGIHangup("not an AGI environment")
         return environment
 
-    async def command(self, line: str) -> Reply:
-        """Send one command and wait for its reply. AGIHangup when the channel or the connection is gone."""
+    async def command(self, line: str, within: timedelta = LEASH) -> Reply:
+        """Send one command and wait for its reply. AGIHangup when the channel or the connection is gone.
+
+        A peer that does not reply `within` its time is gone too: what it says later would be out of step.
+        """
         if "\n" in line or "\r" in line:
             raise AGIUsageError("a command is one line")
-        async with self._turn:
-            try:
+        try:
+            async with asyncio.timeout(within.total_seconds()), self._turn:
                 self._writer.write(line.encode() + b"\n")
                 await self._writer.drain()
                 return await self._reply()
-            except (OSError, asyncio.LimitOverrunError, ValueError) as error:
-                raise AGIHangup(str(error)) from error
+        except TimeoutError as error:
+            self._writer.close()
+            raise AGIHangup("no reply within the step's time") from error
+        except (OSError, asyncio.LimitOverrunError, ValueError) as error:
+            raise AGIHangup(str(error)) from error
 
     async def _reply(self) -> Reply:
         while True:
@@ -175,15 +186,16 @@ class BridgeAGI(AGI):  # type: ignore[misc]  # pyst2 has no types
     def execute(self, command: str, *args: object) -> Mapping[str, tuple[str, str]]:
         """One command, within the present step's longest time and the leash."""
         line = " ".join((command, *map(str, args)))
-        future = asyncio.run_coroutine_threadsafe(self._connection.command(line), self._loop)
+        within = self.longest + LEASH
+        future = asyncio.run_coroutine_threadsafe(self._connection.command(line, within), self._loop)
         try:
-            reply = future.result((self.longest + LEASH).total_seconds())
-        except TimeoutError as error:
+            reply = future.result((within + LEASH).total_seconds())  # a loop that has ended keeps no time
+        except (TimeoutError, CancelledError) as error:
             future.cancel()
             raise AGIHangup("no reply within the step's time") from error
         if reply.code == 511:
             raise AGIHangup("the channel is dead")
-        if reply.code != 200:
+        if reply.code != 200 or "result" not in reply.results:
             raise AGIUnknownError(reply.code, command)
         self.last = reply.results
         if reply.results.get("result", ("", ""))[0] == "-1":
@@ -219,9 +231,13 @@ def _play(agi: BridgeAGI, step: Play) -> Heard:
         raise
     except AGIAppError:
         # A missing file and a caller who hung up look the same (result=-1): a living channel tells them apart.
-        agi.channel_status()
+        if agi.channel_status() < 0:
+            raise AGIHangup("the channel is gone") from None
         return Heard(played_ms=None)
-    samples = int(agi.last.get("endpos", ("0", ""))[0] or 0)
+    endpos = agi.last.get("endpos", ("0", ""))[0]
+    if not endpos.isdecimal():
+        raise AGIUnknownError(f"not a position: {endpos[:20]!r}")
+    samples = int(endpos)
     return Heard(key=key or None, played_ms=samples // 8)  # 8 samples a millisecond
 
 
@@ -273,6 +289,7 @@ class ConsentIvr:
         self._threads = ThreadPoolExecutor(dialogues, thread_name_prefix="dialogue")
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._visits: set[asyncio.Task[None]] = set()
         self.in_progress = 0
         self.refused_peers = 0
         self.broken = 0
@@ -295,11 +312,15 @@ class ConsentIvr:
             self._server.close()
             for writer in self._open:
                 writer.close()
-            await self._server.wait_closed()
+            if self._visits:
+                await asyncio.wait(self._visits, timeout=CLOSED_WITHIN.total_seconds())
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = (writer.get_extra_info("peername") or ("",))[0]
+        task = asyncio.current_task()
+        assert task is not None
+        self._visits.add(task)
         self._open.add(writer)
         try:
             if peer not in self._peers:
@@ -317,6 +338,7 @@ class ConsentIvr:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
+            self._visits.discard(task)
 
     async def _receive(self, connection: AgiConnection) -> None:
         async with asyncio.timeout(LEASH.total_seconds()):
@@ -384,7 +406,8 @@ def _visit(environment: Mapping[str, str], script: str) -> Visit:
                 return Visit(channel=caller, line=given[0], language=environment.get("agi_language") or None)
             case "outbound":
                 callee = _channel(given[0], given[2], given[3])
-                return Visit(channel=callee, line=given[1], language=environment.get("agi_language") or None)
+                language = environment.get("agi_language") or None
+                return Visit(channel=callee, line=given[1], direction=Direction.OUTGOING, language=language)
             case "key":
                 return Visit(channel=_channel(given[0], given[3], given[4]), agent=given[1], reason=given[2])
     except KeyError as missing:
@@ -400,4 +423,6 @@ def _arguments(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _channel(name: str, uniqueid: str, linkedid: str) -> Channel:
+    if not (name and uniqueid and linkedid):
+        raise AGIHangup("not our dialplan: a channel without a name or an id")
     return Channel(name=name, uniqueid=Uniqueid(uniqueid), linkedid=Linkedid(linkedid))

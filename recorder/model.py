@@ -339,6 +339,8 @@ class RecordingAuthorised:
 
     id: RecordingId
     call: CallId
+    line: str  # the line that authorised it, which may be a call's second
+    mode: ConsentMode
     at: datetime
     authorised_by: ConsentEventId
     state: ConsentState  # of the authorising event; the schema refuses one that does not permit

@@ -10,6 +10,7 @@ import hashlib
 import tomllib
 import wave
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +34,29 @@ class PromptSet:
 
 def load(here: Path, at_pbx: Path) -> PromptSet:
     """Read the prompts in `here`, which Asterisk sees as `at_pbx`. Raises PromptsUnreadable without a list."""
-    try:
-        listed: list[dict[str, Any]] = tomllib.loads((here / "prompts.toml").read_text("utf-8"))["prompt"]
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError) as error:
-        raise PromptsUnreadable(f"{here / 'prompts.toml'}: {error}") from error
+    listed = _listed(here / "prompts.toml")
     prompts: dict[tuple[PromptKind, str], Prompt] = {}
     keys: dict[tuple[PromptKind, str], dict[str, str]] = {}
     problems: list[str] = []
     for entry in listed:
         try:
             prompt = _prompt(entry, here, at_pbx)
-        except (OSError, EOFError, wave.Error, KeyError, ValueError) as error:
+        except (OSError, EOFError, wave.Error, KeyError, ValueError, TypeError, AttributeError) as error:
             problems.append(f"prompt {entry.get('id', '?')} ({entry.get('language', '?')}): {error}")
             continue
         prompts[prompt.kind, prompt.language] = prompt
         keys[prompt.kind, prompt.language] = dict(entry["keys"])
     return PromptSet(prompts=prompts, keys=keys, problems=tuple(problems))
+
+
+def _listed(path: Path) -> list[dict[str, Any]]:
+    try:
+        listed = tomllib.loads(path.read_text("utf-8"))["prompt"]
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError) as error:
+        raise PromptsUnreadable(f"{path}: {error}") from error
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+        raise PromptsUnreadable(f"{path}: each prompt is a table of its own, [[prompt]]")
+    return listed
 
 
 def _prompt(entry: dict[str, Any], here: Path, at_pbx: Path) -> Prompt:
@@ -61,7 +69,7 @@ def _prompt(entry: dict[str, Any], here: Path, at_pbx: Path) -> Prompt:
         language=entry["language"],
         version=str(entry["version"]),
         sha256=hashlib.sha256(content).hexdigest(),
-        seconds=_seconds(path),
+        seconds=_seconds(content, path),
         min_played_ms=int(entry["min_played_ms"]),
         path=str(at_pbx / place),
         text=entry["text"],
@@ -69,10 +77,12 @@ def _prompt(entry: dict[str, Any], here: Path, at_pbx: Path) -> Prompt:
     )
 
 
-def _seconds(path: Path) -> float:
-    with wave.open(str(path), "rb") as sound:
+def _seconds(content: bytes, path: Path) -> float:
+    with wave.open(BytesIO(content), "rb") as sound:
         if (sound.getframerate(), sound.getsampwidth(), sound.getnchannels()) != (8000, 2, 1):
             raise ValueError(f"{path}: not 8 kHz, 16 bit, one channel")
         if not sound.getnframes():
             raise ValueError(f"{path}: holds no sound")
+        if len(sound.readframes(sound.getnframes())) != 2 * sound.getnframes():
+            raise ValueError(f"{path}: is cut short")
         return sound.getnframes() / sound.getframerate()

@@ -15,7 +15,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 import structlog
 
-from recorder.call import CallEvent
+from recorder.call import CallEvent, RecordingUnmade
 from recorder.capture import CaptureDesk, Staging
 from recorder.catalogue import Catalogue, RecordingRow
 from recorder.model import (
@@ -128,7 +128,8 @@ class Sweeps:
             log.error("recording_without_call", recording=str(row.id))
             self._postponed.until[row.id] = self._now() + POSTPONE
             return
-        await self._capture.discard_staged(row.id)
+        if not isinstance(event, RecordingUnmade):  # what could not be settled is kept for a person to look at
+            await self._capture.discard_staged(row.id)
 
     async def _analyse(self, row: RecordingRow) -> None:
         measures, findings = await self._capture.analyse(_staging(row))

@@ -167,9 +167,9 @@ async def report(board: Board, recorder: Recorder, pbx: PbxServer) -> list[str]:
         console.print(f"[red]wrong:[/red] {sentence}")
     if not wrong:
         console.print(
-            f"[green]{len(board.placed)} calls ended as they should:[/green] the tones are there from the bridge on, each"
-            " on its own channel; nothing from before consent, nothing from before the override key, and no file at"
-            " all of who refused, stayed silent, or called in person."
+            f"[green]{len(board.placed)} calls ended as they should:[/green] the tones are there from the bridge on,"
+            " each on its own channel; nothing from before consent, nothing from before the override key, and no file"
+            " at all of who refused, stayed silent, or called in person."
         )
     return wrong
 

@@ -106,10 +106,17 @@ def answered(
     return event
 
 
-def authorised(event: ConsentRecorded, sealed: bool = False, audit: UUID | None = None) -> RecordingAuthorised:
+def authorised(
+    event: ConsentRecorded,
+    sealed: bool = False,
+    audit: UUID | None = None,
+    mode: ConsentMode = ConsentMode.OPT_IN,
+) -> RecordingAuthorised:
     return RecordingAuthorised(
         id=RecordingId(uuid4()),
         call=event.call,
+        line="support",
+        mode=mode,
         at=later(5),
         authorised_by=event.id,
         state=event.after,

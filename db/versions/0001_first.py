@@ -76,7 +76,6 @@ def make_calls() -> None:
         sa.CheckConstraint(f"reason IN ({LOST})", name=op.f("ck_calls_reason")),
         sa.CheckConstraint("(ended_at IS NULL) = (outcome IS NULL)", name=op.f("ck_calls_outcome_at_end")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_calls")),
-        sa.UniqueConstraint("id", "mode", name=op.f("uq_calls_id_mode")),
     )
     op.create_index(op.f("ix_calls_node_outcome_ended_at"), "calls", ["node", "outcome", "ended_at"])
     op.create_index(op.f("ix_calls_started_at"), "calls", ["started_at"])
@@ -241,7 +240,7 @@ def make_recordings() -> None:
             ["consent_events.id", "consent_events.after", "consent_events.call"],
             name=op.f("fk_recordings_authorised_by_authorising_state_call"),
         ),
-        sa.ForeignKeyConstraint(["call", "mode"], ["calls.id", "calls.mode"], name=op.f("fk_recordings_call_mode")),
+        sa.ForeignKeyConstraint(["call"], ["calls.id"], name=op.f("fk_recordings_call")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_recordings")),
     )
     op.create_index(op.f("ix_recordings_call"), "recordings", ["call"])

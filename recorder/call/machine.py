@@ -554,6 +554,8 @@ def _authorise(
         RecordingAuthorised(
             id=recording,
             call=draft.state.call,
+            line=draft.state.line,
+            mode=draft.state.mode,
             at=draft.event.at,
             authorised_by=consent,
             state=draft.state.consent,

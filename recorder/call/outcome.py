@@ -17,7 +17,7 @@ def _declined(state: CallState) -> bool:
 
 
 OUTCOMES: Final[tuple[tuple[Outcome, Callable[[CallState], bool]], ...]] = (
-    (Outcome.EXCLUDED, lambda state: state.consent is ConsentState.PROHIBITED),
+    (Outcome.EXCLUDED, lambda state: state.consent is ConsentState.PROHIBITED and not state.recorded),
     (Outcome.ABANDONED, lambda state: not state.talked),
     (Outcome.RECORDED, lambda state: state.recorded),
     (Outcome.DECLINED, _declined),

@@ -85,6 +85,22 @@ class Catalogue:
             lambda connection: writing.write_step(connection, call, facts, event, phase, consent), within
         )
 
+    async def write_steps(
+        self,
+        call: CallId,
+        steps: writing.Steps,
+        phase: str,
+        consent: ConsentState,
+        within: timedelta = CALLER_WAITS,
+    ) -> int:
+        """Write successive steps of a call as write_step would, in one transaction, with what stands after the last.
+
+        Returns how many were not in already. One that is refused takes the others with it.
+        """
+        return await self.write(
+            lambda connection: writing.write_steps(connection, call, steps, phase, consent), within
+        )
+
     async def write_facts(self, facts: Iterable[Fact], within: timedelta = READER_WAITS) -> None:
         """Apply facts that are no step of a call's machine (what a sweep settled), in one transaction."""
         together = tuple(facts)

@@ -143,7 +143,6 @@ calls = Table(
     Column("outcome", Word(Outcome)),
     Column("reason", Word(LostReason)),
     PrimaryKeyConstraint("id"),
-    UniqueConstraint("id", "mode"),  # what a recording's own `mode` refers to
     one_of("direction", Direction),
     one_of("mode", ConsentMode),
     one_of("consent", ConsentState),
@@ -268,7 +267,7 @@ recordings = Table(
     Column("measures", JSON_VALUE, nullable=False),
     Column("reason", Word(LostReason)),
     PrimaryKeyConstraint("id"),
-    ForeignKeyConstraint(["call", "mode"], ["calls.id", "calls.mode"]),
+    ForeignKeyConstraint(["call"], ["calls.id"]),
     ForeignKeyConstraint(
         ["authorised_by", "authorising_state", "call"],
         ["consent_events.id", "consent_events.after", "consent_events.call"],

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import singledispatch
+from functools import cache, singledispatch
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, bindparam, func, select, update
+from sqlalchemy import Connection, Insert, Row, Select, Table, Update, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from recorder.catalogue.errors import CatalogueRefused
@@ -46,6 +46,8 @@ from recorder.model import (
 )
 
 Values = dict[str, Any]
+Steps = Sequence[tuple[Sequence[Fact], JournalRow]]
+"""Each step's facts and its journal row, oldest first."""
 
 # What a fact refers to is written before it, whatever order the step names them in.
 _ORDER: tuple[type, ...] = (
@@ -58,15 +60,20 @@ _ORDER: tuple[type, ...] = (
     RecordingSettled,
     CallEnded,
 )
-# Every event of every call goes through these three; building them anew each time costs more than running them.
-_FIND_STEP = select(call_events).where(
-    call_events.c.call == bindparam("of_call"), call_events.c.seq == bindparam("of_seq")
+# Statements are built once, here and in the cached functions below: building one costs more than running it.
+_FIND_STEPS = select(call_events).where(
+    call_events.c.call == bindparam("of_call"), call_events.c.seq.between(bindparam("first"), bindparam("last"))
 )
-_ADD_STEP = call_events.insert()
+_ADD_STEPS = call_events.insert()
 _MOVE_CALL = (
     update(calls)
     .where(calls.c.id == bindparam("of_call"))
     .values(phase=bindparam("to_phase"), consent=bindparam("to_consent"))
+)
+_END_CALL = (
+    update(calls)
+    .where(calls.c.id == bindparam("of_call"), calls.c.outcome.is_(None))
+    .values({name: bindparam(f"to_{name}") for name in ("ended_at", "outcome", "reason")})
 )
 _MOMENTS = {
     RecordingStatus.ARMED: "armed_at",
@@ -85,15 +92,29 @@ def write_step(
     consent: ConsentState,
 ) -> bool:
     """Write a step whole; returns False, with nothing changed, where its journal row is in already."""
-    if event is not None and _is_journalled(connection, call, event):
-        return False
+    if event is not None:
+        return write_steps(connection, call, [(facts, event)], phase, consent) == 1
     write_facts(connection, facts)
+    _move_call(connection, call, phase, consent)
+    return True
+
+
+def write_steps(connection: Connection, call: CallId, steps: Steps, phase: str, consent: ConsentState) -> int:
+    """Write steps of one call, each whole, with the phase and consent after the last; how many were not in already."""
+    new = _not_journalled(connection, call, steps)
+    if not new:
+        return 0
+    for facts, _ in new:
+        write_facts(connection, facts)
+    _move_call(connection, call, phase, consent)
+    connection.execute(_ADD_STEPS, [{"call": call} | _journal_values(event) for _, event in new])
+    return len(new)
+
+
+def _move_call(connection: Connection, call: CallId, phase: str, consent: ConsentState) -> None:
     moved = connection.execute(_MOVE_CALL, {"of_call": call, "to_phase": phase, "to_consent": consent})
     if moved.rowcount == 0:
         raise CatalogueRefused(f"call {call} is not in the catalogue")
-    if event is not None:
-        connection.execute(_ADD_STEP, {"call": call} | _journal_values(event))
-    return True
 
 
 def write_facts(connection: Connection, facts: Iterable[Fact]) -> None:
@@ -102,12 +123,14 @@ def write_facts(connection: Connection, facts: Iterable[Fact]) -> None:
         _apply(fact, connection)
 
 
-def _is_journalled(connection: Connection, call: CallId, event: JournalRow) -> bool:
-    found = connection.execute(_FIND_STEP, {"of_call": call, "of_seq": event.seq}).one_or_none()
-    if found is None:
-        return False
-    _require_same(found, _journal_values(event), f"step {event.seq} of call {call}")
-    return True
+def _not_journalled(connection: Connection, call: CallId, steps: Steps) -> Steps:
+    """Those steps whose journal rows are not in; one that is in with another content is refused."""
+    span = {"of_call": call, "first": steps[0][1].seq, "last": steps[-1][1].seq}
+    found = {row.seq: row for row in connection.execute(_FIND_STEPS, span)}
+    for _, event in steps:
+        if event.seq in found:
+            _require_same(found[event.seq], _journal_values(event), f"step {event.seq} of call {call}")
+    return [step for step in steps if step[1].seq not in found]
 
 
 def _journal_values(event: JournalRow) -> Values:
@@ -147,9 +170,9 @@ def _(fact: LegSeen, connection: Connection) -> None:
     now: Values = {"linkedid": channel.linkedid, "channel": clean_text(channel.name), "kind": fact.kind}
     if fact.interface is not None:
         now["interface"] = clean_text(fact.interface)
-    at = (legs.c.call == fact.call) & (legs.c.uniqueid == channel.uniqueid)
-    if connection.execute(update(legs).where(at).values(now)).rowcount == 0:
-        connection.execute(legs.insert().values(call=fact.call, uniqueid=channel.uniqueid, seen_at=fact.at, **now))
+    key: Values = {"call": fact.call, "uniqueid": channel.uniqueid}
+    if _change(connection, legs, key, now) == 0:
+        connection.execute(_adding(legs), key | now | {"seen_at": fact.at})
 
 
 @_apply.register
@@ -210,14 +233,11 @@ def _(fact: AuditEntry, connection: Connection) -> None:
 
 @_apply.register
 def _(fact: RecordingAuthorised, connection: Connection) -> None:
-    call = _row(connection, calls, id=fact.call)
-    if call is None:
-        raise CatalogueRefused(f"call {fact.call} is not in the catalogue")
     values: Values = {
         "id": fact.id,
         "call": fact.call,
-        "line": call.line,
-        "mode": call.mode,
+        "line": fact.line,
+        "mode": fact.mode,
         "authorised_by": fact.authorised_by,
         "authorising_state": fact.state,
         "channel": clean_text(fact.channel.name),
@@ -233,12 +253,10 @@ def _(fact: RecordingAuthorised, connection: Connection) -> None:
 @_apply.register
 def _(fact: RecordingChanged, connection: Connection) -> None:
     now: Values = {"status": fact.status, "changed_at": fact.at}
-    if moment := _MOMENTS.get(fact.status):
-        now[moment] = func.coalesce(recordings.c[moment], fact.at)
     for name in ("mixmonitor", "bridged_at", "bridged_seconds", "keep_seconds", "reason"):
         if (value := getattr(fact, name)) is not None:
             now[name] = value
-    _move(connection, fact.id, fact.call, fact.expected, now)
+    _move(connection, fact.id, fact.call, fact.expected, now, moment=_MOMENTS.get(fact.status))
 
 
 @_apply.register
@@ -259,8 +277,8 @@ def _(fact: RecordingSettled, connection: Connection) -> None:
 @_apply.register
 def _(fact: CallEnded, connection: Connection) -> None:
     end: Values = {"ended_at": fact.ended_at, "outcome": fact.outcome, "reason": fact.reason}
-    still_open = (calls.c.id == fact.call) & calls.c.outcome.is_(None)
-    if connection.execute(update(calls).where(still_open).values(end)).rowcount == 1:
+    ending = {"of_call": fact.call} | _prefixed("to_", end)
+    if connection.execute(_END_CALL, ending).rowcount == 1:
         return
     found = _row(connection, calls, id=fact.call)
     if found is None:
@@ -269,11 +287,16 @@ def _(fact: CallEnded, connection: Connection) -> None:
 
 
 def _move(
-    connection: Connection, recording: RecordingId, call: CallId, expected: frozenset[RecordingStatus], now: Values
+    connection: Connection,
+    recording: RecordingId,
+    call: CallId,
+    expected: frozenset[RecordingStatus],
+    now: Values,
+    moment: str | None = None,
 ) -> None:
-    """Compare and set; a move that is in already (same status, same moment) is done."""
-    mine = (recordings.c.id == recording) & (recordings.c.call == call)
-    moved = connection.execute(update(recordings).where(mine, recordings.c.status.in_(expected)).values(now))
+    """Compare and set; a move that is in already (same status, same moment) is done. `moment` is kept once set."""
+    given = {"of_recording": recording, "of_call": call, "expected": sorted(expected)} | _prefixed("to_", now)
+    moved = connection.execute(_moving(tuple(sorted(now)), moment), given)
     if moved.rowcount == 1:
         return
     found = _row(connection, recordings, id=recording, call=call)
@@ -323,13 +346,50 @@ def _insert_once(connection: Connection, table: Table, values: Values, start: Va
     """Insert a row that is written once. One that is in must say the same; `start` is what may have moved on."""
     found = _row(connection, table, **key)
     if found is None:
-        connection.execute(table.insert().values(values | (start or {})))
+        connection.execute(_adding(table), values | (start or {}))
     else:
         _require_same(found, values, f"{table.name} {' '.join(str(part) for part in key.values())}")
 
 
+def _change(connection: Connection, table: Table, key: Values, now: Values) -> int:
+    """Set what is new of the row with this key; how many there were."""
+    given = _prefixed("of_", key) | _prefixed("to_", now)
+    return connection.execute(_changing(table, tuple(key), tuple(now)), given).rowcount
+
+
 def _row(connection: Connection, table: Table, **key: Any) -> Row[Any] | None:
-    return connection.execute(select(table).filter_by(**key)).one_or_none()
+    return connection.execute(_finding(table, *key), key).one_or_none()
+
+
+def _prefixed(prefix: str, values: Values) -> Values:
+    """The names of a statement's parameters, which may not be those of its columns."""
+    return {prefix + name: value for name, value in values.items()}
+
+
+@cache
+def _finding(table: Table, *key: str) -> Select[Any]:
+    return select(table).where(*(table.c[name] == bindparam(name) for name in key))
+
+
+@cache
+def _adding(table: Table) -> Insert:
+    return table.insert()
+
+
+@cache
+def _changing(table: Table, key: tuple[str, ...], now: tuple[str, ...]) -> Update:
+    this = (table.c[name] == bindparam(f"of_{name}") for name in key)
+    return update(table).where(*this).values({name: bindparam(f"to_{name}") for name in now})
+
+
+@cache
+def _moving(now: tuple[str, ...], moment: str | None) -> Update:
+    this = (recordings.c.id == bindparam("of_recording"), recordings.c.call == bindparam("of_call"))
+    expected = recordings.c.status.in_(bindparam("expected", expanding=True))
+    values: Values = {name: bindparam(f"to_{name}") for name in now}
+    if moment is not None:
+        values[moment] = func.coalesce(recordings.c[moment], bindparam("to_changed_at"))
+    return update(recordings).where(*this, expected).values(values)
 
 
 def _require_same(found: Row[Any], values: Values, what: str) -> None:

@@ -30,6 +30,8 @@ from recorder.queue_log import Passage
 
 log = structlog.get_logger(__name__)
 
+SILENT = frozenset({CaptureState.QUIET, CaptureState.STOPPING})
+"""What should have been stopped is silenced before it is asked about again."""
 CLOCKS_DIFFER_BY = timedelta(seconds=2)
 """The queue log counts whole seconds: a line may look older than it is."""
 
@@ -43,7 +45,7 @@ async def restore(book: CallBook, catalogue: Catalogue, node: str) -> int:
             log.error("journal_not_replayed", call=str(whole.call.id))
             continue
         legs = [leg.uniqueid for leg in whole.legs] + list(state.parents) + list(state.bridges)
-        book.restore(state, len(whole.journal), whole.call.linkedid, legs)
+        book.restore(state, whole.journal[-1].seq, whole.call.linkedid, legs)
     return len(whole_calls)
 
 
@@ -78,6 +80,9 @@ async def resynchronise(
         if runner.state.phase is Phase.CLOSED:
             continue
         _connect(runner, passages, snapshot, blind_from)
+        for row in snapshot:
+            if row.channel.uniqueid in _legs(runner.state):
+                runner.names[row.channel.name] = row.channel.uniqueid  # a daemon that was just started heard no name
         runner.put(await _found(runner, capture, snapshot, sizes, passages, blind_from, now))
 
 
@@ -138,7 +143,7 @@ async def _capture_lives(state: CallState, capture: CaptureDesk, living: Mapping
     hand = capture_in_hand(state)
     if hand is None or hand.channel.uniqueid not in living:
         return False
-    return await capture.lives(hand.channel, hand.mixmonitor, quiet=hand.state is CaptureState.QUIET)
+    return await capture.running(hand.channel, hand.mixmonitor, quiet=hand.state in SILENT) is not None
 
 
 def _legs(state: CallState) -> frozenset[Uniqueid]:

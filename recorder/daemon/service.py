@@ -22,6 +22,7 @@ from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway, CatalogueError
 from recorder.consent_ivr import ConsentIvr
 from recorder.daemon.calls import CallBook
+from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.reception import FrontDesk
 from recorder.daemon.resync import restore, resynchronise
@@ -50,6 +51,7 @@ class Parts:
     ivr: ConsentIvr
     sweeps: Sweeps
     readiness: Readiness
+    growth: GrowthWatch
     now: Callable[[], datetime]
 
 
@@ -209,6 +211,7 @@ class Daemon:
             Sweep("settle", made.settle_one, timedelta(seconds=5)),
             Sweep("analyse", made.analyse_one, timedelta(seconds=10)),
             Sweep("reconcile", self._reconcile, timedelta(seconds=60)),
+            Sweep("growth", self.parts.growth.look, timedelta(seconds=5)),
         ):
             self.sweeps[sweep.name] = sweep
             sweep.bell.set()

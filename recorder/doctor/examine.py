@@ -17,7 +17,7 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from recorder import shipped
-from recorder.ami import Ami, AmiAddress, AmiDown, AmiError, AmiRefused
+from recorder.ami import Ami, AmiAddress, AmiError, AmiRefused
 from recorder.catalogue import CatalogueError, open_catalogue
 from recorder.doctor import judge
 from recorder.doctor.access import ENTER, READ, WRITE, facts_of, judge_access, owner_of
@@ -428,6 +428,6 @@ async def _may_stop(ami: Ami) -> bool:
 async def _may_report(ami: Ami) -> bool:
     try:
         await ami.core_status()
-    except (AmiRefused, AmiDown):
+    except AmiError:
         return False
     return True

@@ -67,6 +67,9 @@ def check_state(state: CallState) -> None:
     assert len({capture.id for capture in state.captures}) == len(state.captures), "one id, two captures"
     if CaptureState.RUNNING in writing:
         assert now is Standing.TOGETHER, f"captures while {now}"
+        assert state.caller is not None
+        bridge = state.bridges[state.caller.uniqueid]
+        assert state.sizes.get(bridge, 0) <= sum(where == bridge for where in state.bridges.values()), "who else?"
     if now is Standing.FOREIGN:
         assert not writing, "captures beside somebody who cannot be placed"
     if now is Standing.NOWHERE:

@@ -61,6 +61,7 @@ from tests.core.call_cast import (
     ELSEWHERE,
     OUTSIDER,
     PARKING,
+    TALK,
     admitted,
     answered,
     armed,
@@ -351,6 +352,15 @@ def test_somebody_unknown_in_the_bridge_stops_the_capture_for_good() -> None:
     assert [type(command) for command in steps[-2].commands] == [Stop]
     assert steps[-1].state.phase is Phase.TALKING
     assert steps[-1].state.captures[0].state is CaptureState.STOPPING
+
+
+@pytest.mark.parametrize(
+    "event", [entered(AGENT, 3), resynchronised((CALLER, TALK), (AGENT, TALK), strangers=1)], ids=["told", "found"]
+)
+def test_one_more_in_the_bridge_than_is_known_stops_the_capture(event: CallEvent) -> None:
+    step = replayed([*TALKED, event])[-1]
+    assert standing(step.state) is Standing.FOREIGN
+    assert [type(command) for command in step.commands] == [Stop]
 
 
 def test_a_hold_is_silence_and_its_end_is_speech() -> None:

@@ -205,6 +205,17 @@ async def test_a_pbx_that_is_not_there_is_one_fault_and_the_rest_is_not_checked(
     assert found.has("ok", "catalogue")
 
 
+async def test_a_frozen_pbx_is_given_up_on_in_time(site: Site) -> None:
+    site.pbx.freeze()
+    try:
+        found = await asyncio.wait_for(site.doctor(), 60)
+    finally:
+        site.pbx.thaw()
+    assert found.exit_code == 1
+    assert found.has("WRONG", "pbx cli", "no answer")
+    assert found.has("WRONG", "ami", "cannot be reached")
+
+
 async def test_mistaken_settings_exit_78_before_anything_is_asked(site: Site) -> None:
     site.recorder.configure(site.pbx, capture={"no_such": 1})
     done = await asyncio.to_thread(site.recorder.command, "doctor", check=False)

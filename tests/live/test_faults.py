@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tests.live.stage import Stage, stage
 from tests.pbx import tones
 from tests.pbx.calls import Call
 from tests.pbx.party import HangUp, Press, Say, Script, UntilBridged, UntilPrompt, Wait
+from tests.pbx.server import Mount
 from tests.recorder_process import Recorder
 from tests.stories import AGENT, CALLER, HEARD, LEFT, RIGHT, agrees, both_from_the_bridge_on, overrides, refuses
 
@@ -48,9 +50,9 @@ async def the_recording(on: Stage, outcome: str = "recorded") -> Path:
 
 
 @contextmanager
-def read_only(folder: Path) -> Iterator[None]:
-    """The folder as a small file system of its own that turned read-only; what it held stays beneath."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=1m,mode=0700", "tmpfs", str(folder)], check=True)
+def small_file_system(folder: Path, options: str) -> Iterator[None]:
+    """The folder as a file system of its own; what it held stays beneath."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"{options},mode=0700", "tmpfs", str(folder)], check=True)
     try:
         yield
     finally:
@@ -190,7 +192,7 @@ async def test_asterisk_killed_in_mid_call_leaves_a_repaired_recording_of_what_w
 
 async def test_an_unwritable_spool_stops_captures_and_no_call(release: str) -> None:
     async with stage(release) as on:
-        with read_only(on.pbx.captures):
+        with small_file_system(on.pbx.captures, "ro,size=1m"):
             await on.recorder.until(lambda: on.recorder.get("/readyz")[0] == 503, "the daemon to see the spool")
             assert str(on.pbx.captures) in str(on.recorder.get("/readyz")[1]["reasons"])
             call = await on.calls.incoming("support", WAITS, (Say(AGENT),))
@@ -200,6 +202,36 @@ async def test_an_unwritable_spool_stops_captures_and_no_call(release: str) -> N
             assert (row.outcome, row.reason) == ("lost", "spool_unready")
         await on.recorder.until(lambda: on.recorder.get("/readyz")[0] == 200, "the daemon to be ready again")
         assert await on.recorder.settled() == ()
+
+
+async def test_a_capture_that_stops_growing_is_found_out_while_the_talk_goes_on(release: str, tmp_path: Path) -> None:
+    inside = {"spool": "/srv/captures", "spool_here": str(tmp_path)}
+    mount = Mount(here=tmp_path, inside="/srv/captures")
+    with small_file_system(tmp_path, "size=8m"):
+        async with stage(release, mounts=(mount,), changes={"capture": inside}) as on:
+            waiting: Script = (Say(CALLER), UntilPrompt(), Wait(HEARD), Press("1"), UntilBridged(), Wait(18), HangUp())
+            call = await on.calls.incoming("support", waiting, None)
+            await on.recorder.until(lambda: list(tmp_path.glob("*-agent.wav")), "the capture to be armed")
+            fill(tmp_path)
+            await on.calls.sit("support", "Local/late@phones/n")
+            on.calls.answer(call, (Say(AGENT),), rings="late")
+            await on.recorder.until(
+                lambda: "stopped growing" in str(on.recorder.get("/status")[1]["reasons"]), "the stalled capture"
+            )
+            placed, _ = await call.until_ended()
+            assert placed.bridged_seconds > 17
+            (row,) = await on.closed(1)
+            assert row.outcome == "recorded"
+            await on.recorder.until(lambda: "shorter_than_bridge" in on.recorder.log_tail(), "the analysis")
+            (recording,) = await on.recorder.settled()
+            assert "shorter_than_bridge" in recording.findings
+
+
+def fill(folder: Path) -> None:
+    """To the last block."""
+    with (folder / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while filler.write(bytes(4096)):
+            pass
 
 
 async def test_a_locked_catalogue_stops_captures_and_no_call_and_is_caught_up_with(release: str) -> None:

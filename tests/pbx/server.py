@@ -90,6 +90,11 @@ class PbxServer:
         return ["podman", "exec", self.name, "asterisk", "-C", str(self.base / "etc/asterisk.conf"), "-rx"]
 
     @property
+    def pid(self) -> int:
+        """Asterisk's process number on this machine."""
+        return self._pid
+
+    @property
     def captures(self) -> Path:
         return self.base / "captures"
 

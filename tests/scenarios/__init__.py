@@ -9,10 +9,8 @@ UUID of the call, and a prompt is named by its kind and language: nothing of the
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,7 +23,7 @@ from recorder.catalogue import JournalRow, open_catalogue
 from recorder.model import CallId, PromptKind
 from tests.facts import NOON, QUESTION
 
-FOLDER = Path(__file__).with_name("scenarios")
+FOLDER = Path(__file__).parent
 A_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 A_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?\+00:00")
 A_UNIQUEID = re.compile(r"[\w-]*?(\d{9,})\.(\d+)")
@@ -187,16 +185,3 @@ class _Shorthand:
 
     def _uniqueid(self, found: re.Match[str]) -> str:
         return f"{self._epochs.setdefault(found[1], len(self._epochs) + 1)}.{found[2]}"
-
-
-def main(arguments: Sequence[str]) -> int:
-    match arguments:
-        case ["cut", database, call]:
-            print(asyncio.run(cut(database, CallId(UUID(call)))), end="")
-            return 0
-    print(__doc__, file=sys.stderr)
-    return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

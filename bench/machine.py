@@ -1,0 +1,82 @@
+"""What the benches measure with: CPU time and memory of processes as the kernel counts them, tables, aims.
+
+CPU time and not the clock: on a machine that does other things as well it is the only figure that means something.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_ms(pid: int) -> float:
+    """CPU time of a process since it began, all its threads, dead ones too."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) * TICK_MS
+
+
+def cpu_ms_by_thread(pid: int) -> Counter[str]:
+    """CPU time of the living threads, together where they share a name but for its number ("disk_0", "disk_1")."""
+    taken: Counter[str] = Counter()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        name = (task / "comm").read_text().strip()
+        if int(task.name) == pid:
+            name = "MainThread"
+        nanoseconds = int((task / "schedstat").read_text().split()[0])  # finer than stat's ticks: threads are many
+        taken[name.rstrip("0123456789").rstrip("_")] += nanoseconds / 1e6  # type: ignore[assignment]
+    return taken
+
+
+def resident_kb(pid: int) -> int:
+    """Resident memory in kB (1024 bytes)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+
+
+def machine() -> str:
+    """The machine in one line, with how busy it is."""
+    cpus = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in cpus if line.startswith("model name")), platform.machine())
+    memory = int(Path("/proc/meminfo").read_text().split()[1]) / 1024**2
+    return (
+        f"{os.cpu_count()} cores of {model}, {memory:.0f} GB, Linux {platform.release()}, "
+        f"Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """A figure and the most it may be."""
+
+    what: str
+    found: float
+    most: float
+    unit: str
+
+    @property
+    def met(self) -> bool:
+        return self.found <= self.most
+
+    def __str__(self) -> str:
+        verdict = "aim met" if self.met else "AIM MISSED"
+        return f"{self.what}: {self.found:.1f} {self.unit} (at most {self.most:g} {self.unit}): {verdict}"
+
+
+def judged(aims: Sequence[Aim]) -> bool:
+    """Print every aim and say whether all are met."""
+    print()
+    for aim in aims:
+        print(aim)
+    return all(aim.met for aim in aims)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least `share` of all do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-int(len(ordered) * share * 1000) // 1000) - 1)]

@@ -1,0 +1,64 @@
+"""Do the captures grow? The one look that tells a MixMonitor that writes from one that only says so.
+
+Must not stop anything: it tells the call, whose machine decides. The invariant: a running capture that has written
+nothing within capture.FIRST_BYTES_WITHIN is reported lost; one that has stopped growing is counted and named.
+Asterisk writes in steps of 32 KiB, 2.05 s of 8 kHz, so a look is worth something only over several seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from recorder.call import CaptureLost, CaptureState, capture_in_hand
+from recorder.capture import FIRST_BYTES_WITHIN, CaptureDesk
+from recorder.daemon.calls import CallBook, CallRunner
+from recorder.model import LostReason, RecordingId
+
+log = structlog.get_logger(__name__)
+
+HEADERS = 2 * 44
+"""Bytes of two staged files that hold no audio."""
+STALLED_AFTER = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    size: int
+    at: datetime  # when it had this size first
+
+
+class GrowthWatch:
+    """Remembers the last sizes. `stalled` are the recordings that had audio and grow no more."""
+
+    def __init__(self, book: CallBook, capture: CaptureDesk) -> None:
+        self._book = book
+        self._capture = capture
+        self._looks: dict[RecordingId, _Look] = {}
+        self.stalled: frozenset[RecordingId] = frozenset()
+
+    async def look(self) -> bool:
+        """Look at every running capture once."""
+        now = self._book.now()
+        seen = {}
+        for runner in self._book:
+            running = capture_in_hand(runner.state)
+            if running is not None and running.state is CaptureState.RUNNING:
+                seen[running.id] = await self._look_at(runner, running.id, running.bridged_at or now, now)
+        self._looks = seen
+        stalled = frozenset(
+            recording for recording, look in seen.items() if look.size > HEADERS and now - look.at >= STALLED_AFTER
+        )
+        for recording in stalled - self.stalled:
+            log.error("capture_stalled", recording=str(recording))
+        self.stalled = stalled
+        return False
+
+    async def _look_at(self, runner: CallRunner, recording: RecordingId, bridged_at: datetime, now: datetime) -> _Look:
+        size = await self._capture.size(recording)
+        if size <= HEADERS and now - bridged_at >= FIRST_BYTES_WITHIN:
+            runner.put(CaptureLost(at=now, recording=recording, reason=LostReason.CAPTURE_FAILED))
+        before = self._looks.get(recording)
+        return before if before is not None and before.size == size else _Look(size, now)
