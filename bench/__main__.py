@@ -22,7 +22,7 @@ def about(name: str) -> str:
 
 def main(words: list[str]) -> int:
     names = [word for word in words if word in NAMES]
-    if not names or not words[0] in names:
+    if not names or words[0] not in names:
         for name in NAMES:
             print(f"  {name:10}{about(name)}")
         return 2 if words else 0

@@ -125,7 +125,8 @@ class Sweeps:
     async def _settle(self, row: RecordingRow) -> None:
         event = await self._capture.settle(_staging(row))
         if not await self._ledger(row.call, event):
-            log.error("recording_without_call", recording=str(row.id))
+            # Its call owes a write, or is gone: the row says which at the next look.
+            log.warning("recording_not_written_yet", recording=str(row.id))
             self._postponed.until[row.id] = self._now() + POSTPONE
             return
         if not isinstance(event, RecordingUnmade):  # what could not be settled is kept for a person to look at

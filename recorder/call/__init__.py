@@ -24,7 +24,7 @@ from recorder.call.journal import event_from_fields, fields_from_event
 from recorder.call.machine import READ_EVENTS, Arm, Command, Quiet, Settle, Step, Stop, advance, begin
 from recorder.call.outcome import outcome
 from recorder.call.replay import replay
-from recorder.call.state import CallState, Capture, Standing, capture_in_hand, standing, standing_with
+from recorder.call.state import CallState, Capture, Standing, capture_in_hand, standing, standing_with, worth_on
 from recorder.call.tables import CAPTURE_TRANSITIONS, PHASE_TRANSITIONS, CaptureState, Phase, Trigger
 
 __all__ = [
@@ -65,4 +65,5 @@ __all__ = [
     "replay",
     "standing",
     "standing_with",
+    "worth_on",
 ]

@@ -36,6 +36,7 @@ from recorder.call.state import (
     standing,
     with_leg,
     without_leg,
+    worth_on,
 )
 from recorder.call.tables import (
     CAPTURE_TRANSITIONS,
@@ -79,7 +80,7 @@ from recorder.model import (
     RecordingStatus,
     Uniqueid,
 )
-from recorder.policy import OBJECTIONS, Circumstances, carried, decide, may_override
+from recorder.policy import OBJECTIONS, Circumstances, decide, may_override
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +194,8 @@ def advance(state: CallState, event: CallEvent) -> Step:
     before = standing(state)
     reader(draft, event)
     after = standing(draft.state)
-    if after is not before and draft.state.phase is not Phase.OVER:
+    waits = before is Standing.NOWHERE and after is Standing.ALONE  # first into the bridge: the agent follows
+    if after is not before and not waits and draft.state.phase is not Phase.OVER:
         draft.raise_trigger(_TRIGGER_BY_STANDING[after])
     return _finished(draft)
 
@@ -238,7 +240,7 @@ def _admitted_again(draft: _Draft, event: CallAdmitted) -> None:
         return
     draft.state = without_leg(draft.state, caller.uniqueid)  # it runs our dialplan: its BridgeLeft may come later
     draft.raise_trigger(Trigger.ASKED_AGAIN)
-    worth = carried(draft.state.consent, event.mode)
+    worth = worth_on(draft.state, event.mode)
     # Answered already (worth is not None) or to be asked: either way the dialogue's end follows as an event.
     draft.know(
         line=event.line,
@@ -534,7 +536,7 @@ def _consent(
             basis=getattr(event, "basis", None),
         )
     )
-    draft.know(consent=after)
+    draft.know(consent=after, objected=draft.state.objected or after in OBJECTIONS)
 
 
 def _authorise(
@@ -607,7 +609,8 @@ def _move_capture(draft: _Draft, before: Capture, after: CaptureState) -> None:
     if after in (CaptureState.STOPPING, CaptureState.STOPPED, CaptureState.FAILED):
         _prove_until(draft, draft.event.at)
     _CONSEQUENCES[after](draft, before)
-    if after is CaptureState.ARMED and (now := standing(draft.state)) in (Standing.TOGETHER, Standing.FOREIGN):
+    now = standing(draft.state)
+    if after is CaptureState.ARMED and now in (Standing.TOGETHER, Standing.FOREIGN, Standing.HELD):
         _move(draft, _TRIGGER_BY_STANDING[now], before.id)  # armed in mid-talk, by a key
 
 

@@ -20,6 +20,7 @@ from recorder.model import (
     RecordingId,
     Uniqueid,
 )
+from recorder.policy import carried
 
 BASIC_BRIDGE = "basic"
 """The kind of bridge in which Queue and Dial join two parties; parking, holding and conference bridges are others."""
@@ -52,6 +53,7 @@ class CallState:
     listed: frozenset[OverrideReason] = frozenset()
     phase: Phase = Phase.ASKING
     consent: ConsentState = ConsentState.NONE
+    objected: bool = False  # refused or withdrew at some time: an override does not unsay it
     override: OverrideReason | None = None
     caller: Channel | None = None
     dialled: tuple[Channel, ...] = ()  # whom the agent of an outgoing call rang
@@ -67,6 +69,11 @@ class CallState:
     captures: tuple[Capture, ...] = ()  # in the order of their authority; at most one is being written
     lost: LostReason | None = None  # the first reason why something permitted was not captured
     ended_at: datetime | None = None
+
+
+def worth_on(state: CallState, mode: ConsentMode) -> ConsentState | None:
+    """What the call's answer so far is worth on a line of `mode`; None means: ask."""
+    return carried(ConsentState.REFUSED if state.objected else state.consent, mode)
 
 
 def capture_in_hand(state: CallState) -> Capture | None:

@@ -74,6 +74,7 @@ _CAPTURES: Final[dict[CaptureState, dict[Trigger, CaptureState]]] = {
     },
     C.ARMED: {
         T.TOGETHER: C.RUNNING,
+        T.HELD: C.QUIET,
         T.ASKED_AGAIN: C.STOPPING,
         T.PARTED: C.STOPPING,
         T.GONE: C.STOPPED,

@@ -97,9 +97,7 @@ class Catalogue:
 
         Returns how many were not in already. One that is refused takes the others with it.
         """
-        return await self.write(
-            lambda connection: writing.write_steps(connection, call, steps, phase, consent), within
-        )
+        return await self.write(lambda connection: writing.write_steps(connection, call, steps, phase, consent), within)
 
     async def write_facts(self, facts: Iterable[Fact], within: timedelta = READER_WAITS) -> None:
         """Apply facts that are no step of a call's machine (what a sweep settled), in one transaction."""

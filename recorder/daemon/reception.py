@@ -22,6 +22,7 @@ from recorder.call import (
     PromptPlayed,
     capture_in_hand,
     standing_with,
+    worth_on,
 )
 from recorder.capture import OpenChannel
 from recorder.consent import Answer, Dialogue, Prompts, dialogue, settled
@@ -40,7 +41,7 @@ from recorder.model import (
     RecordingId,
     UserEventRaised,
 )
-from recorder.policy import LineRules, carried
+from recorder.policy import LineRules
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +85,7 @@ class FrontDesk:
 
     async def _another_line(self, runner: CallRunner, rules: LineRules, caller: Channel) -> Dialogue | None:
         """The same call passes a second line: its answer goes along as far as it is worth anything there."""
-        worth = carried(runner.state.consent, rules.mode)
+        worth = worth_on(runner.state, rules.mode)
         await runner.apply(self._admitted(rules, Direction.INCOMING, caller=caller, call=runner.state.call))
         async with asyncio.timeout(CLOSED_WITHIN.total_seconds()):
             while capture_in_hand(runner.state) is not None:
@@ -102,10 +103,13 @@ class FrontDesk:
 
     def dialling(self, event: UserEventRaised) -> None:
         """An agent dials out on a line: the call begins here, so that one nobody answers has its outcome too."""
-        if self._book.of_channel(event.channel) is not None:
-            return
         rules = self._rules(event.fields.get("Line", "").strip())
-        self._book.open(self._admitted(rules, Direction.OUTGOING, agent=event.channel))
+        known = self._book.of_channel(event.channel)
+        if known is None:
+            self._book.open(self._admitted(rules, Direction.OUTGOING, agent=event.channel))
+        else:  # the AGI visit was faster, and could not name the agent's channel
+            call = known.state.call
+            known.put(self._admitted(rules, Direction.OUTGOING, agent=event.channel, call=call))
 
     async def admit_outgoing(self, visit: Visit) -> Admission | None:
         """The callee has answered. The call was opened by its UserEvent; the AGI may be faster than AMI."""

@@ -141,7 +141,7 @@ class Daemon:
         if runner is None:
             return False
         await runner.apply(event)
-        return not runner.owes
+        return not runner.behind
 
     # ---- life
 
@@ -282,4 +282,4 @@ def _bell_failed(event: JobExecutionEvent) -> None:
 
 def _spawned() -> list[asyncio.Task[None]]:
     """The tasks that calls have spawned."""
-    return [task for task in asyncio.all_tasks() if task.get_name().startswith(("call ", "prove ", "compare "))]
+    return [task for task in asyncio.all_tasks() if task.get_name().startswith(("call ", "prove ", "stop ", "compare "))]

@@ -163,6 +163,7 @@ def test_nothing_that_a_shell_could_read_becomes_a_word_of_a_command(text: str) 
         ("20.3.0", "233", Mark.WRONG),
         ("20.4.0", "233", Mark.WRONG),
         ("20.5.0", "233", None),
+        ("20.5", "233", None),
         ("20.14.1", "1276", Mark.WRONG),
         ("20.15.0", "1276", None),
         ("21.9.1", "1276", Mark.WRONG),

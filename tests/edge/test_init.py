@@ -238,6 +238,13 @@ def test_the_dialplan_lines_and_the_reload_commands_are_told_and_nothing_is_relo
     assert all(" show " in command or command == "queue show" for command in house.asked)
 
 
+def test_a_secret_that_is_there_is_used_again(house: House) -> None:
+    house.config.parent.mkdir()
+    (house.config.parent / "ami.secret").write_text("chosen-by-the-house\n")
+    applied(house)
+    assert "secret = chosen-by-the-house\n" in (house.etc / "manager_recorder.conf").read_text()
+
+
 def test_an_asterisk_that_cannot_be_asked_needs_its_folder_named(house: House) -> None:
     (house.base / "asterisk-cli").unlink()
     assert "--asterisk-etc" in house.init().stderr
