@@ -5,6 +5,7 @@ facts to write down, and the commands to carry out after they are written. Nothi
 clock; the same events always give the same outcome.
 """
 
+from recorder.call.draft import Arm, Command, Quiet, Settle, Step, Stop
 from recorder.call.events import (
     CallAdmitted,
     CallEvent,
@@ -21,8 +22,9 @@ from recorder.call.events import (
     RecordingUnmade,
 )
 from recorder.call.journal import event_from_fields, fields_from_event
-from recorder.call.machine import READ_EVENTS, Arm, Command, Quiet, Settle, Step, Stop, advance, begin
+from recorder.call.machine import advance, begin
 from recorder.call.outcome import outcome
+from recorder.call.reading import READ_EVENTS
 from recorder.call.replay import replay
 from recorder.call.state import CallState, Capture, Standing, capture_in_hand, standing, standing_with, worth_on
 from recorder.call.tables import CAPTURE_TRANSITIONS, PHASE_TRANSITIONS, CaptureState, Phase, Trigger

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from recorder.call.draft import Step
 from recorder.call.events import CallAdmitted, CallEvent
-from recorder.call.machine import Step, advance, begin
+from recorder.call.machine import advance, begin
 
 
 def replay(events: Iterable[CallEvent]) -> Iterator[Step]:

@@ -37,7 +37,7 @@ from recorder.call import (
 )
 from recorder.call.events import OwnEvent
 from recorder.call.journal import EVENT_TYPES
-from recorder.call.machine import READ_EVENTS
+from recorder.call.reading import READ_EVENTS
 from recorder.call.state import BASIC_BRIDGE
 from recorder.call.tables import FINISHED
 from recorder.model import (

@@ -1,0 +1,196 @@
+"""A step of the machine, finished and under construction: commands, facts, and the triggers still to turn.
+
+Owns what a step may say. Must not read an event or turn a table: reading.py and turning.py do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from recorder.call.events import (
+    CallEvent,
+    OverridePressed,
+)
+from recorder.call.state import (
+    CallState,
+    Capture,
+    capture_in_hand,
+)
+from recorder.call.tables import (
+    CaptureState,
+    Trigger,
+)
+from recorder.model import (
+    Channel,
+    ConsentEventId,
+    ConsentRecorded,
+    ConsentState,
+    Fact,
+    LegSeen,
+    LostReason,
+    OverrideReason,
+    PartyKind,
+    RecordingAuthorised,
+    RecordingId,
+    Uniqueid,
+)
+from recorder.policy import OBJECTIONS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """Start the MixMonitor of this recording on this channel, bridged-only."""
+
+    recording: RecordingId
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quiet:
+    """Write exact silence from now on, or no longer."""
+
+    recording: RecordingId
+    channel: Channel
+    mixmonitor: str | None
+    quiet: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Stop the MixMonitor of this recording."""
+
+    recording: RecordingId
+    channel: Channel
+    mixmonitor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settle:
+    """The staged files are closed: make the recording."""
+
+    recording: RecordingId
+
+
+Command = Arm | Quiet | Stop | Settle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one event did. `expected` is False where the event did not fit the state: counted, never raised."""
+
+    state: CallState
+    facts: tuple[Fact, ...] = ()
+    commands: tuple[Command, ...] = ()
+    expected: bool = True
+
+
+@dataclass(slots=True)
+class Draft:
+    """A step under construction; lives inside one advance()."""
+
+    state: CallState
+    event: CallEvent
+    facts: list[Fact]
+    commands: list[Command]
+    triggers: list[tuple[Trigger, RecordingId | None]]
+    expected: bool = True
+
+    def know(self, **changes: Any) -> None:
+        self.state = replace(self.state, **changes)
+
+    def know_capture(self, recording: RecordingId, **changes: Any) -> None:
+        self.know(
+            captures=tuple(
+                replace(capture, **changes) if capture.id == recording else capture for capture in self.state.captures
+            )
+        )
+
+    def raise_trigger(self, trigger: Trigger, recording: RecordingId | None = None) -> None:
+        """For one capture, or for the call and all that is being captured."""
+        self.triggers.append((trigger, recording))
+
+
+def see(draft: Draft, channel: Channel, kind: PartyKind, interface: str | None = None) -> None:
+    draft.facts.append(
+        LegSeen(call=draft.state.call, channel=channel, kind=kind, at=draft.event.at, interface=interface)
+    )
+
+
+def record_consent(
+    draft: Draft,
+    event_id: ConsentEventId,
+    after: ConsentState,
+    channel: Uniqueid,
+    *,
+    event: Any,
+    prompt: Any = None,
+    reason: OverrideReason | None = None,
+) -> None:
+    draft.facts.append(
+        ConsentRecorded(
+            id=event_id,
+            call=draft.state.call,
+            at=event.at,
+            before=draft.state.consent,
+            after=after,
+            channel=channel,
+            policy=draft.state.policy,
+            prompt=prompt,
+            played_ms=getattr(event, "played_ms", None),
+            key=getattr(event, "key", None),
+            language=getattr(event, "language", None) or (prompt.language if prompt else None),
+            actor=getattr(event, "agent", None),
+            reason=reason,
+            basis=getattr(event, "basis", None),
+        )
+    )
+    draft.know(consent=after, objected=draft.state.objected or after in OBJECTIONS)
+
+
+def authorise(
+    draft: Draft,
+    recording: RecordingId,
+    consent: ConsentEventId,
+    channel: Channel,
+    hindrance: LostReason | None,
+    audit: OverridePressed | None = None,
+) -> None:
+    if hindrance is None and capture_in_hand(draft.state) is not None:
+        hindrance = LostReason.CAPTURE_FAILED  # the one before is still closing: never two at once
+    if hindrance is not None:
+        lose(draft, hindrance)
+        return
+    draft.facts.append(
+        RecordingAuthorised(
+            id=recording,
+            call=draft.state.call,
+            line=draft.state.line,
+            mode=draft.state.mode,
+            at=draft.event.at,
+            authorised_by=consent,
+            state=draft.state.consent,
+            channel=channel,
+            sealed=audit is not None,
+            audit=audit.audit if audit else None,
+        )
+    )
+    capture = Capture(id=recording, state=CaptureState.ARMING, channel=channel)
+    draft.know(captures=(*draft.state.captures, capture))
+    draft.commands.append(Arm(recording=recording, channel=channel))
+
+
+def lose(draft: Draft, reason: LostReason) -> None:
+    if draft.state.lost is None:
+        draft.know(lost=reason)
+
+
+def prove_until(draft: Draft, moment: datetime, *, blind: bool = False) -> None:
+    for capture in draft.state.captures:
+        if capture.bridged_at is not None and capture.bridged_until is None:
+            draft.know_capture(capture.id, bridged_until=max(moment, capture.bridged_at), unproved=blind)
+
+
+def send_stop(draft: Draft, before: Capture) -> None:
+    draft.commands.append(Stop(recording=before.id, channel=before.channel, mixmonitor=before.mixmonitor))

@@ -1,0 +1,347 @@
+"""What each event teaches: a table of readers, one an event. A reader changes what is known and raises triggers.
+
+Must not turn a table. An event that means nothing here leaves the state alone and is marked unexpected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from recorder.call.draft import (
+    Draft,
+    authorise,
+    lose,
+    prove_until,
+    record_consent,
+    see,
+    send_stop,
+)
+from recorder.call.events import (
+    CallAdmitted,
+    CallResynchronised,
+    CaptureArmed,
+    CaptureClosed,
+    CaptureLost,
+    ConsentAnswered,
+    DialogueBroke,
+    OverridePressed,
+    PromptPlayed,
+    RecordingEmptied,
+    RecordingMade,
+    RecordingUnmade,
+)
+from recorder.call.state import (
+    CallState,
+    Standing,
+    capture_in_hand,
+    standing,
+    with_leg,
+    without_leg,
+    worth_on,
+)
+from recorder.call.tables import (
+    FINISHED,
+    CaptureState,
+    Phase,
+    Trigger,
+)
+from recorder.model import (
+    AgentConnected,
+    AuditEntry,
+    BridgeEntered,
+    BridgeLeft,
+    Channel,
+    ChannelHungUp,
+    ChannelRenamed,
+    ConsentState,
+    DialBegan,
+    Direction,
+    HoldBegan,
+    HoldEnded,
+    LocalBridged,
+    MixMonitorStopped,
+    PartyKind,
+    Uniqueid,
+)
+from recorder.policy import OBJECTIONS, Circumstances, decide, may_override
+
+OBJECTIONS_THAT_STAND: Final = OBJECTIONS | {ConsentState.PROHIBITED}
+"""Carried to another line, these are not asked about again: no other answer can be one."""
+
+
+def _is_caller(state: CallState, channel: Channel) -> bool:
+    return state.caller is not None and state.caller.uniqueid == channel.uniqueid
+
+
+def take_parties(draft: Draft, event: CallAdmitted) -> None:
+    if event.caller is not None:
+        draft.know(caller=event.caller)
+        see(draft, event.caller, PartyKind.CALLER)
+    if event.agent is not None:
+        draft.know(agents=draft.state.agents | {event.agent.uniqueid})
+        see(draft, event.agent, PartyKind.AGENT)
+
+
+def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
+    """The other party of an outgoing call becomes known, or the call passes a second line."""
+    caller = draft.state.caller
+    if caller is None or event.caller is None:
+        take_parties(draft, event)
+        return
+    if event.caller.uniqueid != caller.uniqueid or event.direction is Direction.OUTGOING:
+        draft.expected = False
+        return
+    draft.state = without_leg(draft.state, caller.uniqueid)  # it runs our dialplan: its BridgeLeft may come later
+    draft.raise_trigger(Trigger.ASKED_AGAIN)
+    worth = worth_on(draft.state, event.mode)
+    # Answered already (worth is not None) or to be asked: either way the dialogue's end follows as an event.
+    draft.know(
+        line=event.line,
+        mode=event.mode,
+        policy=event.policy,
+        listed=event.listed,
+        agents=frozenset(),
+        consent=worth if worth is not None else ConsentState.NONE,
+        override=None,
+    )
+
+
+def _prompt_played(draft: Draft, event: PromptPlayed) -> None:
+    if draft.state.phase is not Phase.ASKING or draft.state.consent not in (ConsentState.NONE, ConsentState.ASKED):
+        draft.expected = False  # an answer that stands is never unsaid by a prompt
+        return
+    record_consent(draft, event.consent, ConsentState.ASKED, event.channel.uniqueid, prompt=event.prompt, event=event)
+
+
+def _answered(draft: Draft, event: ConsentAnswered) -> None:
+    stands = draft.state.consent in OBJECTIONS_THAT_STAND and event.answer is not draft.state.consent
+    if draft.state.phase is not Phase.ASKING or stands or not _is_caller(draft.state, event.channel):
+        draft.expected = False
+        return
+    record_consent(draft, event.consent, event.answer, event.channel.uniqueid, prompt=event.prompt, event=event)
+    draft.raise_trigger(Trigger.CONCLUDED)
+    now = Circumstances(mode=draft.state.mode, consent=event.answer, listed=draft.state.listed)
+    if decide(now).permitted:
+        authorise(draft, event.recording, event.consent, event.channel, event.hindrance)
+
+
+def _dialogue_broke(draft: Draft, event: DialogueBroke) -> None:
+    if draft.state.phase is not Phase.ASKING:
+        draft.expected = False
+        return
+    draft.raise_trigger(Trigger.CONCLUDED)
+    lose(draft, event.reason)
+
+
+def _override(draft: Draft, event: OverridePressed) -> None:
+    """Permit by reason, once per call: a second press while a capture is open changes nothing."""
+    state = draft.state
+    may = may_override(state.mode, event.reason, state.listed) and _is_caller(state, event.far)
+    if state.phase is not Phase.TALKING or capture_in_hand(state) is not None or not may:
+        draft.expected = False
+        return
+    audit = event.audit if event.hindrance is None else None
+    draft.facts.append(
+        AuditEntry(
+            id=event.audit,
+            at=event.at,
+            actor=event.agent,
+            action="override" if audit else "override refused",
+            call=state.call,
+            recording=event.recording if audit else None,
+            details={"reason": event.reason, "prior_state": state.consent, "hindrance": event.hindrance or ""},
+        )
+    )
+    if event.hindrance is not None:
+        lose(draft, event.hindrance)
+        return
+    record_consent(draft, event.consent, ConsentState.OVERRIDDEN, event.far.uniqueid, event=event, reason=event.reason)
+    draft.know(override=event.reason)
+    authorise(draft, event.recording, event.consent, event.far, None, audit=event)
+
+
+def _dial_began(draft: Draft, event: DialBegan) -> None:
+    # Only while nobody is connected: whom an agent dials later is a consultation, not the agent.
+    if event.channel is None or draft.state.phase not in (Phase.ASKING, Phase.WAITING):
+        return
+    draft.state = with_leg(draft.state, event.dialled.uniqueid, event.channel.uniqueid)
+    if draft.state.caller is None and event.channel.uniqueid in draft.state.agents:
+        draft.know(dialled=(*draft.state.dialled, event.dialled))
+
+
+def _local_bridged(draft: Draft, event: LocalBridged) -> None:
+    if draft.state.phase in (Phase.ASKING, Phase.WAITING):
+        draft.state = with_leg(draft.state, event.two.uniqueid, event.one.uniqueid)
+
+
+def _agent_connected(draft: Draft, event: AgentConnected) -> None:
+    caller = draft.state.caller
+    if caller is None or event.channel.uniqueid != caller.uniqueid:
+        draft.expected = False
+        return
+    draft.know(agents=draft.state.agents | {event.agent.uniqueid}, interface=event.interface)
+    see(draft, event.agent, PartyKind.AGENT, event.interface)
+
+
+def _bridge_entered(draft: Draft, event: BridgeEntered) -> None:
+    state = draft.state
+    draft.know(
+        bridges={**state.bridges, event.channel.uniqueid: event.bridge},
+        kinds={**state.kinds, event.bridge: event.bridge_type},
+        sizes={**state.sizes, event.bridge: event.channels},
+    )
+    if draft.state.caller is None:
+        _recognise_callee(draft)
+
+
+def _recognise_callee(draft: Draft) -> None:
+    """Who was rung and stands in the agent's bridge is the callee, also where our dialogue never reached them."""
+    state = draft.state
+    agents = {state.bridges.get(agent) for agent in state.agents} - {None}
+    callee = next((leg for leg in state.dialled if state.bridges.get(leg.uniqueid) in agents), None)
+    if callee is not None:
+        draft.know(caller=callee)
+        see(draft, callee, PartyKind.CALLER)
+
+
+def _bridge_left(draft: Draft, event: BridgeLeft) -> None:
+    if draft.state.bridges.get(event.channel.uniqueid) == event.bridge:
+        draft.state = without_leg(draft.state, event.channel.uniqueid)
+    draft.know(sizes={**draft.state.sizes, event.bridge: event.channels})
+
+
+def _hold_began(draft: Draft, event: HoldBegan) -> None:
+    draft.know(held=draft.state.held | {event.channel.uniqueid})
+
+
+def _hold_ended(draft: Draft, event: HoldEnded) -> None:
+    draft.know(held=draft.state.held - {event.channel.uniqueid})
+
+
+def _renamed(draft: Draft, event: ChannelRenamed) -> None:
+    state = draft.state
+    if state.caller is not None and state.caller.uniqueid == event.channel.uniqueid:
+        draft.know(caller=event.channel)
+    for capture in state.captures:
+        if capture.channel.uniqueid == event.channel.uniqueid:
+            draft.know_capture(capture.id, channel=event.channel)
+
+
+def _hung_up(draft: Draft, event: ChannelHungUp) -> None:
+    gone = event.channel.uniqueid
+    draft.state = without_leg(draft.state, gone)
+    state = draft.state
+    _close_captures_on(draft, gone)  # Asterisk closes the files with the channel, and says nothing
+    whole = state.caller.uniqueid if state.caller else None
+    dialler = state.direction is Direction.OUTGOING and not state.talked and gone in state.agents
+    if gone == whole or dialler:  # before the talk, Dial takes the called party down with who dials
+        draft.know(ended_at=event.at)
+        draft.raise_trigger(Trigger.GONE)
+
+
+def _mixmonitor_stopped(draft: Draft, event: MixMonitorStopped) -> None:
+    """Asterisk does not say whose it was: where we sent no stop, ours may run on until we have."""
+    for capture in draft.state.captures:
+        if capture.channel.uniqueid == event.channel.uniqueid:
+            asked = capture.state is CaptureState.STOPPING
+            draft.raise_trigger(Trigger.CLOSED if asked else Trigger.PARTED, capture.id)
+
+
+def _close_captures_on(draft: Draft, channel: Uniqueid) -> None:
+    for capture in draft.state.captures:
+        if capture.channel.uniqueid == channel:
+            draft.raise_trigger(Trigger.CLOSED, capture.id)
+
+
+def _for_open_capture(trigger: Trigger) -> Callable[[Draft, Any], None]:
+    """A reader that raises `trigger` when the event is about the current capture."""
+
+    def reader(draft: Draft, event: Any) -> None:
+        known = [capture for capture in draft.state.captures if capture.id == event.recording]
+        if not known or known[0].state in FINISHED:
+            draft.expected = bool(known) and trigger is Trigger.CLOSED  # a failed capture is stopped too
+            return
+        draft.raise_trigger(trigger, event.recording)
+        if isinstance(event, CaptureArmed):
+            draft.know_capture(event.recording, mixmonitor=event.mixmonitor)
+        if isinstance(event, CaptureLost | RecordingUnmade):
+            lose(draft, event.reason)
+
+    return reader
+
+
+def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
+    """Believe what stands now; what nobody can prove of the time between ends the capture at its last proof."""
+    was = draft.state
+    anchor = was.caller.uniqueid if was.caller else next(iter(was.agents), None)
+    draft.know(
+        bridges={leg: bridge for leg, bridge in event.living.items() if bridge is not None},
+        sizes=event.sizes,
+    )
+    if anchor not in event.living:
+        _believe_queue_log(draft, event)
+        prove_until(draft, event.blind_from, blind=True)
+        draft.know(ended_at=event.talk_proved_until or event.blind_from)
+        draft.raise_trigger(Trigger.CLOSED)
+        draft.raise_trigger(Trigger.GONE)
+    elif not _talk_went_on(was, draft.state):
+        prove_until(draft, event.blind_from, blind=True)
+        draft.raise_trigger(Trigger.PARTED if event.capture_lives else Trigger.CLOSED)
+    elif not event.capture_lives:
+        prove_until(draft, event.blind_from, blind=True)
+        draft.raise_trigger(Trigger.CLOSED)
+    if standing(draft.state) is Standing.TOGETHER:
+        draft.raise_trigger(Trigger.TOGETHER)  # perhaps in another bridge than before: the talk is a talk again
+    hand = capture_in_hand(was)
+    if hand is not None and hand.state is CaptureState.STOPPING and event.capture_lives:
+        send_stop(draft, hand)  # the stop that we sent may have been lost with the connection
+
+
+def _believe_queue_log(draft: Draft, event: CallResynchronised) -> None:
+    """A talk that the queue log saw from its beginning to a hang-up was with the agent alone, all of it."""
+    if event.talk_proved_until is None:
+        return
+    draft.know(talked=True)
+    for capture in draft.state.captures:
+        if capture.state in (CaptureState.ARMED, CaptureState.RUNNING, CaptureState.QUIET):
+            began = capture.bridged_at or event.talk_began_at or event.talk_proved_until
+            draft.know_capture(
+                capture.id, bridged_at=began, bridged_until=max(began, capture.bridged_until or event.talk_proved_until)
+            )
+
+
+def _talk_went_on(was: CallState, now: CallState) -> bool:
+    """Whether they stand as they stood before we looked away, or have met since, as AgentConnected says."""
+    caller = was.caller.uniqueid if was.caller else None
+    if caller is None or was.bridges.get(caller) is None:
+        return standing(now) in (Standing.NOWHERE, Standing.TOGETHER)
+    return standing(now) is standing(was) and was.bridges.get(caller) == now.bridges.get(caller)
+
+
+READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
+    CallAdmitted: _admitted_again,
+    PromptPlayed: _prompt_played,
+    ConsentAnswered: _answered,
+    DialogueBroke: _dialogue_broke,
+    OverridePressed: _override,
+    DialBegan: _dial_began,
+    LocalBridged: _local_bridged,
+    AgentConnected: _agent_connected,
+    BridgeEntered: _bridge_entered,
+    BridgeLeft: _bridge_left,
+    HoldBegan: _hold_began,
+    HoldEnded: _hold_ended,
+    ChannelRenamed: _renamed,
+    ChannelHungUp: _hung_up,
+    MixMonitorStopped: _mixmonitor_stopped,
+    CaptureArmed: _for_open_capture(Trigger.CONFIRMED),
+    CaptureClosed: _for_open_capture(Trigger.CLOSED),
+    CaptureLost: _for_open_capture(Trigger.LOST),
+    RecordingMade: _for_open_capture(Trigger.MADE),
+    RecordingEmptied: _for_open_capture(Trigger.EMPTIED),
+    RecordingUnmade: _for_open_capture(Trigger.LOST),
+    CallResynchronised: _resynchronised,
+}
+READ_EVENTS: Final = frozenset(READERS)
+"""The events that the machine reads; others need not reach it."""
