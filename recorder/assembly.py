@@ -6,12 +6,13 @@ Must not hold a rule of its own. The invariant: what can be known to be wrong is
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from platform import python_version
@@ -91,7 +92,11 @@ class Assembly:
         self._notify = sdnotify.SystemdNotifier()
         self.daemon = Daemon(watchdog=lambda: self._notify.notify("WATCHDOG=1"))
         self.daemon.parts = self._parts(closing)
-        self.http = self._http()
+        with _listening("http.bind", settings.http.bind):
+            self.http = self._http()
+        with _listening("agi.bind", settings.agi.bind):
+            await self.daemon.parts.ivr.open()
+        closing.push_async_callback(self.daemon.parts.ivr.close)
 
     def _parts(self, closing: AsyncExitStack) -> Parts:
         settings, daemon = self.settings, self.daemon
@@ -303,6 +308,15 @@ def _require_folders(problems: list[Problem]) -> None:
     mistakes = tuple(f"{problem.path}: {problem.what}. {problem.mend}" for problem in problems if problem.kind in FATAL)
     if mistakes:
         raise SettingsMistaken(mistakes)
+
+
+@contextmanager
+def _listening(setting: str, address: str) -> Iterator[None]:
+    """Say which of our addresses it is that cannot be had."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{setting}: {address} cannot be listened on: {os.strerror(error.errno or 0)}") from error
 
 
 def _addresses(host: str) -> frozenset[str]:

@@ -156,8 +156,9 @@ class CaptureDesk:
     async def running(self, channel: Channel, mixmonitor: str | None, *, quiet: bool) -> str | None:
         """The id of this MixMonitor where Asterisk still runs it; asserts `quiet` on the way. AmiError: not asked.
 
-        `mixmonitor` None is one that a daemon started and did not live to hear of: its id stands on the channel. The only answer that an account without `system` gets: muting refuses where nothing runs. MIXMONITOR(id,
-        filename) is empty for a capture without a mixed file, alive or not.
+        `mixmonitor` None is one that a daemon started and did not live to hear of: its id stands on the channel. Muting
+        refuses where nothing runs: the only answer that an account without `system` gets. MIXMONITOR(id,filename) is
+        empty for a capture without a mixed file, alive or not.
         """
         try:
             known = mixmonitor or await self._ami.getvar(channel.name, MIXMONITOR_VARIABLE)

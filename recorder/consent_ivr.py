@@ -296,8 +296,15 @@ class ConsentIvr:
         self._routes = {"inbound": self._inbound, "outbound": self._outbound, "key": self._key}
 
     async def open(self) -> None:
-        """Listen; OSError where the address cannot be had."""
-        self._server = await asyncio.start_server(self._serve, self._host, self._port, limit=ENVIRONMENT_LIMIT)
+        """Take the address, and nobody in yet; OSError where it cannot be had."""
+        self._server = await asyncio.start_server(
+            self._visit, self._host, self._port, limit=ENVIRONMENT_LIMIT, start_serving=False
+        )
+
+    async def serve(self) -> None:
+        """Listen."""
+        assert self._server is not None
+        await self._server.start_serving()
 
     @property
     def port(self) -> int:
@@ -316,7 +323,7 @@ class ConsentIvr:
                 await asyncio.wait(self._visits, timeout=CLOSED_WITHIN.total_seconds())
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = (writer.get_extra_info("peername") or ("",))[0]
         task = asyncio.current_task()
         assert task is not None

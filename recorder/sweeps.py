@@ -7,6 +7,7 @@ postponed, counted and looked at again; it never stops the others.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ import structlog
 
 from recorder.call import CallEvent, RecordingUnmade
 from recorder.capture import CaptureDesk, Staging
-from recorder.catalogue import Catalogue, RecordingRow
+from recorder.catalogue import Catalogue, CatalogueError, RecordingRow
 from recorder.model import (
     CallEnded,
     CallId,
@@ -117,10 +118,21 @@ class Sweeps:
             try:
                 await work(row)
             except StorageError as error:
-                self._postponed.until[row.id] = self._now() + POSTPONE
-                self.failures[name] = self.failures.get(name, 0) + 1
+                self._postpone(name, row.id)
                 log.error("sweep_postponed", sweep=name, recording=str(row.id), why=str(error))
+            except CatalogueError:
+                raise  # it would stop every other one too
+            except Exception:  # the guard of one recording: whatever it met, the others go on
+                self._postpone(name, row.id)
+                log.exception("sweep_postponed", sweep=name, recording=str(row.id))
         return bool(due)
+
+    def _postpone(self, name: str, recording: RecordingId) -> None:
+        self._postponed.until[recording] = self._now() + POSTPONE
+        self._failed(name)
+
+    def _failed(self, name: str) -> None:
+        self.failures[name] = self.failures.get(name, 0) + 1
 
     async def _settle(self, row: RecordingRow) -> None:
         event = await self._capture.settle(_staging(row))
@@ -143,7 +155,13 @@ class Sweeps:
 
     async def remove_settled_leftovers(self) -> bool:
         """Remove staged files whose recording is settled or empty: the daemon died between catalogue and removal."""
-        ours = {left.recording for left in self._spool.leftovers() if left.recording is not None}
+        try:
+            leftovers = await asyncio.to_thread(lambda: tuple(self._spool.leftovers()))
+        except StorageError as error:
+            self._failed("leftovers")
+            log.error("spool_not_listed", why=str(error))
+            return False
+        ours = {left.recording for left in leftovers if left.recording is not None}
         if not ours:
             return False
         rows = await self._catalogue.recordings_named(ours)
@@ -158,8 +176,6 @@ class Sweeps:
         if self._queue_log is None:
             return False
         place = await self._place()
-        if place is None:
-            return False
         entries, end = self._queue_log.read(place)
         told = passages(entries)
         unknown = await self._unknown(told)
@@ -174,19 +190,25 @@ class Sweeps:
 
     async def talks_since(self) -> dict[Uniqueid, Passage]:
         """What the queue log tells of since the bookmark, for proofs of talks that we did not see."""
-        place = await self._place() if self._queue_log is not None else None
-        if place is None or self._queue_log is None:
+        if self._queue_log is None:
             return {}
-        return passages(self._queue_log.read(place)[0])
+        place = await self._place()
+        try:
+            entries, _ = self._queue_log.read(place)
+        except OSError as error:  # without its proofs less is kept, and calls are captured all the same
+            self._failed("queue_log")
+            log.error("queue_log_not_read", why=str(error))
+            return {}
+        return passages(entries)
 
-    async def _place(self) -> Place | None:
+    async def _place(self) -> Place:
         assert self._queue_log is not None
         kept = await self._catalogue.bookmark(self._node, BOOKMARK)
         if kept is not None:
             return Place(inode=int(kept["inode"]), offset=int(kept["offset"]))
-        end = self._queue_log.end()  # calls from before we were installed are not ours to account for
-        if end is not None:
-            await self._keep_place(end)
+        # Calls from before we were installed are not ours to account for; a log that is yet to be made is, all of it.
+        end = self._queue_log.end() or Place(inode=0, offset=0)
+        await self._keep_place(end)
         return end
 
     async def _keep_place(self, place: Place) -> None:

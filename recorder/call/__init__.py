@@ -20,6 +20,7 @@ from recorder.call.events import (
     RecordingEmptied,
     RecordingMade,
     RecordingUnmade,
+    SilenceFailed,
 )
 from recorder.call.journal import event_from_fields, fields_from_event
 from recorder.call.machine import advance, begin
@@ -54,6 +55,7 @@ __all__ = [
     "RecordingMade",
     "RecordingUnmade",
     "Settle",
+    "SilenceFailed",
     "Standing",
     "Step",
     "Stop",

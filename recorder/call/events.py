@@ -117,6 +117,13 @@ class CaptureLost(OwnEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SilenceFailed(OwnEvent):
+    """Asterisk did not confirm that silence is written, or speech again; `at` is when it should have been."""
+
+    recording: RecordingId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureClosed(OwnEvent):
     """Nobody writes the staged files any more."""
 

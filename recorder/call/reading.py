@@ -30,6 +30,7 @@ from recorder.call.events import (
     RecordingEmptied,
     RecordingMade,
     RecordingUnmade,
+    SilenceFailed,
 )
 from recorder.call.state import (
     CallState,
@@ -42,6 +43,7 @@ from recorder.call.state import (
 )
 from recorder.call.tables import (
     FINISHED,
+    UNCLOSED,
     CaptureState,
     Phase,
     Trigger,
@@ -304,7 +306,7 @@ def _believe_queue_log(draft: Draft, event: CallResynchronised) -> None:
         return
     draft.know(talked=True)
     for capture in draft.state.captures:
-        if capture.state in (CaptureState.ARMED, CaptureState.RUNNING, CaptureState.QUIET):
+        if capture.state in UNCLOSED - {CaptureState.STOPPING}:
             began = capture.bridged_at or event.talk_began_at or event.talk_proved_until
             draft.know_capture(
                 capture.id, bridged_at=began, bridged_until=max(began, capture.bridged_until or event.talk_proved_until)
@@ -338,6 +340,7 @@ READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
     CaptureArmed: _for_open_capture(Trigger.CONFIRMED),
     CaptureClosed: _for_open_capture(Trigger.CLOSED),
     CaptureLost: _for_open_capture(Trigger.LOST),
+    SilenceFailed: _for_open_capture(Trigger.PARTED),
     RecordingMade: _for_open_capture(Trigger.MADE),
     RecordingEmptied: _for_open_capture(Trigger.EMPTIED),
     RecordingUnmade: _for_open_capture(Trigger.LOST),

@@ -6,6 +6,7 @@ Must not read an event beyond its time and, of a settled recording, its figures.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final
 
 from recorder.call.draft import (
@@ -43,6 +44,8 @@ from recorder.model import (
     RecordingStatus,
 )
 
+CONFIRMED_WITHIN: Final = timedelta(seconds=1)
+"""A stop confirmed later than this left Asterisk writing what nobody permitted: it is not kept."""
 TRIGGER_BY_STANDING: Final[dict[Standing, Trigger]] = {
     Standing.NOWHERE: Trigger.PARTED,
     Standing.FOREIGN: Trigger.PARTED,
@@ -84,6 +87,9 @@ def _move_capture(draft: Draft, before: Capture, after: CaptureState) -> None:
         draft.know_capture(before.id, bridged_at=draft.event.at)
     if after in (CaptureState.STOPPING, CaptureState.STOPPED, CaptureState.FAILED):
         prove_until(draft, draft.event.at)
+    if after is CaptureState.STOPPED and before.bridged_until is not None:
+        late = draft.event.at - before.bridged_until > CONFIRMED_WITHIN
+        draft.know_capture(before.id, unproved=before.unproved or late)  # it ran on, beside whomever
     _CONSEQUENCES[after](draft, before)
     now = standing(draft.state)
     if after is CaptureState.ARMED and now in (Standing.TOGETHER, Standing.FOREIGN, Standing.HELD):

@@ -121,7 +121,6 @@ class CallRunner:
         self._pay_at = 0.0  # by the loop's clock, while something is owed
         self.behind = False  # the catalogue would not take what is owed
         self._lent: OpenChannel | None = None
-        self._pays_from = 0.0  # on the loop's clock: a catalogue that is away is not asked for each event anew
         self._first = (first, event) if event is not None else None
         self.names: dict[str, Uniqueid] = {}
 
@@ -221,6 +220,8 @@ class CallRunner:
 
     async def _pay(self) -> bool:
         """Write what is owed, oldest first; True where the catalogue has the newest step."""
+        if self.behind and asyncio.get_running_loop().time() < self._pay_at:
+            return False  # a catalogue that is away is not asked for each event anew
         written, together = False, TOGETHER
         while self._owed:
             steps = tuple(islice(self._owed, together))

@@ -80,14 +80,18 @@ class FrontDesk:
         if runner is None:
             runner = self._book.open(self._admitted(rules, Direction.INCOMING, caller=visit.channel))
         else:
-            talk = await self._another_line(runner, rules, visit.channel)
+            try:
+                talk = await self._another_line(runner, rules, visit.channel)
+            except TimeoutError:
+                self._broke(runner, LostReason.CAPTURE_FAILED)
+                return None
         return self._admission(runner, rules, visit, talk)
 
     async def _another_line(self, runner: CallRunner, rules: LineRules, caller: Channel) -> Dialogue | None:
         """The same call passes a second line: its answer goes along as far as it is worth anything there."""
         worth = worth_on(runner.state, rules.mode)
-        await runner.apply(self._admitted(rules, Direction.INCOMING, caller=caller, call=runner.state.call))
-        async with asyncio.timeout(CLOSED_WITHIN.total_seconds()):
+        async with asyncio.timeout((ADMITTED_WITHIN + CLOSED_WITHIN).total_seconds()):
+            await runner.apply(self._admitted(rules, Direction.INCOMING, caller=caller, call=runner.state.call))
             while capture_in_hand(runner.state) is not None:
                 await asyncio.sleep(0.01)  # the first line's capture closes; never two on one channel
         return settled(Answer(consent=worth)) if worth is not None else None
@@ -95,9 +99,12 @@ class FrontDesk:
     def _admission(self, runner: CallRunner, rules: LineRules, visit: Visit, talk: Dialogue | None) -> Admission | None:
         hindrance = self._readiness.hindrance
         if hindrance is not None and rules.mode is not ConsentMode.NEVER:
-            runner.put(DialogueBroke(at=self._now(), reason=hindrance))  # nobody is asked what cannot be done
+            self._broke(runner, hindrance)  # nobody is asked what cannot be done
             return None
         return Admission(call=runner.state.call, dialogue=talk or dialogue(rules, self._prompts(), visit.language))
+
+    def _broke(self, runner: CallRunner, reason: LostReason) -> None:
+        runner.put(DialogueBroke(at=self._now(), reason=reason))
 
     # ---- outgoing
 
@@ -107,7 +114,7 @@ class FrontDesk:
         known = self._book.of_channel(event.channel)
         if known is None:
             self._book.open(self._admitted(rules, Direction.OUTGOING, agent=event.channel))
-        else:  # the AGI visit was faster, and could not name the agent's channel
+        elif known.state.direction is Direction.OUTGOING:  # the AGI visit was faster, and could not name the agent
             call = known.state.call
             known.put(self._admitted(rules, Direction.OUTGOING, agent=event.channel, call=call))
 
@@ -119,7 +126,11 @@ class FrontDesk:
             runner = self._book.open(self._admitted(rules, Direction.OUTGOING, caller=visit.channel))
         else:
             event = self._admitted(rules, Direction.OUTGOING, caller=visit.channel, call=runner.state.call)
-            await asyncio.wait_for(runner.apply(event), ADMITTED_WITHIN.total_seconds())
+            try:
+                await asyncio.wait_for(runner.apply(event), ADMITTED_WITHIN.total_seconds())
+            except TimeoutError:
+                self._broke(runner, LostReason.CATALOGUE_AWAY)
+                return None
         return self._admission(runner, rules, visit, None)
 
     # ---- the dialogue
@@ -128,9 +139,9 @@ class FrontDesk:
         """More dialogues than we serve: the caller goes on at once."""
         rules = self._rules(visit.line)
         runner = self._book.of_channel(visit.channel) or self._book.open(
-            self._admitted(rules, Direction.INCOMING, caller=visit.channel)
+            self._admitted(rules, visit.direction, caller=visit.channel)
         )
-        runner.put(DialogueBroke(at=self._now(), reason=LostReason.BUSY))
+        self._broke(runner, LostReason.BUSY)
 
     def played(self, call: CallId, channel: Channel, prompt: Prompt, played_ms: int) -> None:
         """A prompt was played; the language menu asks nothing and is no consent event."""

@@ -155,7 +155,7 @@ class Daemon:
             taken_up = await restore(parts.book, parts.catalogue, parts.node)
             if taken_up:
                 log.info("calls_taken_up", calls=taken_up)
-            await parts.ivr.open()
+            await parts.ivr.serve()
             tasks = [group.create_task(parts.ami.run(), name="ami")]
             tasks.append(group.create_task(self._keep_synchronised(), name="resynchronise"))
             tasks += [group.create_task(self._sweep(sweep), name=sweep.name) for sweep in self.sweeps.values()]
@@ -282,4 +282,6 @@ def _bell_failed(event: JobExecutionEvent) -> None:
 
 def _spawned() -> list[asyncio.Task[None]]:
     """The tasks that calls have spawned."""
-    return [task for task in asyncio.all_tasks() if task.get_name().startswith(("call ", "prove ", "stop ", "compare "))]
+    return [
+        task for task in asyncio.all_tasks() if task.get_name().startswith(("call ", "prove ", "stop ", "compare "))
+    ]

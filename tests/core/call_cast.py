@@ -24,6 +24,7 @@ from recorder.call import (
     RecordingEmptied,
     RecordingMade,
     RecordingUnmade,
+    SilenceFailed,
 )
 from recorder.call.tables import FINISHED
 from recorder.model import (
@@ -281,6 +282,7 @@ def events_of_a_capture(recording: int) -> Iterator[CallEvent]:
     yield armed(recording)
     yield closed(recording)
     yield capture_lost(recording)
+    yield SilenceFailed(at=NOON, recording=RecordingId(UUID(int=recording)))
     yield made(recording)
     yield emptied(recording)
     yield unmade(recording)

@@ -240,7 +240,7 @@ class Calls:
         call = Call(placed=party)
         call.tasks.append(asyncio.create_task(self._answered_then(party, first)))
         if second is not None:
-            call.tasks.append(asyncio.create_task(self._ring(call, rings, (Wait(rings_for), Say(0), *second), since)))
+            call.tasks.append(asyncio.create_task(self._ring(call, rings, second, since, rings_for)))
         self._open.append(call)
         return call
 
@@ -250,25 +250,28 @@ class Calls:
             await party.until_answered()
             await party.run(script)
 
-    async def _ring(self, call: Call, rings: str, script: Script, since: int) -> None:
+    async def _ring(self, call: Call, rings: str, script: Script, since: int, rings_for: float = 0) -> None:
         """Find the leg that rings for this very call, answer it, go through the script."""
 
         def mine(event: Event) -> bool:
             local = event.is_("LocalBridge", Context="phones", Exten=rings)
             return local and event.get("LocalOneLinkedid") == call.linkedid
 
+        # Answering and the first tone are one act: said afterwards, it would come late on a busy machine.
+        first, rest = (script[0].hz, script[1:]) if script and isinstance(script[0], Say) else (0, script)
         while True:
             made = await self.admin.until(mine, since=since, timeout=300)
             party = self._party(made["LocalTwoChannel"], made["LocalOneUniqueid"], call.linkedid, since)
             await self.admin.until("Newexten", since=since, Uniqueid=made["LocalTwoUniqueid"], Application="Wait")
+            await asyncio.sleep(rings_for)
             try:
-                await party.say(0)
+                await party.say(first)
                 break
             except AdminError:  # the queue took this ring back, and rings anew
                 since = self.admin.events.index(made) + 1
         call.answering = party
         call.rung.set()
-        await party.run(script)
+        await party.run(rest)
 
     def _party(self, phone: str, leg: str, linkedid: str, since: int) -> Party:
         return Party(

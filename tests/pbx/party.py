@@ -180,6 +180,11 @@ class Party(Leg):
     async def say(self, hz: int) -> None:
         """Answer if need be, and speak a tone (0: silence) without end."""
         await asyncio.to_thread(self.pbx.tone, hz)
+        for _ in range(20):
+            with contextlib.suppress(AdminError):
+                await self._act(self.admin, "Redirect", Context="party", Exten=str(hz), Priority="1")
+                return
+            await asyncio.sleep(0.05)  # a channel that is still under way to its last extension is "not up"
         await self._act(self.admin, "Redirect", Context="party", Exten=str(hz), Priority="1")
 
     async def press(self, keys: str) -> None:
