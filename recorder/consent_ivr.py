@@ -164,6 +164,13 @@ class AgiConnection:
         return line.decode("utf-8", "replace").strip()
 
 
+def quoted(argument: str) -> str:
+    """The argument in quotes; AGIUsageError where it could end them."""
+    if REFUSED_CHARACTERS.search(argument):
+        raise AGIUsageError("an argument holds a character that would end it early")
+    return f'"{argument}"'
+
+
 class BridgeAGI(AGI):  # type: ignore[misc]  # pyst2 has no types
     """pyst2's AGI over an AgiConnection of the event loop, for use in a thread.
 
@@ -178,10 +185,7 @@ class BridgeAGI(AGI):  # type: ignore[misc]  # pyst2 has no types
         self.longest = LEASH
 
     def _quote(self, string: object) -> str:
-        text = str(string)
-        if REFUSED_CHARACTERS.search(text):
-            raise AGIUsageError("an argument holds a character that would end it early")
-        return f'"{text}"'
+        return quoted(str(string))
 
     def execute(self, command: str, *args: object) -> Mapping[str, tuple[str, str]]:
         """One command, within the present step's longest time and the leash."""
@@ -226,7 +230,7 @@ def converse(agi: BridgeAGI, talk: Dialogue, played: Callable[[Prompt, int], Non
 
 def _play(agi: BridgeAGI, step: Play) -> Heard:
     try:
-        key = agi.stream_file(step.prompt.path, step.keys)
+        key = agi.stream_file(quoted(step.prompt.path), step.keys)  # pyst2 quotes the keys alone
     except AGIHangup:
         raise
     except AGIAppError:
@@ -252,7 +256,7 @@ class HeldChannel:
     connection: AgiConnection
 
     async def mixmonitor(self, arguments: str) -> str | None:
-        reply = await self.connection.command(f'EXEC MixMonitor "{arguments}"')
+        reply = await self.connection.command(f"EXEC MixMonitor {quoted(arguments)}")
         if reply.code != 200 or reply.results.get("result", ("-1", ""))[0] not in ("0", "1"):
             raise AGIAppError("MixMonitor did not start")
         found = await self.connection.command(f"GET VARIABLE {MIXMONITOR_VARIABLE}")
@@ -267,9 +271,10 @@ class HandedOver:
     far: str
 
     async def mixmonitor(self, arguments: str) -> str | None:
-        if REFUSED_CHARACTERS.search(self.far) or "," in self.far or ")" in self.far:
-            raise AGIUsageError("a channel name that cannot be quoted")
-        reply = await self.connection.command(f'SET VARIABLE "SHARED(RECORDER_ARM,{self.far})" "{arguments}"')
+        if "," in self.far or ")" in self.far:
+            raise AGIUsageError("a channel name that would end an argument early")
+        variable = quoted(f"SHARED(RECORDER_ARM,{self.far})")
+        reply = await self.connection.command(f"SET VARIABLE {variable} {quoted(arguments)}")
         if reply.code != 200:
             raise AGIAppError("the arguments could not be handed over")
         return None

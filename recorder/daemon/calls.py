@@ -70,6 +70,7 @@ Key = TypeVar("Key")
 
 QUEUE_LONGEST = 2000
 """Events that may wait for one call. A call makes some sixty in its life: more means that its writer is stuck."""
+REMEMBERED_FOR = timedelta(minutes=10)
 TRY_AGAIN_AFTER = timedelta(seconds=1)
 WRITE_WITHIN = timedelta(seconds=1)
 LINGER = timedelta(milliseconds=100)
@@ -374,6 +375,7 @@ class CallBook:
         self._by_uniqueid: dict[Uniqueid, CallRunner] = {}
         self._by_linkedid: dict[Linkedid, CallRunner] = {}
         self._by_bridge: dict[BridgeId, CallRunner] = {}
+        self._past: dict[Uniqueid, datetime] = {}  # legs of closed calls, the oldest first
 
     def __iter__(self) -> Iterator[CallRunner]:
         return iter(tuple(self._calls.values()))
@@ -388,6 +390,12 @@ class CallBook:
         """The open call that the channel belongs to."""
         runner = self._by_uniqueid.get(channel.uniqueid) or self._by_linkedid.get(channel.linkedid)
         return runner if runner is not None and runner.state.phase not in (Phase.OVER, Phase.CLOSED) else None
+
+    def is_past(self, channel: Channel) -> bool:
+        """Whether the channel's call is over already: its visit comes out of a time that we slept through."""
+        owner = self._by_uniqueid.get(channel.uniqueid)
+        is_over = owner is not None and owner.state.phase in (Phase.OVER, Phase.CLOSED)
+        return is_over or channel.uniqueid in self._past
 
     def open(self, event: CallAdmitted) -> CallRunner:
         """Begin a call."""
@@ -447,7 +455,10 @@ class CallBook:
 
     def _forget(self, runner: CallRunner) -> None:
         self._calls.pop(runner.state.call, None)
-        _drop(self._by_uniqueid, runner)
+        for leg in _drop(self._by_uniqueid, runner):
+            self._past[leg] = self.now()
+        while self._past and self.now() - next(iter(self._past.values())) > REMEMBERED_FOR:
+            del self._past[next(iter(self._past))]
         _drop(self._by_linkedid, runner)
         _drop(self._by_bridge, runner)
         verdict, reason = outcome(runner.state)
@@ -457,9 +468,11 @@ class CallBook:
         self.bells.changed(runner.state)
 
 
-def _drop(index: dict[Key, CallRunner], runner: CallRunner) -> None:
-    for key in [key for key, owner in index.items() if owner is runner]:
+def _drop(index: dict[Key, CallRunner], runner: CallRunner) -> list[Key]:
+    keys = [key for key, owner in index.items() if owner is runner]
+    for key in keys:
         del index[key]
+    return keys
 
 
 def _channels(event: PbxEvent) -> list[Channel]:

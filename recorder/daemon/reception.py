@@ -77,6 +77,8 @@ class FrontDesk:
         rules = self._rules(visit.line)
         runner = self._book.of_channel(visit.channel)
         talk: Dialogue | None = None
+        if runner is None and self._book.is_past(visit.channel):
+            return None
         if runner is None:
             runner = self._book.open(self._admitted(rules, Direction.INCOMING, caller=visit.channel))
         else:
@@ -122,6 +124,8 @@ class FrontDesk:
         """The callee has answered. The call was opened by its UserEvent; the AGI may be faster than AMI."""
         rules = self._rules(visit.line)
         runner = self._book.of_channel(visit.channel)
+        if runner is None and self._book.is_past(visit.channel):
+            return None
         if runner is None:
             runner = self._book.open(self._admitted(rules, Direction.OUTGOING, caller=visit.channel))
         else:

@@ -95,8 +95,10 @@ class Daemon:
         self._watchers.append(watcher)
 
     def spawn(self, work: Coroutine[object, object, None], name: str) -> None:
-        """Run `work` as long as the daemon lives."""
-        assert self._group is not None
+        """Run `work` as long as the daemon lives; not at all once it has ended."""
+        if self._group is None:
+            work.close()
+            return
         self._group.create_task(work, name=name)
 
     def deliver(self, event: PbxEvent) -> None:
@@ -147,6 +149,12 @@ class Daemon:
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Open everything, say so by `ready`, run until `stop`, close in reverse."""
+        try:
+            await self._live(stop, ready)
+        finally:
+            self._group = None
+
+    async def _live(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         parts = self.parts
         self._make_sweeps()
         self._blind_from = await self._last_seen()

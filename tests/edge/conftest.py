@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import shutil
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,6 +16,49 @@ import pytest
 from recorder import catalogue
 from recorder.catalogue import Catalogue
 from tests import postgres
+
+ENDS_WITHIN = 5.0
+"""Seconds that a thread or socket may take to end by itself after its test."""
+
+
+def _sockets() -> set[str]:
+    """Every socket that this process holds, by its inode."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # the listing's own, gone by now
+            target = str(entry.readlink())
+            if target.startswith("socket:"):
+                found.add(f"{entry.name} {target}")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """No test leaves a thread or a socket behind. It is set up first and so ends last, after the test's own loop."""
+    threads, sockets = set(threading.enumerate()), _sockets()
+    yield
+    deadline = time.monotonic() + ENDS_WITHIN
+    while True:
+        left = [thread.name for thread in threading.enumerate() if thread not in threads and thread.is_alive()]
+        open_still = _sockets() - sockets
+        if not left and not open_still:
+            return
+        if time.monotonic() > deadline:
+            pytest.fail(f"left behind: threads {left}, sockets {sorted(open_still)}")
+        gc.collect()
+        time.sleep(0.02)
+
+
+@pytest.fixture
+async def no_task_left() -> AsyncIterator[None]:
+    """For modules whose parts start tasks: none of them outlives its test."""
+    before = asyncio.all_tasks()
+    yield
+    deadline = asyncio.get_running_loop().time() + ENDS_WITHIN
+    while left := {task for task in asyncio.all_tasks() if not task.done()} - before - {asyncio.current_task()}:
+        if asyncio.get_running_loop().time() > deadline:
+            pytest.fail(f"tasks left behind: {sorted(task.get_name() for task in left)}")
+        await asyncio.sleep(0.01)
 
 
 @pytest.fixture(scope="session")

@@ -91,6 +91,7 @@ class Performance:
     settled_files: int
     log: str
     verify: tuple[int, str]
+    commands: list[str]  # every MixMonitor that Asterisk was told to run, as it logged it
 
     def __getitem__(self, story: Story) -> Ended:
         return self.by_name[story.name]
@@ -122,6 +123,8 @@ async def _perform(release: str, cast: Sequence[Story], lines: Mapping[str, Mapp
             settled_files=len(list(on.recorder.recordings.rglob("*.wav"))),
             log=on.recorder.log_tail(200),
             verify=(verified.returncode, verified.stdout + verified.stderr),
+            commands=[event["AppData"] for event in on.calls.admin.seen("Newexten", Application="MixMonitor")]
+            + [event["Command"] for event in on.calls.admin.seen("AGIExecStart") if "MixMonitor" in event["Command"]],
         )
 
 

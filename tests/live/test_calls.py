@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -186,6 +187,12 @@ HOSTILE_NUMBER = Story(
     ),
     proof=both_from_the_bridge_on,
 )
+LONG_NAME = Story(
+    name="a CallerID name of ten thousand characters",
+    outcome="recorded",
+    place=call(agrees(), (Say(AGENT),), "longname", name="x" * 160, variables={"HOUSE_DOUBLINGS": "6"}),
+    proof=both_from_the_bridge_on,
+)
 
 CAST = (
     AGREED_OVER_SIP,
@@ -213,6 +220,7 @@ CAST = (
     NOBODY_ANSWERS_OUTSIDE,
     CALLEE_REFUSES,
     HOSTILE_NUMBER,
+    LONG_NAME,
 )
 
 _performances: dict[str, Performance | None] = {}
@@ -291,6 +299,13 @@ def test_a_channel_that_speaks_french_is_asked_in_french(performance: Performanc
     ended = performance[FRENCH]
     assert ended.whole is not None
     assert {row.language for row in ended.whole.prompts} == {"fr"}
+
+
+def test_what_a_caller_calls_itself_is_in_no_path_argument_or_log(performance: Performance) -> None:
+    assert not Path("/tmp/recorder-was-here").exists()
+    for text in (performance.log, *performance.commands):
+        assert "recorder-was-here" not in text
+        assert "x" * 100 not in text
 
 
 def test_a_legal_basis_stands_in_the_consent_event(performance: Performance) -> None:

@@ -218,6 +218,9 @@ class Calls:
         variables: dict[str, str] | None = None,
     ) -> Call:
         phone, leg = (f"{int(time.time())}.{900000 + next(self._serial)}" for _ in range(2))
+        # The first tone is where the call is answered into: said afterwards, it would come late on a busy machine.
+        tone, first = (first[0].hz, first[1:]) if first and isinstance(first[0], Say) else (0, first)
+        await asyncio.to_thread(self.pbx.tone, tone)
         since = self.admin.mark()
         given = {f"_{key}": value for key, value in (variables or {}).items()}
         await self.admin.action(
@@ -225,7 +228,7 @@ class Calls:
             {
                 "Channel": f"Local/{dialled}@{context}/n",
                 "Context": "party",
-                "Exten": "0",
+                "Exten": str(tone),
                 "Priority": "1",
                 "CallerID": f'"{name}" <{number}>',
                 "ChannelId": phone,
