@@ -81,7 +81,8 @@ class Board:
         outcome = str(row.outcome or "")
         if outcome:
             outcome = f"[{'green' if outcome == placed.story.outcome else 'red'}]{outcome}[/]"
-        return str(row.consent), words, outcome
+        consent = "" if phase == "asking" and row.consent == "none" else str(row.consent)
+        return consent, words, outcome
 
 
 async def watch(board: Board, recorder: Recorder, done: asyncio.Event) -> None:
@@ -157,10 +158,10 @@ async def report(board: Board, recorder: Recorder, pbx: PbxServer) -> list[str]:
     """The catalogue, the files and the books, as the commands print them; then the proof."""
     for words in (("calls",), ("recordings",), ("verify",)):
         console.print(f"\n[bold]recorder {' '.join(words)}[/bold]")
-        done = recorder.command(*words, check=False)
-        console.out(done.stdout.rstrip() or done.stderr.rstrip(), highlight=False)
-        if done.returncode != 0:
-            board.placed[0].error = board.placed[0].error or f"recorder {words[0]}: exit {done.returncode}"
+        sys.stdout.flush()
+        code = recorder.show(*words)
+        if code != 0:
+            board.placed[0].error = board.placed[0].error or f"recorder {words[0]}: exit {code}"
     wrong = await judge_all(board, recorder, pbx)
     console.print()
     for sentence in wrong:

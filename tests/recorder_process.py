@@ -117,6 +117,11 @@ class Recorder:
             raise RuntimeError(f"recorder {' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done
 
+    def show(self, *words: str) -> int:
+        """Run the command where we print, so that it sees the same terminal; its exit code."""
+        command = [self._python, "-m", "recorder", "--config", str(self.config), *words]
+        return subprocess.run(command, cwd=REPOSITORY, timeout=120, check=False).returncode
+
     def json(self, *words: str) -> Any:
         """What a command prints with --json, whatever its exit code."""
         return json.loads(self.command(*words, "--json", check=False).stdout)

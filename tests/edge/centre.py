@@ -137,8 +137,8 @@ class Centre:
 
     def die(self) -> None:
         """As SIGKILL does: nothing more is written, sent or closed in order. `kill` waits for it."""
-        assert self._running is not None
-        self._running.cancel()
+        if self._running is not None:
+            self._running.cancel()
 
     async def kill(self) -> None:
         self.die()
@@ -337,7 +337,7 @@ class Centre:
         return talk
 
     async def until_talking(self, calls: int = 1) -> None:
-        await until(lambda: [row.state.phase for row in self.runners].count("talking") == calls, "the talk")
+        await until(lambda: sum(row.state.phase == "talking" for row in self.runners) == calls, "the talk")
 
     async def until_capture(self, state: str) -> None:
         await until(

@@ -132,6 +132,52 @@ async def test_a_step_said_twice_is_written_once(store: Catalogue) -> None:
     assert await store.one_call(call) == before
 
 
+async def test_successive_steps_are_written_together_with_what_stands_after_the_last(store: Catalogue) -> None:
+    call = facts.new_call()
+    event = facts.answered(call)
+    steps: list[tuple[Sequence[Fact], JournalRow]] = [
+        ((facts.opened(call), facts.leg(call)), facts.step(1)),
+        ((event, facts.authorised(event)), facts.step(2, "ConsentAnswered")),
+        ((), facts.step(3, "DialBegan")),
+    ]
+
+    assert await store.write_steps(call, steps, "talking", ConsentState.GIVEN) == 3
+
+    whole = await store.one_call(call)
+    assert whole is not None
+    assert (whole.call.phase, whole.call.consent) == ("talking", ConsentState.GIVEN)
+    assert [row.seq for row in whole.journal] == [1, 2, 3]
+    assert len(whole.recordings) == 1
+
+
+async def test_of_successive_steps_those_that_are_in_already_are_not_applied_again(store: Catalogue) -> None:
+    call = await opened_call(store)
+    event = facts.answered(call)
+    steps = [((event,), facts.step(2)), ((), facts.step(3))]
+    await store.write_steps(call, steps[:1], "waiting", ConsentState.GIVEN)
+
+    assert await store.write_steps(call, steps, "talking", ConsentState.GIVEN) == 1
+    assert await store.write_steps(call, steps, "another", ConsentState.NONE) == 0
+
+    whole = await store.one_call(call)
+    assert whole is not None
+    assert (whole.call.phase, len(whole.consents)) == ("talking", 1)
+    assert [row.seq for row in whole.journal] == [1, 2, 3]
+
+
+async def test_of_successive_steps_one_that_is_refused_takes_the_others_with_it(store: Catalogue) -> None:
+    call = await opened_call(store)
+    refused = facts.answered(call, ConsentState.REFUSED)
+    steps = [((), facts.step(2)), ((refused, facts.authorised(refused)), facts.step(3))]
+
+    with pytest.raises(CatalogueRefused):
+        await store.write_steps(call, steps, "armed", ConsentState.REFUSED)
+
+    whole = await store.one_call(call)
+    assert whole is not None
+    assert ([row.seq for row in whole.journal], whole.consents) == ([1], ())
+
+
 async def test_a_step_said_again_with_another_content_is_refused(store: Catalogue) -> None:
     call = await opened_call(store)
 

@@ -209,17 +209,19 @@ async def test_a_capture_that_stops_growing_is_found_out_while_the_talk_goes_on(
     mount = Mount(here=tmp_path, inside="/srv/captures")
     with small_file_system(tmp_path, "size=8m"):
         async with stage(release, mounts=(mount,), changes={"capture": inside}) as on:
-            waiting: Script = (Say(CALLER), UntilPrompt(), Wait(HEARD), Press("1"), UntilBridged(), Wait(18), HangUp())
+            waiting: Script = (Say(CALLER), UntilPrompt(), Wait(HEARD), Press("1"), UntilBridged(), Wait(26), HangUp())
             call = await on.calls.incoming("support", waiting, None)
             await on.recorder.until(lambda: list(tmp_path.glob("*-agent.wav")), "the capture to be armed")
             fill(tmp_path)
             await on.calls.sit("support", "Local/late@phones/n")
             on.calls.answer(call, (Say(AGENT),), rings="late")
             await on.recorder.until(
-                lambda: "stopped growing" in str(on.recorder.get("/status")[1]["reasons"]), "the stalled capture"
+                lambda: "stopped growing" in str(on.recorder.get("/status")[1]["reasons"]),
+                "the stalled capture",
+                timeout=30,
             )
             placed, _ = await call.until_ended()
-            assert placed.bridged_seconds > 17
+            assert placed.bridged_seconds > 25
             (row,) = await on.closed(1)
             assert row.outcome == "recorded"
             await on.recorder.until(lambda: "shorter_than_bridge" in on.recorder.log_tail(), "the analysis")

@@ -1,0 +1,838 @@
+"""The daemon with its real parts beside a fake PBX: what is written when, and what a crash, a cut or a lock leaves."""
+
+from __future__ import annotations
+
+import shutil
+import wave
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from recorder.call import CaptureState, Phase
+from recorder.daemon import calls as calls_module
+from recorder.model import Channel, ChannelRenamed, ConsentState, LostReason, PbxEvent
+from recorder.storage import Spool, Storage
+from tests.edge.centre import Centre, away, forbid, until
+from tests.fakes.agi import OK
+from tests.fakes.pbx import FakeChannel, FakePbx, response
+
+pytestmark = pytest.mark.usefixtures("no_task_left")
+BOTH = pytest.mark.parametrize("engine_name", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+
+
+@pytest.fixture
+def engine_name() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+async def unstarted(catalogue_url: str, tmp_path: Path) -> AsyncIterator[Centre]:
+    async with AsyncExitStack() as closing:
+        pbx = await closing.enter_async_context(FakePbx())
+        made = Centre(pbx, tmp_path, catalogue_url)
+        closing.push_async_callback(made.kill)
+        yield made
+
+
+@pytest.fixture
+async def centre(unstarted: Centre) -> Centre:
+    await unstarted.start()
+    return unstarted
+
+
+def seconds_of(path: Path) -> float:
+    with wave.open(str(path)) as sound:
+        return float(sound.getnframes() / sound.getframerate())
+
+
+def heard_until(path: Path) -> float:
+    """Seconds up to which a settled recording holds any sound."""
+    with wave.open(str(path)) as sound:
+        frames = sound.readframes(sound.getnframes())
+    return len(frames.rstrip(b"\x00")) / 4 / 8000
+
+
+# --------------------------------------------------------------------------- a whole call
+
+
+@BOTH
+async def test_a_consented_call_becomes_one_settled_recording(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_talking()
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    (path,) = centre.settled()
+    assert seconds_of(path) == 1.0
+    await until(lambda: not centre.staged(), "the spool to be empty")
+    assert talk.caller.variables["RECORDER_RESULT"] == "given"
+
+
+@pytest.mark.parametrize(("keys", "result"), [("2", "refused"), ("  ", "unanswered")])
+async def test_a_caller_who_does_not_agree_is_captured_in_no_way(centre: Centre, keys: str, result: str) -> None:
+    talk = await centre.asks(keys=keys)
+    centre.connects(talk)
+    await centre.until_talking()
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("declined", None)
+    assert (centre.mixes, centre.staged(), centre.settled()) == ([], [], [])
+    assert talk.caller.variables["RECORDER_RESULT"] == result
+
+
+async def test_the_events_of_a_call_are_taken_in_their_order(centre: Centre) -> None:
+    talks = [await centre.asks() for _ in range(5)]
+    for _ in range(20):
+        for talk in talks:
+            centre.say("Hold", talk.agent)
+            centre.say("Unhold", talk.agent)
+    for talk in talks:
+        centre.connects(talk)
+        centre.hangs_up(talk)
+    await centre.until_closed(5)
+    for row in await centre.catalogue.list_calls(10):
+        whole = await centre.catalogue.one_call(row.id)
+        assert whole is not None
+        holds = [step.name for step in whole.journal if step.name.startswith("Hold")]
+        assert holds == ["HoldBegan", "HoldEnded"] * 20
+        assert [step.seq for step in whole.journal] == list(range(1, len(whole.journal) + 1))
+
+
+@BOTH
+async def test_the_intention_is_in_the_catalogue_before_asterisk_hears_of_it(centre: Centre) -> None:
+    seen: list[object] = []
+
+    def looks() -> bytes:
+        seen.extend(centre.rows("SELECT status, authorising_state FROM recordings"))
+        return OK
+
+    centre.at_mixmonitor = looks
+    await centre.asks()
+    assert seen == [("authorised", "given")]
+
+
+async def test_what_a_personal_channel_does_creates_nothing(centre: Centre) -> None:
+    personal = centre.new_talk()
+    centre.connects(personal)
+    centre.say("Hold", personal.agent)
+    centre.say("MixMonitorStart", personal.caller)
+    centre.hangs_up(personal)
+    marked = await centre.asks(keys="2")
+    centre.hangs_up(marked)
+    (only,) = await centre.until_closed()
+    assert only.linkedid == marked.caller.linkedid
+    assert centre.counters.opened == 1
+
+
+async def test_an_event_that_finds_its_calls_queue_full_is_counted(centre: Centre) -> None:
+    talk = await centre.asks(keys="2")
+    for _ in range(calls_module.QUEUE_LONGEST + 10):  # in one go: its consumer has no turn between them
+        centre.runner.put(_rename(centre.runner.state.caller))
+    assert centre.counters.overflowed == 10
+    with pytest.raises(TimeoutError):
+        await centre.runner.apply(_rename(centre.runner.state.caller))
+    await until(lambda: centre.runner.waiting == 0)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("abandoned", None)
+
+
+def _rename(channel: object) -> PbxEvent:
+
+    assert isinstance(channel, Channel)
+    return ChannelRenamed(at=datetime.now(UTC), channel=channel)
+
+
+async def test_a_caller_who_is_lost_to_the_dialogue_and_gone_before_ami_told_is_abandoned(centre: Centre) -> None:
+    talk = centre.new_talk()
+    async with centre.visit(talk) as visit:
+        visit.answers["STREAM FILE"] = lambda _: None
+        await visit.until_command("STREAM FILE")
+        centre.pbx.channels.remove(talk.caller)  # and its Hangup passed before the daemon knew the call
+    assert await centre.outcome() == ("abandoned", None)
+
+
+# --------------------------------------------------------------------------- MixMonitor says one thing and does another
+
+
+async def test_a_mixmonitor_that_succeeds_without_files_is_a_lost_call_and_is_stopped(centre: Centre) -> None:
+    centre.writes_files = False
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.pbx.until_received("StopMixMonitor")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("lost", "capture_failed")
+    assert [mix.open for mix in centre.mixes] == [False]
+
+
+async def test_a_mixmonitor_that_is_refused_is_a_lost_call(centre: Centre) -> None:
+    centre.at_mixmonitor = lambda: b"200 result=-2\n"
+    talk = await centre.asks()
+    assert talk.caller.variables["RECORDER_RESULT"] == "capture_failed"
+    centre.connects(talk)
+    await centre.until_talking()
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("lost", "capture_failed")
+
+
+async def test_a_stop_that_is_not_confirmed_is_sent_again_until_it_is(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    confirms = centre.pbx.answers["StopMixMonitor"]
+    centre.pbx.answers["StopMixMonitor"] = lambda _: None
+    centre.enters(FakeChannel(name="PJSIP/boss-1", uniqueid="9.9", linkedid="9.9"), talk.bridge, 3)
+    await centre.pbx.until_received("StopMixMonitor")
+    centre.pbx.cut()
+    centre.pbx.answers["StopMixMonitor"] = confirms
+    await until(lambda: not centre.mixes[0].open, "the stop to be sent again")
+    await centre.until_capture("settled")
+
+
+async def test_what_was_written_beyond_a_stop_that_came_late_is_erased(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.mixes[0].seconds = 30.0
+    centre.pbx.answers.pop("StopMixMonitor")
+    centre.pbx.answers["StopMixMonitor"] = lambda _: None
+    centre.enters(FakeChannel(name="PJSIP/boss-1", uniqueid="9.9", linkedid="9.9"), talk.bridge, 3)
+    await until(lambda: centre.runner.state.captures[0].state is CaptureState.STOPPING)
+    stopped_at = centre.runner.state.captures[0].bridged_until
+    await until(lambda: stopped_at is not None and (datetime.now(UTC) - stopped_at).total_seconds() > 1.1, seconds=3)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    (path,) = centre.settled()
+    row = await centre.recording()
+    assert row.keep_seconds is not None
+    assert heard_until(path) == pytest.approx(row.keep_seconds, abs=0.05)
+    assert row.keep_seconds < 5
+
+
+async def test_a_stop_of_a_capture_whose_id_is_unknown_waits_for_the_pbx(centre: Centre) -> None:
+    """The id stands on the channel; a PBX that is away cannot tell it, and that is no proof that nothing runs."""
+    talk = centre.new_talk()
+    visit = centre.visit(talk)
+    visit.answers["GET VARIABLE"] = lambda _: b"200 result=0\n"
+    async with visit:
+        await visit.until_over()
+    await until(lambda: centre.mixes)
+    centre.pbx.freeze()
+    centre.connects(talk)
+    centre.enters(FakeChannel(name="PJSIP/boss-1", uniqueid="9.9", linkedid="9.9"), talk.bridge, 3)
+    await centre.until_capture("stopping")
+    centre.pbx.cut()
+    centre.pbx.thaw()
+    await until(lambda: not centre.mixes[0].open, "the stop to be sent again", seconds=15)
+
+
+async def test_a_hold_that_is_not_confirmed_as_silence_ends_the_capture(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.pbx.answers["MixMonitorMute"] = lambda action: response(action, "Error", "Cannot set mute flag")
+    centre.say("Hold", talk.agent)
+    await until(lambda: not centre.mixes[0].open, "the capture to be stopped")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+
+
+async def test_a_hold_is_silence_and_ends_with_it(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.say("Hold", talk.agent)
+    await until(lambda: centre.mixes[0].muted)
+    centre.say("Unhold", talk.agent)
+    await until(lambda: not centre.mixes[0].muted)
+    assert centre.mixes[0].open
+
+
+# --------------------------------------------------------------------------- the catalogue is away, or refuses
+
+
+@BOTH
+async def test_a_catalogue_that_is_away_before_the_call_means_that_nobody_is_asked(centre: Centre) -> None:
+    with away(centre.url):
+        await until(lambda: any("catalogue" in reason for reason in centre.reasons), "the daemon to notice")
+        talk = await centre.asks()
+        assert talk.visit is not None
+        assert talk.visit.received("STREAM FILE") == []
+        centre.connects(talk)
+        await centre.until_talking()
+        centre.hangs_up(talk)
+    assert await centre.outcome() == ("lost", "catalogue_away")
+    assert centre.mixes == []
+
+
+@BOTH
+async def test_a_catalogue_that_goes_away_at_the_answer_means_no_capture(centre: Centre) -> None:
+    talk = centre.new_talk()
+    visit = centre.visit(talk)
+    visit.answers["STREAM FILE"] = lambda _: None
+    async with visit:
+        await visit.until_command("STREAM FILE")
+        with away(centre.url):
+            visit.say(b"200 result=49 endpos=80000\n")
+            await visit.until_over()
+            assert talk.caller.variables["RECORDER_RESULT"] == "catalogue_away"
+        centre.connects(talk)
+        await centre.until_talking()
+        centre.hangs_up(talk)
+    assert await centre.outcome() == ("lost", "catalogue_away")
+    assert centre.mixes == []
+
+
+@BOTH
+async def test_a_capture_goes_on_while_the_catalogue_is_away_and_the_writes_come_later_in_order(
+    centre: Centre,
+) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    with away(centre.url):
+        centre.say("Hold", talk.agent)
+        centre.say("Unhold", talk.agent)
+        await until(lambda: centre.runner.behind, "the writes to be owed")
+        assert centre.mixes[0].open
+        centre.hangs_up(talk)
+        await until(lambda: centre.runner.state.phase is Phase.OVER)
+    assert await centre.outcome() == ("recorded", None)
+    whole = await centre.whole()
+    assert [step.seq for step in whole.journal] == list(range(1, len(whole.journal) + 1))
+    assert len(centre.settled()) == 1
+
+
+@BOTH
+async def test_a_burst_of_events_is_carried_out_at_once_although_the_catalogue_is_away(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    with away(centre.url):
+        for _ in range(30):
+            centre.say("Hold", talk.agent)
+            centre.say("Unhold", talk.agent)
+        centre.enters(FakeChannel(name="PJSIP/boss-1", uniqueid="9.9", linkedid="9.9"), talk.bridge, 3)
+        await until(lambda: not centre.mixes[0].open, "the stop", seconds=4)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+
+
+@BOTH
+async def test_an_override_whose_audit_row_is_refused_captures_nothing(centre: Centre) -> None:
+    talk = await centre.asks(keys="2")
+    centre.connects(talk)
+    await centre.until_talking()
+    forbid(centre.url, "audit", "NEW.action = 'override'")
+    await centre.presses(talk)
+    assert (centre.mixes, centre.staged()) == ([], [])
+    centre.hangs_up(talk)
+    await until(lambda: centre.counters.refused)
+    assert centre.rows("SELECT count(*) FROM recordings") == [(0,)]
+    assert centre.settled() == []
+
+
+@BOTH
+async def test_an_override_is_audited_before_it_captures_and_sealed(centre: Centre) -> None:
+    seen: list[object] = []
+
+    def looks() -> bytes:
+        seen.extend(centre.rows("SELECT action, actor FROM audit"))
+        return OK
+
+    centre.at_mixmonitor = looks
+    talk = await centre.asks(keys="2")
+    centre.connects(talk)
+    await centre.until_talking()
+    await centre.presses(talk)
+    await centre.until_capture("running")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert seen == [("override", "PJSIP/alice")]
+    assert (await centre.recording()).sealed
+
+
+async def test_a_key_that_the_caller_presses_does_nothing(centre: Centre) -> None:
+    talk = await centre.asks(keys="2")
+    centre.connects(talk)
+    await centre.until_talking()
+    await centre.presses(talk, who=talk.caller)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("declined", None)
+    assert centre.mixes == []
+
+
+async def test_a_refused_write_takes_no_later_one_down_with_it(centre: Centre) -> None:
+    talk = await centre.asks(keys="2")
+    await until(lambda: not centre.runner.owes)
+    forbid(centre.url, "call_events", "NEW.name = 'HoldBegan'")
+    centre.say("Hold", talk.agent)
+    centre.say("Unhold", talk.agent)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("abandoned", None)
+    assert centre.counters.refused == 1
+
+
+async def test_a_journal_with_a_gap_is_written_on_behind_its_end_after_a_restart(centre: Centre) -> None:
+    talk = await centre.asks(keys="2")
+    forbid(centre.url, "call_events", "NEW.name = 'HoldBegan'")
+    centre.say("Hold", talk.agent)
+    centre.say("Unhold", talk.agent)
+    await until(lambda: centre.counters.refused and not centre.runner.owes)
+    await centre.kill()
+    await centre.start()
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("abandoned", None)
+    assert centre.counters.refused == 0
+
+
+# --------------------------------------------------------------------------- SIGKILL at each point
+
+
+@BOTH
+async def test_killed_between_the_intention_and_the_mixmonitor_leaves_no_capture(centre: Centre) -> None:
+    def dies() -> None:
+        centre.die()
+
+    centre.at_mixmonitor = dies
+    talk = await centre.asks()
+    await centre.kill()
+    assert centre.rows("SELECT status FROM recordings") == [("authorised",)]
+    await centre.start()
+    centre.connects(talk)
+    await centre.until_talking()
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("lost", "capture_failed")
+    assert (await centre.recording()).status == "empty"
+    assert (centre.mixes, centre.staged(), centre.settled()) == ([], [], [])
+
+
+@BOTH
+@pytest.mark.parametrize("meanwhile", ["nothing", "the talk", "the whole talk"])
+async def test_killed_between_the_mixmonitor_and_its_reply_loses_nothing(centre: Centre, meanwhile: str) -> None:
+    talk = centre.new_talk()
+    visit = centre.visit(talk)
+
+    def runs_and_dies(line: str) -> None:
+        centre._exec_mixmonitor(talk.caller, line)
+        centre.die()
+
+    visit.answers["EXEC MixMonitor"] = runs_and_dies
+    async with visit:
+        await visit.until_over()
+    await centre.kill()
+    if meanwhile != "nothing":
+        centre.queue_log.write_text(_log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1"))
+        centre.bridges(talk)
+    if meanwhile == "the whole talk":
+        centre.hangs_up(talk)
+        with centre.queue_log.open("a") as log:
+            log.write(_log(talk, "COMPLETECALLER|1|5|1"))
+    await centre.start()
+    if meanwhile == "nothing":
+        centre.connects(talk)
+    if meanwhile != "the whole talk":
+        await centre.until_capture("running")
+        centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert len(centre.settled()) == 1
+    await until(lambda: not centre.staged())
+
+
+def _log(talk: object, *events: str, queue: str = "support") -> str:
+    """Lines of Asterisk's queue log at this moment."""
+    from tests.edge.centre import Talk
+
+    assert isinstance(talk, Talk)
+    now = int(datetime.now(UTC).timestamp())
+    lines = ""
+    for words in events:
+        name, _, data = words.partition("|")
+        agent = "NONE" if name in ("ENTERQUEUE", "ABANDON") else "PJSIP/alice"
+        lines += f"{now}|{talk.caller.uniqueid}|{queue}|{agent}|{name}|{data.format(agent=talk.agent.uniqueid)}\n"
+    return lines
+
+
+@BOTH
+async def test_killed_in_mid_talk_takes_the_capture_over(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    await until(lambda: not centre.runner.owes)
+    await centre.kill()
+    await centre.start()
+    assert centre.mixes[0].open
+    await centre.until_talking()
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert (len(centre.mixes), len(centre.settled())) == (1, 1)
+
+
+async def test_killed_before_an_agents_coming_was_written_takes_the_capture_over_on_the_queue_logs_word(
+    centre: Centre,
+) -> None:
+    talk = await centre.asks()
+    centre.queue_log.write_text(_log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1"))
+    centre.connects(talk)
+    await centre.until_capture("running")
+    await centre.kill()
+    assert centre.rows("SELECT bridged_at FROM recordings") == [(None,)]
+    await centre.start()
+    assert centre.mixes[0].open
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+
+
+async def test_an_override_key_works_after_a_restart_in_mid_talk(centre: Centre) -> None:
+    talk = await centre.asks(keys="2")
+    centre.connects(talk)
+    await centre.until_talking()
+    await until(lambda: not centre.runner.owes)
+    await centre.kill()
+    await centre.start()
+    await centre.presses(talk)
+    await centre.until_capture("running")
+
+
+async def test_killed_while_on_hold_the_capture_stays_silent(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.say("Hold", talk.agent)
+    await until(lambda: centre.mixes[0].muted)
+    await centre.kill()
+    centre.mixes[0].muted = False  # whatever happened to it
+    await centre.start()
+    await until(lambda: centre.mixes[0].muted)
+
+
+@BOTH
+async def test_killed_between_the_stop_and_its_confirmation_settles_once(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    stops = centre.pbx.answers["StopMixMonitor"]
+
+    def stops_and_dies(action: object) -> None:
+        stops(action)  # type: ignore[arg-type]
+        centre.die()
+
+    centre.pbx.answers["StopMixMonitor"] = stops_and_dies
+    centre.enters(FakeChannel(name="PJSIP/boss-1", uniqueid="9.9", linkedid="9.9"), talk.bridge, 3)
+    await until(lambda: not centre.mixes[0].open)
+    await centre.kill()
+    await centre.start()
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert len(centre.settled()) == 1
+
+
+@BOTH
+async def test_killed_between_the_settled_file_and_its_row_settles_it_once(centre: Centre, tmp_path: Path) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    shutil.move(centre.recordings, tmp_path / "elsewhere")  # a storage that is away: the settle sweep postpones
+    centre.hangs_up(talk)
+    await until(lambda: centre.rows("SELECT status FROM recordings") == [("stopped",)])
+    row = await centre.recording()
+    await centre.kill()
+    shutil.move(tmp_path / "elsewhere", centre.recordings)
+    Storage(centre.recordings, Spool(centre.spool)).settle(row.id, row.authorised_at)
+    await centre.start()
+    assert await centre.outcome() == ("recorded", None)
+    (path,) = centre.settled()
+    assert seconds_of(path) == 1.0
+    await until(lambda: not centre.staged())
+
+
+@BOTH
+async def test_killed_between_the_row_and_the_removal_of_the_staged_files_removes_them(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.hangs_up(talk)
+    await centre.until_closed()
+    before = await centre.recording()
+    await centre.kill()
+    centre.mixes[0].begin()
+    stranger = centre.spool / "notes.txt"
+    stranger.write_text("somebody else's")
+    await centre.start()
+    await until(lambda: not centre.staged(), "the leftovers to be removed")
+    assert stranger.exists()
+    assert replace(await centre.recording(), analysed_at=None, measures={}, findings=()) == replace(
+        before, analysed_at=None, measures={}, findings=()
+    )
+
+
+@BOTH
+async def test_killed_in_an_unfinished_dialogue_leaves_a_call_with_an_outcome(centre: Centre) -> None:
+    talk = centre.new_talk()
+    async with centre.visit(talk) as visit:
+        visit.answers["STREAM FILE"] = lambda _: None
+        await visit.until_command("STREAM FILE")
+        await until(lambda: not centre.runner.owes)
+        await centre.kill()
+    await centre.start()
+    centre.connects(talk)
+    await centre.until_talking()
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("lost", "dialogue_failed")
+
+
+async def test_a_connection_cut_while_a_capture_is_armed_does_not_give_it_up(centre: Centre) -> None:
+    """The PBX is asked in the event's own turn: what was armed after the question was put is not taken for dead."""
+
+    def cut_meanwhile() -> bytes:
+        centre.pbx.cut()
+        return OK
+
+    centre.at_mixmonitor = cut_meanwhile
+    talk = await centre.asks()
+    await centre.pbx.until_logins(2)
+    await centre.until_ready()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+
+
+# --------------------------------------------------------------------------- the queue log
+
+
+@BOTH
+async def test_calls_that_passed_while_nobody_looked_get_their_outcome_once(unstarted: Centre) -> None:
+    centre = unstarted
+    centre.queue_log.write_text("")
+    await centre.start()
+    await until(lambda: centre.rows("SELECT name FROM bookmarks WHERE name = 'queue_log'"))
+    await centre.stop()
+    served, gave_up, private, foreign, waiting = (centre.new_talk() for _ in range(5))
+    centre.queue_log.write_text(
+        _log(served, "ENTERQUEUE||", "CONNECT|1|{agent}|1", "COMPLETECALLER|1|5|1")
+        + "no line of Asterisk's\n"
+        + _log(gave_up, "ENTERQUEUE||", "ABANDON|1|1|9")
+        + _log(private, "ENTERQUEUE||", "CONNECT|1|{agent}|1", "COMPLETECALLER|1|5|1", queue="private")
+        + _log(foreign, "ENTERQUEUE||", "ABANDON|1|1|9", queue="somebody else's")
+        + _log(waiting, "ENTERQUEUE||")
+    )
+    await centre.start()
+    rows = {row.linkedid: (str(row.outcome), row.reason) for row in await centre.until_closed(3)}
+    assert rows == {
+        served.caller.uniqueid: ("lost", "recorder_away"),
+        gave_up.caller.uniqueid: ("abandoned", None),
+        private.caller.uniqueid: ("excluded", None),
+    }
+    with centre.queue_log.open("a") as log:
+        log.write(_log(waiting, "ABANDON|1|1|9"))
+    centre.assembly.daemon.sweeps["reconcile"].bell.set()
+    await centre.until_closed(4)
+    await centre.stop()
+    await centre.start()
+    assert len(await centre.until_closed(4)) == 4
+
+
+async def test_a_queue_log_that_was_rotated_is_read_from_its_beginning(unstarted: Centre) -> None:
+    centre = unstarted
+    centre.queue_log.write_text(_log(centre.new_talk(), "ENTERQUEUE||", "ABANDON|1|1|9") * 50)
+    await centre.start()
+    await until(lambda: centre.rows("SELECT name FROM bookmarks WHERE name = 'queue_log'"))
+    await centre.stop()
+    centre.queue_log.rename(centre.queue_log.with_suffix(".1"))
+    centre.queue_log.write_text(_log(centre.new_talk(), "ENTERQUEUE||", "ABANDON|1|1|9"))
+    await centre.start()
+    assert await centre.outcome() == ("abandoned", None)
+
+
+async def test_a_queue_log_that_asterisk_makes_while_we_are_away_is_accounted_for_from_its_first_line(
+    unstarted: Centre,
+) -> None:
+    centre = unstarted
+    await centre.start()
+    await until(lambda: centre.rows("SELECT name FROM bookmarks WHERE name = 'queue_log'"), "the bookmark")
+    await centre.stop()
+    centre.queue_log.write_text(_log(centre.new_talk(), "ENTERQUEUE||", "ABANDON|1|1|9"))
+    await centre.start()
+    assert await centre.outcome() == ("abandoned", None)
+
+
+async def test_a_call_that_we_know_is_not_told_again_by_the_queue_log(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.queue_log.write_text(_log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1", "COMPLETECALLER|1|5|1"))
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.assembly.daemon.sweeps["reconcile"].bell.set()
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    await centre.stop()
+    await centre.start()
+    assert len(await centre.catalogue.list_calls(10)) == 1
+
+
+async def test_a_queue_log_that_cannot_be_read_keeps_nobody_from_being_captured(unstarted: Centre) -> None:
+    unstarted.queue_log.mkdir()  # opened for reading, it says so
+    await unstarted.start()
+    talk = await unstarted.asks()
+    unstarted.connects(talk)
+    await unstarted.until_capture("running")
+
+
+# --------------------------------------------------------------------------- outgoing, and a second line
+
+
+@pytest.mark.parametrize("order", ["the event first", "the visit first"])
+async def test_an_outgoing_call_is_one_call_whichever_of_its_two_tidings_comes_first(
+    centre: Centre, order: str
+) -> None:
+    talk = centre.new_outgoing()
+    if order == "the event first":
+        centre.dials_out(talk)
+        centre.say("DialBegin", talk.agent, dest=talk.caller)
+        await until(lambda: centre.runners)
+    await centre.answers_call(talk)
+    if order == "the visit first":
+        centre.dials_out(talk)
+        centre.say("DialBegin", talk.agent, dest=talk.caller)
+    await centre.until_capture("armed")
+    centre.bridges(talk)
+    await centre.until_capture("running")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert (await centre.call()).direction == "outgoing"
+    assert len(centre.settled()) == 1
+
+
+async def test_an_outgoing_call_that_nobody_answers_is_abandoned(centre: Centre) -> None:
+    talk = centre.new_outgoing()
+    centre.dials_out(talk)
+    centre.say("DialBegin", talk.agent, dest=talk.caller)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("abandoned", None)
+
+
+async def test_a_caller_who_agreed_is_not_asked_again_on_a_second_line(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.leaves(talk.caller, 1)
+    await centre.asks(line="sales", talk=talk)
+    assert talk.visit is not None
+    assert talk.visit.received("STREAM FILE") == []
+    centre.connects(talk, queue="sales")
+    await until(lambda: len(centre.mixes) == 2 and centre.runner.state.captures[-1].state is CaptureState.RUNNING)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert len(centre.settled()) == 2
+
+
+async def test_a_caller_who_refused_is_not_asked_again_on_a_second_line(centre: Centre) -> None:
+    talk = await centre.asks(keys="2")
+    await centre.asks(line="sales", talk=talk)
+    centre.connects(talk, queue="sales")
+    await centre.until_talking()
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("declined", None)
+    assert centre.mixes == []
+
+
+async def test_a_second_line_whose_first_capture_does_not_close_goes_on_without_one(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    stops, centre.pbx.answers["StopMixMonitor"] = centre.pbx.answers["StopMixMonitor"], lambda _: None
+    centre.leaves(talk.caller, 1)
+    await centre.asks(line="sales", talk=talk)
+    assert talk.caller.variables["RECORDER_RESULT"] == "lost"
+    assert len(centre.mixes) == 1
+    centre.pbx.answers["StopMixMonitor"] = stops
+
+
+# --------------------------------------------------------------------------- readiness
+
+
+async def test_a_daemon_is_ready_only_when_it_has_seen_everything(unstarted: Centre) -> None:
+    unstarted.pbx.freeze()
+    await unstarted.start(ready=False)
+    assert "not connected to Asterisk yet" in unstarted.reasons
+    talk = await unstarted.asks()
+    assert talk.caller.variables["RECORDER_RESULT"] == "lost"
+    unstarted.pbx.thaw()
+    unstarted.pbx.cut()
+    await unstarted.until_ready()
+    assert unstarted.runner.state.lost is LostReason.PBX_AWAY
+
+
+async def test_a_connection_that_is_gone_means_that_nobody_is_asked_until_it_is_back(centre: Centre) -> None:
+    centre.pbx.freeze()
+    centre.pbx.cut()
+    await until(lambda: centre.reasons)
+    assert "Asterisk is not connected" in centre.reasons[0]
+    talk = await centre.asks()
+    assert talk.caller.variables["RECORDER_RESULT"] == "lost"
+    assert talk.visit is not None
+    assert talk.visit.received("STREAM FILE") == []
+    centre.pbx.thaw()
+    centre.pbx.cut()
+    await until(lambda: not centre.reasons, "the connection to be back", seconds=20)
+    assert centre.runner.state.lost is LostReason.PBX_AWAY
+
+
+async def test_a_spool_that_is_gone_is_said_and_costs_nothing_but_the_captures(centre: Centre, tmp_path: Path) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    shutil.move(centre.spool, tmp_path / "elsewhere")
+    centre.spool.write_text("no folder any more")  # every look at a staged file fails
+    await until(lambda: centre.reasons)
+    assert str(centre.spool) in centre.reasons[0]
+    other = await centre.asks()
+    assert other.caller.variables["RECORDER_RESULT"] == "lost"
+    centre.spool.unlink()
+    shutil.move(tmp_path / "elsewhere", centre.spool)
+    await centre.until_ready()
+    centre.hangs_up(talk)
+    centre.hangs_up(other)
+    outcomes = {row.linkedid: row.outcome for row in await centre.until_closed(2)}
+    assert outcomes == {talk.caller.linkedid: "recorded", other.caller.linkedid: "abandoned"}
+
+
+async def test_a_spool_that_breaks_in_the_moment_of_arming_does_not_end_the_daemon(
+    centre: Centre, tmp_path: Path
+) -> None:
+    def breaks() -> bytes:
+        shutil.move(centre.spool, tmp_path / "elsewhere")
+        centre.spool.write_text("no folder any more")
+        return OK
+
+    centre.writes_files = False
+    centre.at_mixmonitor = breaks
+    talk = await centre.asks()
+    await centre.until_capture("failed")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("abandoned", None)
+
+
+async def test_a_daemon_that_is_stopped_ends_no_capture(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    await centre.stop()
+    assert centre.mixes[0].open
+    assert centre.pbx.received("StopMixMonitor") == []
+    assert centre.rows("SELECT outcome FROM calls") == [(None,)]
+
+
+async def test_a_daemon_that_is_stopped_in_a_dialogue_lets_the_caller_go_on(centre: Centre) -> None:
+    talk = centre.new_talk()
+    async with centre.visit(talk) as visit:
+        visit.answers["STREAM FILE"] = lambda _: None
+        await visit.until_command("STREAM FILE")
+        await centre.stop()
+        await visit.until_over()
+    await centre.start()
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("abandoned", None)
+    assert (await centre.call()).consent is ConsentState.NONE

@@ -1,0 +1,228 @@
+"""The sweeps on a real catalogue and real disks, with a clock that a test moves: what fails stops nobody else."""
+
+from __future__ import annotations
+
+import subprocess
+import wave
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from recorder.ami import Ami, AmiAddress
+from recorder.call import CallEvent, RecordingEmptied, RecordingMade
+from recorder.capture import CaptureDesk
+from recorder.catalogue import Catalogue, CatalogueAway
+from recorder.model import CallId, ConsentState, Fact, RecordingAuthorised, RecordingSettled, RecordingStatus
+from recorder.storage import LegFile, Spool, Storage
+from recorder.sweeps import POSTPONE, Sweeps
+from tests import facts
+from tests.edge.centre import away
+from tests.facts import NODE
+
+
+class Worker:
+    """The sweeps, what they work on, and a ledger that writes what they tell."""
+
+    def __init__(self, store: Catalogue, spool: Path, recordings: Path) -> None:
+        self.store = store
+        self.spool = Spool(spool)
+        self.storage = Storage(recordings, self.spool)
+        self.now = facts.later(100)
+        self.told: list[CallEvent] = []
+        self.refuses: set[CallId] = set()  # calls whose machine breaks
+        self.pools = [ThreadPoolExecutor(1), ThreadPoolExecutor(1)]
+        nobody = Ami(AmiAddress(host="127.0.0.1", port=1, username="", secret=""), lambda _: None)
+        self.capture = CaptureDesk(
+            nobody,
+            self.storage,
+            self.spool,
+            spool_at_pbx=PurePosixPath("/spool"),
+            min_free=(0, 0),
+            disk=self.pools[0],
+            audio=self.pools[1],
+            clock=lambda: self.now,
+        )
+        self.sweeps = Sweeps(
+            node=NODE,
+            catalogue=store,
+            capture=self.capture,
+            spool=self.spool,
+            ledger=self._ledger,
+            queue_log=None,
+            lines={},
+            in_progress=lambda _: False,
+            now=self._clock,
+        )
+
+    def _clock(self) -> datetime:
+        return self.now
+
+    async def _ledger(self, call: CallId, event: CallEvent) -> bool:
+        self.told.append(event)
+        if call in self.refuses:
+            raise ZeroDivisionError("a bug")
+        if isinstance(event, RecordingMade):
+            made = RecordingSettled(
+                id=event.recording,
+                call=call,
+                at=event.at,
+                samples=event.samples,
+                rate=event.rate,
+                sha256=event.sha256,
+                size=event.size,
+                findings=event.findings,
+            )
+            await self.store.write_facts([made])
+        return True
+
+    async def stopped(self, seconds: float = 1.0, *, stopped_at: float = 60) -> RecordingAuthorised:
+        """A recording in the catalogue whose staged files wait to be settled."""
+        call = facts.new_call()
+        consent = facts.answered(call)
+        recording = facts.authorised(consent)
+        told: list[Fact] = [facts.opened(call), facts.leg(call), consent, recording]
+        told.append(facts.changed(recording, RecordingStatus.AUTHORISED, RecordingStatus.ARMED))
+        end = facts.changed(recording, RecordingStatus.ARMED, RecordingStatus.STOPPED, stopped_at)
+        told.append(replace(end, bridged_at=facts.later(10), bridged_seconds=seconds))
+        await self.store.write_step(call, told, None, "over", ConsentState.GIVEN)
+        for leg in LegFile:
+            with wave.open(str(self.spool.path(recording.id, leg)), "wb") as sound:
+                sound.setparams((1, 2, 8000, 0, "NONE", ""))
+                sound.writeframes(b"\x10\x01" * round(8000 * seconds))
+        return recording
+
+    async def settle(self) -> None:
+        while await self.sweeps.settle_due():
+            pass
+
+    async def status(self, recording: RecordingAuthorised) -> RecordingStatus:
+        return (await self.store.recordings_named([recording.id]))[recording.id].status
+
+    def close(self) -> None:
+        for pool in self.pools:
+            pool.shutdown()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one mebibyte of its own. Mounting takes root: without it the tests that need it fail."""
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", mount], check=True, timeout=10)
+    yield mount
+    subprocess.run(["umount", mount], check=True, timeout=10)
+
+
+@pytest.fixture
+async def worker(store: Catalogue, tmp_path: Path) -> AsyncIterator[Worker]:
+    for name in ("spool", "recordings"):
+        (tmp_path / name).mkdir(mode=0o700)
+    made = Worker(store, tmp_path / "spool", tmp_path / "recordings")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def cramped(store: Catalogue, tmp_path: Path, small_disk: Path) -> AsyncIterator[Worker]:
+    (tmp_path / "spool").mkdir(mode=0o700)
+    made = Worker(store, tmp_path / "spool", small_disk)
+    yield made
+    made.close()
+
+
+async def test_every_recording_that_waits_is_settled_the_longest_first(worker: Worker) -> None:
+    waiting = [await worker.stopped(stopped_at=90 - number) for number in range(6)]
+    await worker.settle()
+    settled = [event.recording for event in worker.told if isinstance(event, RecordingMade)]
+    assert settled == [recording.id for recording in reversed(waiting)]
+    assert list(worker.spool.here.iterdir()) == []
+
+
+@pytest.mark.fault
+async def test_a_recording_that_a_full_disk_refuses_is_postponed_and_settled_when_there_is_room(
+    cramped: Worker, small_disk: Path
+) -> None:
+    large = await cramped.stopped(30, stopped_at=50)
+    small = await cramped.stopped(2, stopped_at=60)
+    other = small_disk / "other"
+    other.write_bytes(bytes(2**19))
+    await cramped.settle()
+    assert await cramped.status(large) is RecordingStatus.STOPPED
+    assert await cramped.status(small) is RecordingStatus.SETTLED
+    assert cramped.sweeps.failures == {"settle": 1}
+    other.unlink()
+    await cramped.settle()
+    assert await cramped.status(large) is RecordingStatus.STOPPED  # its time has not come
+    cramped.now += POSTPONE + timedelta(seconds=1)
+    await cramped.settle()
+    assert await cramped.status(large) is RecordingStatus.SETTLED
+    assert not any(path.name.startswith(str(large.id)) for path in cramped.spool.here.iterdir())
+
+
+async def test_a_recording_that_meets_a_bug_is_postponed_and_the_others_go_on(worker: Worker) -> None:
+    first, second = await worker.stopped(stopped_at=50), await worker.stopped(stopped_at=60)
+    worker.refuses.add(first.call)
+    await worker.settle()
+    assert await worker.status(first) is RecordingStatus.STOPPED
+    assert await worker.status(second) is RecordingStatus.SETTLED
+    assert worker.sweeps.failures == {"settle": 1}
+    worker.refuses.clear()
+    worker.now += POSTPONE + timedelta(seconds=1)
+    await worker.settle()
+    assert await worker.status(first) is RecordingStatus.SETTLED
+
+
+async def test_a_catalogue_that_is_away_ends_the_pass_and_postpones_nobody(worker: Worker, catalogue_url: str) -> None:
+    recording = await worker.stopped()
+    with away(catalogue_url), pytest.raises(CatalogueAway):
+        await worker.settle()
+    assert worker.sweeps.failures == {}
+    await worker.settle()
+    assert await worker.status(recording) is RecordingStatus.SETTLED
+
+
+async def test_a_recording_is_analysed_once(worker: Worker) -> None:
+    recording = await worker.stopped()
+    await worker.settle()
+    while await worker.sweeps.analyse_due():
+        pass
+    row = (await worker.store.recordings_named([recording.id]))[recording.id]
+    assert row.analysed_at == worker.now
+    assert row.measures["seconds"] == 1.0
+    worker.now += timedelta(seconds=5)
+    assert not await worker.sweeps.analyse_due()
+
+
+async def test_only_the_leftovers_of_settled_recordings_are_removed(worker: Worker) -> None:
+    settled, waiting = await worker.stopped(stopped_at=50), await worker.stopped(stopped_at=60)
+    worker.refuses.add(waiting.call)
+    await worker.settle()
+    for leg in LegFile:
+        worker.spool.path(settled.id, leg).write_bytes(b"RIFF")
+    (worker.spool.here / "0f0f0f0f-0000-4000-8000-000000000001-caller.wav").write_bytes(b"RIFF")  # of no row
+    (worker.spool.here / "notes.txt").write_text("somebody else's")
+    await worker.sweeps.remove_settled_leftovers()
+    left = {path.name for path in worker.spool.here.iterdir()}
+    assert left == {
+        "0f0f0f0f-0000-4000-8000-000000000001-caller.wav",
+        "notes.txt",
+        *(worker.spool.path(waiting.id, leg).name for leg in LegFile),
+    }
+
+
+async def test_a_spool_that_cannot_be_listed_is_counted_and_stops_nothing(worker: Worker) -> None:
+    worker.spool.here.rmdir()
+    assert not await worker.sweeps.remove_settled_leftovers()
+    assert worker.sweeps.failures == {"leftovers": 1}
+
+
+async def test_a_capture_that_no_bridge_came_to_is_emptied(worker: Worker) -> None:
+    recording = await worker.stopped()
+    row = (await worker.store.recordings_named([recording.id]))[recording.id]
+    await worker.sweeps._settle(replace(row, bridged_at=None, bridged_seconds=None))
+    assert [type(event) for event in worker.told] == [RecordingEmptied]
+    assert list(worker.spool.here.iterdir()) == []
