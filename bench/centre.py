@@ -38,9 +38,13 @@ class Centre:
     placed: int = 0
     _queues: itertools.cycle[int] = field(default_factory=lambda: itertools.cycle(range(1, OWN_QUEUES + 1)))
 
-    async def call(self, seconds: float, *, speaks: str = "tone-440") -> None:
-        """A caller dials the line support and agrees; the call ends `seconds` after its answer."""
+    async def call(self, seconds: float, *, speaks: str = "tone-440", witnessed: bool = False) -> None:
+        """A caller dials the line support and agrees; the call ends `seconds` after its answer.
+
+        `witnessed`: each phone keeps what it hears, in the folder `heard` under the uniqueid of the caller's leg.
+        """
         self.placed += 1
+        phone, leg = (f"bench-{self.placed}.{half}" for half in (1, 2))
         await self.admin.action(
             "Originate",
             {
@@ -49,6 +53,8 @@ class Centre:
                 "Exten": "s",
                 "Priority": "1",
                 "CallerID": f"<1555{self.placed:07d}>",
+                "ChannelId": phone,
+                "OtherChannelId": leg,
                 "Async": "true",
                 "Timeout": "30000",
             },
@@ -56,16 +62,19 @@ class Centre:
                 "_HOUSE_QUEUE": f"own{next(self._queues)}",
                 "BENCH_SECONDS": f"{seconds:g}",
                 "BENCH_SPEAKS": speaks,
+                "__BENCH_HEARD": leg if witnessed else "",
             },
         )
 
-    async def every(self, gap: float, calls: int, seconds: float, *, speaks: str = "tone-440") -> None:
+    async def every(
+        self, gap: float, calls: int, seconds: float, *, speaks: str = "tone-440", witnessed: bool = False
+    ) -> None:
         """Place calls at a steady rate, by the clock: one that is late does not make the next ones late."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         for number in range(calls):
             await asyncio.sleep(max(0.0, began + number * gap - loop.time()))
-            await self.call(seconds, speaks=speaks)
+            await self.call(seconds, speaks=speaks, witnessed=witnessed)
 
     async def channels(self) -> int:
         """How many channels there are now."""

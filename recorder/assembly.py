@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -83,15 +83,22 @@ class Assembly:
     async def build(self, closing: AsyncExitStack) -> None:
         """Build every part; nothing of the outside is touched but the catalogue, the folders and our own ports."""
         settings = self.settings
-        self.prompts = _require_prompts(settings)
+        mistakes: list[str] = []
+        with _collected(mistakes):
+            self.prompts = _require_prompts(settings)
         self.spool = Spool(settings.capture.here)
         self.storage = Storage(settings.storage.path, self.spool)
         self.min_free = (settings.capture.min_free_mb * MEGABYTE, settings.storage.min_free_mb * MEGABYTE)
-        _require_folders([*self.spool.problems(self.min_free[0]), *self.storage.problems(self.min_free[1])])
+        with _collected(mistakes):
+            _require_folders([*self.spool.problems(self.min_free[0]), *self.storage.problems(self.min_free[1])])
+        with _collected(mistakes):
+            self.peers = _addresses(settings.ami.host)
+        if mistakes:
+            raise SettingsMistaken(tuple(mistakes))
         self.catalogue = await open_catalogue(settings.catalogue.url)
         closing.push_async_callback(self.catalogue.close)
-        self._notify = sdnotify.SystemdNotifier()
-        self.daemon = Daemon(watchdog=lambda: self._notify.notify("WATCHDOG=1"))
+        self._notify = _notifier(closing)
+        self.daemon = Daemon(watchdog=lambda: self._notify("WATCHDOG=1"))
         self.daemon.parts = self._parts(closing)
         with _listening("http.bind", settings.http.bind):
             self.http = self._http()
@@ -146,9 +153,7 @@ class Assembly:
             now=now,
         )
         host, port = host_and_port(settings.agi.bind)
-        ivr = ConsentIvr(
-            front, host=host, port=port, peers=_addresses(settings.ami.host), dialogues=settings.agi.dialogues
-        )
+        ivr = ConsentIvr(front, host=host, port=port, peers=self.peers, dialogues=settings.agi.dialogues)
         return Parts(
             node=settings.node.name,
             ami=ami,
@@ -181,14 +186,14 @@ class Assembly:
             http = group.create_task(self.http.run(), name="http")
             http.add_done_callback(lambda _: self._stop.set())
             await self.daemon.run(self._stop, self._ready)
-            self._notify.notify("STOPPING=1")
+            self._notify("STOPPING=1")
             self.http.stop()
 
     def _ready(self) -> None:
         # What the start has made stays: looking through it again takes the collector 50 ms, in which callers wait.
         gc.collect()
         gc.freeze()
-        self._notify.notify("READY=1")
+        self._notify("READY=1")
         log.info("serving", http=self.http.port, agi=self.daemon.parts.ivr.port, node=self.settings.node.name)
 
     # ---- what HTTP is told
@@ -301,6 +306,15 @@ class Assembly:
         }
 
 
+@contextmanager
+def _collected(mistakes: list[str]) -> Iterator[None]:
+    """Go on after a mistake: all of them are said at once."""
+    try:
+        yield
+    except SettingsMistaken as error:
+        mistakes += error.mistakes
+
+
 def _require_prompts(settings: Settings) -> PromptSet:
     try:
         return load(settings.prompts.here, settings.prompts.path)
@@ -312,6 +326,17 @@ def _require_folders(problems: list[Problem]) -> None:
     mistakes = tuple(f"{problem.path}: {problem.what}. {problem.mend}" for problem in problems if problem.kind in FATAL)
     if mistakes:
         raise SettingsMistaken(mistakes)
+
+
+def _notifier(closing: AsyncExitStack) -> Callable[[str], None]:
+    """Tell systemd, where it listens; SystemdNotifier leaves its socket open either way."""
+    if "NOTIFY_SOCKET" not in os.environ:
+        return lambda _: None
+    notifier = sdnotify.SystemdNotifier()
+    if notifier.socket is not None:
+        closing.callback(notifier.socket.close)
+    notify: Callable[[str], None] = notifier.notify
+    return notify
 
 
 @contextmanager

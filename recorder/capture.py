@@ -8,7 +8,7 @@ grow do; the files are taken from the spool only when nobody writes them any mor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -141,10 +141,13 @@ class CaptureDesk:
                 return False
             await asyncio.sleep(LOOK_EVERY.total_seconds())
 
-    async def size(self, recording: RecordingId) -> int:
-        """Bytes staged in both directions, 0 where nothing is."""
-        staged = await asyncio.get_running_loop().run_in_executor(self._disk, self._spool.staged, recording)
-        return sum(staged.sizes) if staged else 0
+    async def sizes(self, recordings: Iterable[RecordingId]) -> dict[RecordingId, int]:
+        """Bytes staged of each in both directions, 0 where nothing is. One look in a thread for all of them."""
+        return await asyncio.get_running_loop().run_in_executor(self._disk, self._sizes, tuple(recordings))
+
+    def _sizes(self, recordings: tuple[RecordingId, ...]) -> dict[RecordingId, int]:
+        found = {recording: self._spool.staged(recording) for recording in recordings}
+        return {recording: sum(staged.sizes) if staged else 0 for recording, staged in found.items()}
 
     async def mixmonitor_id(self, channel: Channel) -> str | None:
         """The id that MixMonitor left on the channel; None where it left none or the PBX cannot be asked."""

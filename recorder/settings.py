@@ -99,7 +99,6 @@ class Ami(Section):
 class Pbx(Section):
     cli: tuple[str, ...] = ("asterisk", "-rx")
     queue_log: Path | None = Path("/var/log/asterisk/queue_log")
-    cdr: Path | None = None
 
 
 class Agi(Section):
@@ -318,7 +317,8 @@ def _in_words(error: ValidationError, source: str, origins: Mapping[tuple[str, .
     lines = []
     for mistake in error.errors(include_input=False, include_url=False):
         place = tuple(str(part) for part in mistake["loc"])
-        where = origins.get(place, f"{source}: {'.'.join(place) or 'the file'}")
+        variable = next((origins[place[:n]] for n in range(len(place), 0, -1) if place[:n] in origins), None)
+        where = variable or f"{source}: {'.'.join(place) or 'the file'}"
         words = WORDS.get(mistake["type"], mistake["msg"].removeprefix("Value error, "))
         lines.append(f"{where}: {words}")
     return tuple(lines)

@@ -1,7 +1,7 @@
 """One-step jobs that find their work by its state in the database: settle, analyse, reconcile.
 
 Must not decide what may be kept or how a call ended; must not hold a to-do list: after a crash they simply go on. A
-step says whether there was work, so that a sweep is `while step(): pass`. The invariant: a thing that fails is
+step says whether there may be more work, so that a sweep is `while step(): pass`. The invariant: a thing that fails is
 postponed, counted and looked at again; it never stops the others.
 """
 
@@ -44,7 +44,8 @@ from recorder.storage import Spool, StorageError
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE = 1
+AT_ONCE = 4
+"""Recordings of one question to the catalogue; they are still taken one after another."""
 POSTPONE = timedelta(seconds=30)
 UNFINISHED_FOR = timedelta(hours=12)
 """A passage that the queue log never ends (Asterisk was killed) is given up after this."""
@@ -69,7 +70,7 @@ class Postponed:
 
 
 class Sweeps:
-    """The steps. Each returns whether there was work."""
+    """The steps. Each returns whether there may be more work."""
 
     def __init__(
         self,
@@ -96,12 +97,12 @@ class Sweeps:
         self._postponed = Postponed()
         self.failures: dict[str, int] = {}
 
-    async def settle_one(self) -> bool:
-        """Settle the recording that has waited longest."""
+    async def settle_due(self) -> bool:
+        """Settle the recordings that have waited longest."""
         return await self._one("settle", RecordingStatus.STOPPED, None, self._settle)
 
-    async def analyse_one(self) -> bool:
-        """Measure the settled recording that has waited longest."""
+    async def analyse_due(self) -> bool:
+        """Measure the settled recordings that have waited longest."""
         return await self._one("analyse", RecordingStatus.SETTLED, False, self._analyse)
 
     async def _one(
@@ -125,7 +126,7 @@ class Sweeps:
             except Exception:  # the guard of one recording: whatever it met, the others go on
                 self._postpone(name, row.id)
                 log.exception("sweep_postponed", sweep=name, recording=str(row.id))
-        return bool(due)
+        return len(due) == AT_ONCE
 
     def _postpone(self, name: str, recording: RecordingId) -> None:
         self._postponed.until[recording] = self._now() + POSTPONE

@@ -32,9 +32,9 @@ EVENT_TYPES: Mapping[str, type[CallEvent]] = {
 def fields_from_event(event: CallEvent) -> tuple[str, dict[str, str]]:
     """The event's name and its fields, each as JSON; a field that is None by default is left out while it is None."""
     flat = {
-        entry.name: json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
-        for entry in fields(event)
-        if (value := getattr(event, entry.name)) is not None or entry.default is not None
+        name: _json(_plain(value))
+        for name, left_out in _names(cast(Any, type(event)))
+        if (value := getattr(event, name)) is not None or not left_out
     }
     return type(event).__name__, flat
 
@@ -46,9 +46,22 @@ def event_from_fields(name: str, flat: Mapping[str, str]) -> CallEvent:
     return kind(**{key: readers[key](json.loads(text)) for key, text in flat.items()})
 
 
+# Every step of every call is written by what follows: made once, and what is most frequent first.
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+@cache
+def _names(kind: Any) -> tuple[tuple[str, bool], ...]:
+    """The fields of a dataclass, each with whether it is left out while it is None."""
+    return tuple((entry.name, entry.default is None) for entry in fields(kind))
+
+
 def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {entry.name: _plain(getattr(value, entry.name)) for entry in fields(value)}
+    kind = type(value)
+    if kind in (str, int, float, bool) or value is None:
+        return value
+    if is_dataclass(kind):
+        return {name: _plain(getattr(value, name)) for name, _ in _names(kind)}
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, UUID):

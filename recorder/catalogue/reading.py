@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Table, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Table, bindparam, func, select
 
 from recorder.catalogue.rows import (
     AuditRow,
@@ -86,13 +87,20 @@ def recordings_due(
     excluding: Collection[RecordingId],
 ) -> tuple[RecordingRow, ...]:
     """Return the node's recordings of this status, longest unchanged first."""
-    due = select(recordings).join(calls, calls.c.id == recordings.c.call)
-    due = due.where(calls.c.node == node, recordings.c.status == status)
-    if analysed is not None:
-        due = due.where(recordings.c.analysed_at.is_not(None) if analysed else recordings.c.analysed_at.is_(None))
+    due = _due(analysed)
     if excluding:
         due = due.where(recordings.c.id.not_in(list(excluding)))
-    return _all(connection, RecordingRow, due.order_by(recordings.c.changed_at, recordings.c.id).limit(limit))
+    return _all(connection, RecordingRow, due.limit(limit), {"of_node": node, "of_status": status})
+
+
+@cache
+def _due(analysed: bool | None) -> Select[Any]:
+    """The sweeps ask this several times for each call: the statement is built once."""
+    due = select(recordings).join(calls, calls.c.id == recordings.c.call)
+    due = due.where(calls.c.node == bindparam("of_node"), recordings.c.status == bindparam("of_status"))
+    if analysed is not None:
+        due = due.where(recordings.c.analysed_at.is_not(None) if analysed else recordings.c.analysed_at.is_(None))
+    return due.order_by(recordings.c.changed_at, recordings.c.id)
 
 
 def recordings_named(connection: Connection, ids: Iterable[RecordingId]) -> dict[RecordingId, RecordingRow]:
@@ -209,8 +217,10 @@ def _between(query: Select[Any], at: Column[Any], since: datetime | None, until:
     return query
 
 
-def _all(connection: Connection, kind: type[R], query: Select[Any]) -> tuple[R, ...]:
-    return tuple(kind(**row._asdict()) for row in connection.execute(query))
+def _all(
+    connection: Connection, kind: type[R], query: Select[Any], given: Mapping[str, object] | None = None
+) -> tuple[R, ...]:
+    return tuple(kind(**row._asdict()) for row in connection.execute(query, given))
 
 
 def _parts(names: Sequence[Any]) -> Iterable[Sequence[Any]]:

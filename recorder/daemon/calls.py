@@ -205,7 +205,8 @@ class CallRunner:
             return
         self.state = step.state
         self._owe(step, event, before.phase)
-        written = await self._pay() if step.commands or awaited else False
+        urgent = awaited or any(not isinstance(command, Settle) for command in step.commands)
+        written = await self._pay() if urgent else False
         for command in step.commands:
             await self._carry_out(command, written=written, at=event.at)
         self._book.bells.changed(self.state)
@@ -244,6 +245,7 @@ class CallRunner:
                 log.error("step_refused", call=str(step.state.call), event_name=row.name, why=str(error))
             else:
                 written = True
+                self._ring(steps)
             for _ in steps:
                 self._owed.popleft()
         self.behind = False
@@ -254,6 +256,11 @@ class CallRunner:
         told = [(step.facts, row) for step, row in steps]
         await self._book.catalogue.write_steps(after.call, told, after.phase, after.consent, WRITE_WITHIN)
 
+    def _ring(self, steps: Sequence[tuple[Step, JournalRow]]) -> None:
+        """Settle needs no haste and the catalogue's word: the sweep finds its work there."""
+        if any(isinstance(command, Settle) for step, _ in steps for command in step.commands):
+            self._book.bells.settle_now()
+
     async def _carry_out(self, command: Command, *, written: bool, at: datetime) -> None:
         match command:
             case Arm():
@@ -263,7 +270,7 @@ class CallRunner:
             case Stop():
                 await self._stop(command.recording, command.channel, command.mixmonitor)
             case Settle():
-                self._book.bells.settle_now()
+                pass  # rung when the step is written
 
     async def _arm(self, command: Arm, *, written: bool) -> None:
         reason = LostReason.CAPTURE_FAILED if written else LostReason.CATALOGUE_AWAY

@@ -42,11 +42,18 @@ class GrowthWatch:
     async def look(self) -> bool:
         """Look at every running capture once."""
         now = self._book.now()
-        seen = {}
-        for runner in self._book:
-            running = capture_in_hand(runner.state)
-            if running is not None and running.state is CaptureState.RUNNING:
-                seen[running.id] = await self._look_at(runner, running.id, running.bridged_at or now, now)
+        running = {
+            capture.id: (runner, capture.bridged_at or now)
+            for runner in self._book
+            if (capture := capture_in_hand(runner.state)) is not None and capture.state is CaptureState.RUNNING
+        }
+        if not running and not self._looks:
+            return False
+        sizes = await self._capture.sizes(running)
+        seen = {
+            recording: self._look_at(runner, recording, sizes[recording], bridged_at, now)
+            for recording, (runner, bridged_at) in running.items()
+        }
         self._looks = seen
         stalled = frozenset(
             recording for recording, look in seen.items() if look.size > HEADERS and now - look.at >= STALLED_AFTER
@@ -56,8 +63,9 @@ class GrowthWatch:
         self.stalled = stalled
         return False
 
-    async def _look_at(self, runner: CallRunner, recording: RecordingId, bridged_at: datetime, now: datetime) -> _Look:
-        size = await self._capture.size(recording)
+    def _look_at(
+        self, runner: CallRunner, recording: RecordingId, size: int, bridged_at: datetime, now: datetime
+    ) -> _Look:
         if size <= HEADERS and now - bridged_at >= FIRST_BYTES_WITHIN:
             runner.put(CaptureLost(at=now, recording=recording, reason=LostReason.CAPTURE_FAILED))
         before = self._looks.get(recording)

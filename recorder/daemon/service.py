@@ -216,8 +216,8 @@ class Daemon:
         made = self.parts.sweeps
         for sweep in (
             Sweep("look", self._look, LOOK_EVERY),
-            Sweep("settle", made.settle_one, timedelta(seconds=5)),
-            Sweep("analyse", made.analyse_one, timedelta(seconds=10)),
+            Sweep("settle", made.settle_due, timedelta(seconds=5)),
+            Sweep("analyse", made.analyse_due, timedelta(seconds=10)),
             Sweep("reconcile", self._reconcile, timedelta(seconds=60)),
             Sweep("growth", self.parts.growth.look, timedelta(seconds=5)),
         ):
