@@ -177,15 +177,16 @@ class Sweeps:
         if self._queue_log is None:
             return False
         place = await self._place()
-        entries, end = self._queue_log.read(place)
-        told = passages(entries)
-        unknown = await self._unknown(told)
-        unfinished = [passage for passage in unknown if not self._is_over(passage)]
-        for passage in unknown:
-            if passage not in unfinished:
+        entries, end = await asyncio.to_thread(self._queue_log.read, place)
+        told = self._ours(passages(entries))
+        # What is still under way is read again: a call in progress may yet need the log's word for how it went on.
+        held = [passage for passage in told if self._in_progress(passage.uniqueid)]
+        for passage in await self._unknown(told):
+            if self._is_over(passage):
                 await self._write_away(passage)
-        # Lines of a passage that is still under way are read again next time.
-        offset = min((passage.offset for passage in unfinished), default=end.offset)
+            else:
+                held.append(passage)
+        offset = min((passage.offset for passage in held), default=end.offset)
         await self._keep_place(Place(inode=end.inode, offset=offset))
         return False
 
@@ -195,12 +196,12 @@ class Sweeps:
             return {}
         place = await self._place()
         try:
-            entries, _ = self._queue_log.read(place)
+            entries, _ = await asyncio.to_thread(self._queue_log.read, place)
         except OSError as error:  # without its proofs less is kept, and calls are captured all the same
             self._failed("queue_log")
             log.error("queue_log_not_read", why=str(error))
             return {}
-        return passages(entries)
+        return {passage.uniqueid: passage for passage in self._ours(passages(entries))}
 
     async def _place(self) -> Place:
         assert self._queue_log is not None
@@ -215,11 +216,14 @@ class Sweeps:
     async def _keep_place(self, place: Place) -> None:
         await self._catalogue.write_bookmark(self._node, BOOKMARK, {"inode": place.inode, "offset": place.offset})
 
-    async def _unknown(self, told: dict[Uniqueid, Passage]) -> list[Passage]:
+    def _ours(self, told: Mapping[Uniqueid, Passage]) -> list[Passage]:
         queues = {queue for rules in self._lines.values() for queue in rules.queues}
-        ours = [row for row in told.values() if row.queue in queues and not self._in_progress(row.uniqueid)]
-        known = await self._catalogue.known_uniqueids(self._node, [passage.uniqueid for passage in ours])
-        return [passage for passage in ours if passage.uniqueid not in known]
+        return [passage for passage in told.values() if passage.queue in queues]
+
+    async def _unknown(self, told: list[Passage]) -> list[Passage]:
+        past = [passage for passage in told if not self._in_progress(passage.uniqueid)]
+        known = await self._catalogue.known_uniqueids(self._node, [passage.uniqueid for passage in past])
+        return [passage for passage in past if passage.uniqueid not in known]
 
     def _is_over(self, passage: Passage) -> bool:
         return passage.is_over or passage.entered_at < self._now() - UNFINISHED_FOR

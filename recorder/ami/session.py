@@ -130,6 +130,7 @@ class Ami(Actions):
         self._state = AmiState(connected=False, since=clock(), facts=None, reason=None)
         self._wire: Wire | None = None
         self._unanswered_pings = 0
+        self.heard_at = clock()  # the last sign of life: a login or an answered ping
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -243,6 +244,7 @@ class Ami(Actions):
     def _pong(self, answer: asyncio.Future[list[Headers]]) -> None:
         if not answer.cancelled() and answer.exception() is None:
             self._unanswered_pings = 0
+            self.heard_at = self._clock()
 
     @property
     def _was_steady(self) -> bool:
@@ -253,6 +255,7 @@ class Ami(Actions):
         self.counters.connections += 1
         self.counters.reconnects = self.counters.connections - 1
         self._state = AmiState(connected=True, since=facts.at, facts=facts, reason=None)
+        self.heard_at = facts.at
         self._wire = wire
         version = facts.core.version if facts.core else None
         log.info("pbx_connected", banner=facts.banner, version=version, restarted=facts.restarted)

@@ -20,6 +20,7 @@ from recorder.call.events import (
     RecordingEmptied,
     RecordingMade,
     RecordingUnmade,
+    SightLost,
     SilenceFailed,
 )
 from recorder.call.journal import event_from_fields, fields_from_event
@@ -55,6 +56,7 @@ __all__ = [
     "RecordingMade",
     "RecordingUnmade",
     "Settle",
+    "SightLost",
     "SilenceFailed",
     "Standing",
     "Step",

@@ -158,6 +158,13 @@ class RecordingUnmade(OwnEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SightLost(OwnEvent):
+    """We slept: what comes next happened at some time after `blind_from`, and nobody can say when."""
+
+    blind_from: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallResynchronised(OwnEvent):
     """What we found after we could not see for a while.
 

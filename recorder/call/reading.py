@@ -6,6 +6,7 @@ Must not turn a table. An event that means nothing here leaves the state alone a
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Final
 
 from recorder.call.draft import (
@@ -30,6 +31,7 @@ from recorder.call.events import (
     RecordingEmptied,
     RecordingMade,
     RecordingUnmade,
+    SightLost,
     SilenceFailed,
 )
 from recorder.call.state import (
@@ -56,17 +58,22 @@ from recorder.model import (
     Channel,
     ChannelHungUp,
     ChannelRenamed,
+    ConsentMode,
     ConsentState,
     DialBegan,
     Direction,
     HoldBegan,
     HoldEnded,
     LocalBridged,
+    LostReason,
     MixMonitorStopped,
     PartyKind,
     Uniqueid,
 )
 from recorder.policy import OBJECTIONS, Circumstances, decide, may_override
+
+CLOCKS_DIFFER_BY: Final = timedelta(seconds=2)
+"""The queue log counts whole seconds: a line may look older or younger than it is."""
 
 OBJECTIONS_THAT_STAND: Final = OBJECTIONS | {ConsentState.PROHIBITED}
 """Carried to another line, these are not asked about again: no other answer can be one."""
@@ -89,6 +96,8 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
     """The other party of an outgoing call becomes known, or the call passes a second line."""
     caller = draft.state.caller
     if caller is None or event.caller is None:
+        if caller is None and draft.state.phase is Phase.ASKING:
+            _take_line(draft, event)  # dialled again, perhaps for another line: the last one asks
         take_parties(draft, event)
         return
     if event.caller.uniqueid != caller.uniqueid or event.direction is Direction.OUTGOING:
@@ -107,6 +116,11 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
         consent=worth if worth is not None else ConsentState.NONE,
         override=None,
     )
+
+
+def _take_line(draft: Draft, event: CallAdmitted) -> None:
+    unasked = ConsentState.PROHIBITED if event.mode is ConsentMode.NEVER else ConsentState.NONE
+    draft.know(line=event.line, mode=event.mode, policy=event.policy, listed=event.listed, consent=unasked)
 
 
 def _prompt_played(draft: Draft, event: PromptPlayed) -> None:
@@ -283,6 +297,7 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
     )
     if anchor not in event.living:
         _believe_queue_log(draft, event)
+        _account_for_unseen_talk(draft, event)
         prove_until(draft, event.blind_from, blind=True)
         draft.know(ended_at=event.talk_proved_until or event.blind_from)
         draft.raise_trigger(Trigger.CLOSED)
@@ -293,6 +308,8 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
     elif not event.capture_lives:
         prove_until(draft, event.blind_from, blind=True)
         draft.raise_trigger(Trigger.CLOSED)
+    else:
+        _see_again(draft)
     if standing(draft.state) is Standing.TOGETHER:
         draft.raise_trigger(Trigger.TOGETHER)  # perhaps in another bridge than before: the talk is a talk again
     hand = capture_in_hand(was)
@@ -305,12 +322,35 @@ def _believe_queue_log(draft: Draft, event: CallResynchronised) -> None:
     if event.talk_proved_until is None:
         return
     draft.know(talked=True)
+    first = min((capture.bridged_at for capture in draft.state.captures if capture.bridged_at), default=None)
+    if first is not None and (event.talk_began_at is None or event.talk_began_at > first + CLOCKS_DIFFER_BY):
+        return  # the log speaks of a later talk, perhaps with somebody else: it proves nothing of this one
     for capture in draft.state.captures:
         if capture.state in UNCLOSED - {CaptureState.STOPPING}:
             began = capture.bridged_at or event.talk_began_at or event.talk_proved_until
             draft.know_capture(
                 capture.id, bridged_at=began, bridged_until=max(began, capture.bridged_until or event.talk_proved_until)
             )
+
+
+def _account_for_unseen_talk(draft: Draft, event: CallResynchronised) -> None:
+    """A talk of which we saw nothing is no abandoned call: either the log says so, or the callee had answered."""
+    state = draft.state
+    answered = state.direction is Direction.OUTGOING and state.caller is not None
+    if not state.talked and (event.talk_began_at is not None or answered):
+        draft.know(talked=True)
+        lose(draft, LostReason.RECORDER_AWAY)
+
+
+def _sight_lost(draft: Draft, event: SightLost) -> None:
+    prove_until(draft, event.blind_from, blind=True)
+
+
+def _see_again(draft: Draft) -> None:
+    """They stand as they stood, and every event has been read: nothing went unseen after all."""
+    for capture in draft.state.captures:
+        if capture.unproved and capture.state in UNCLOSED - {CaptureState.STOPPING}:
+            draft.know_capture(capture.id, bridged_until=None, unproved=False)
 
 
 def _talk_went_on(was: CallState, now: CallState) -> bool:
@@ -344,6 +384,7 @@ READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
     RecordingMade: _for_open_capture(Trigger.MADE),
     RecordingEmptied: _for_open_capture(Trigger.EMPTIED),
     RecordingUnmade: _for_open_capture(Trigger.LOST),
+    SightLost: _sight_lost,
     CallResynchronised: _resynchronised,
 }
 READ_EVENTS: Final = frozenset(READERS)

@@ -52,6 +52,7 @@ from recorder.model import (
     AgentConnected,
     BridgeEntered,
     BridgeId,
+    BridgeLeft,
     CallId,
     Channel,
     DialBegan,
@@ -124,6 +125,7 @@ class CallRunner:
         self._lent: OpenChannel | None = None
         self._first = (first, event) if event is not None else None
         self.names: dict[str, Uniqueid] = {}
+        self.heard = 0  # events of the PBX that were put
 
     @property
     def owes(self) -> bool:
@@ -136,6 +138,7 @@ class CallRunner:
 
     def put(self, event: CallEvent) -> None:
         """Queue an event; never blocks."""
+        self.heard += isinstance(event, PbxEvent)
         self._queue(_Item(event))
 
     async def apply(self, event: CallEvent, lent: OpenChannel | None = None) -> CallState:
@@ -435,8 +438,10 @@ class CallBook:
         if runner is None:
             return
         self._know(runner, channels)
-        if isinstance(event, BridgeEntered):
-            self._by_bridge[event.bridge] = runner
+        if isinstance(event, BridgeEntered | BridgeLeft):
+            owner = self._by_bridge.setdefault(event.bridge, runner)
+            if owner is not runner:
+                owner.put(event)  # somebody of another call of ours joins this one, or leaves it
         if type(event) in READ_EVENTS or isinstance(event, MixMonitorStarted):
             runner.put(event)
 

@@ -107,6 +107,7 @@ class FrontDesk:
 
     def _broke(self, runner: CallRunner, reason: LostReason) -> None:
         runner.put(DialogueBroke(at=self._now(), reason=reason))
+        self._look_again(runner.state.call)  # its hang-up may have passed before we knew of it
 
     # ---- outgoing
 

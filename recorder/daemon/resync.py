@@ -72,18 +72,34 @@ async def resynchronise(
     passages: Mapping[Uniqueid, Passage],
     blind_from: datetime,
     now: datetime,
+    *,
+    attempts: int = 5,
 ) -> None:
-    """Tell each of these calls what stands now. Raises AmiError where the PBX cannot be asked to the end."""
+    """Tell each of these calls what stands now. Raises AmiError where the PBX cannot be asked to the end.
+
+    A call that is told something while we ask is asked about again, at most `attempts` times.
+    """
+    heard = {runner: runner.heard for runner in calls}
     snapshot = await ami.channels()
     sizes = Counter(row.bridge for row in snapshot if row.bridge is not None)
-    for runner in calls:
+    moved = []
+    for runner in heard:
         if runner.state.phase is Phase.CLOSED:
             continue
+        before = runner.heard
         _connect(runner, passages, snapshot, blind_from)
+        heard[runner] += runner.heard - before
+        legs = _legs(runner.state)
         for row in snapshot:
-            if row.channel.uniqueid in _legs(runner.state):
+            if row.channel.uniqueid in legs:
                 runner.names[row.channel.name] = row.channel.uniqueid  # a daemon that was just started heard no name
-        runner.put(await _found(runner, capture, snapshot, sizes, passages, blind_from, now))
+        found = await _found(runner, capture, snapshot, sizes, passages, blind_from, now)
+        if runner.heard == heard[runner] or attempts <= 1:
+            runner.put(found)
+        else:
+            moved.append(runner)  # the snapshot is older than what this call has heard since
+    if moved:
+        await resynchronise(moved, ami, capture, passages, blind_from, now, attempts=attempts - 1)
 
 
 def _connect(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
@@ -17,7 +17,7 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_J
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from recorder.ami import Ami, AmiError, PbxFacts
-from recorder.call import CallEvent, CallState, Phase
+from recorder.call import CallEvent, CallState, Phase, SightLost
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway, CatalogueError
 from recorder.consent_ivr import ConsentIvr
@@ -32,6 +32,8 @@ from recorder.sweeps import Sweeps
 log = structlog.get_logger(__name__)
 
 OUTBOUND_EVENT: Final = "RecorderOutbound"
+AWAKE_EVERY: Final = timedelta(milliseconds=500)
+ASLEEP_AFTER: Final = timedelta(seconds=2)
 LOOK_EVERY: Final = timedelta(seconds=2)
 SWEEP_MARK_EVERY: Final = timedelta(seconds=30)
 DRAIN_WITHIN: Final = timedelta(seconds=5)
@@ -53,6 +55,14 @@ class Parts:
     readiness: Readiness
     growth: GrowthWatch
     now: Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class _Awake:
+    """When the loop last turned, by its own clock and by ours."""
+
+    ticks: float
+    at: datetime
 
 
 class Sweep:
@@ -77,6 +87,7 @@ class Daemon:
         self._group: asyncio.TaskGroup | None = None
         self._resynchronise = asyncio.Event()
         self._blind_from: datetime | None = None
+        self._awake = _Awake(float("inf"), datetime.max.replace(tzinfo=UTC))
         self._watchers: list[Callable[[CallState], None]] = []
         self.sweeps: dict[str, Sweep] = {}
 
@@ -102,12 +113,30 @@ class Daemon:
         self._group.create_task(work, name=name)
 
     def deliver(self, event: PbxEvent) -> None:
-        """AMI's callback: route, and nothing else."""
+        """AMI's callback: route, and nothing else but to notice that we slept."""
+        if asyncio.get_running_loop().time() - self._awake.ticks > ASLEEP_AFTER.total_seconds():
+            self._lose_sight()
         if isinstance(event, UserEventRaised):
             if event.name == OUTBOUND_EVENT:
                 self.parts.front.dialling(event)
             return
         self.parts.book.deliver(event)
+
+    def _lose_sight(self) -> None:
+        """We stood still (a frozen process, a stalled machine): when the events at hand happened, nobody knows."""
+        since, now = self._awake.at, self.parts.now()
+        log.warning("slept", seconds=round((now - since).total_seconds(), 1), calls=len(self.parts.book))
+        self._awake = _Awake(asyncio.get_running_loop().time(), now)
+        self._blind_from = min(since, self._blind_from or since)
+        for runner in self.parts.book:
+            runner.put(SightLost(at=now, blind_from=since))
+        self._resynchronise.set()
+
+    async def _stay_awake(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._awake = _Awake(loop.time(), self.parts.now())
+            await asyncio.sleep(AWAKE_EVERY.total_seconds())
 
     def connected(self, facts: PbxFacts) -> None:
         if facts.restarted:
@@ -117,7 +146,8 @@ class Daemon:
     def disconnected(self, reason: str) -> None:
         self.parts.readiness.pbx(f"Asterisk is not connected: {reason}")
         if self._blind_from is None:
-            self._blind_from = self.parts.now()
+            # A connection that fell silent was lost when it last answered, not when we noticed.
+            self._blind_from = self.parts.ami.heard_at if "unanswered" in reason else self.parts.now()
 
     def catalogue_failed(self, error: CatalogueAway) -> None:
         self.parts.readiness.catalogue(f"the catalogue cannot be written: {error}")
@@ -129,11 +159,12 @@ class Daemon:
     async def _compare(self, call: CallId) -> None:
         await asyncio.sleep(LOOK_EVERY.total_seconds())  # by then an ordinary hang-up has been told
         parts, runner = self.parts, self.parts.book.find(call)
-        if runner is None or runner.state.phase is not Phase.ASKING:
+        if runner is None or runner.state.phase not in (Phase.ASKING, Phase.WAITING):
             return
         try:
             passages = await parts.sweeps.talks_since()
-            await resynchronise([runner], parts.ami, parts.capture, passages, parts.now(), parts.now())
+            since = runner.state.started_at
+            await resynchronise([runner], parts.ami, parts.capture, passages, since, parts.now())
         except (AmiError, CatalogueError, OSError) as error:
             log.warning("call_not_compared", call=str(call), why=str(error))  # the next resynchronisation does
 
@@ -163,6 +194,8 @@ class Daemon:
             taken_up = await restore(parts.book, parts.catalogue, parts.node)
             if taken_up:
                 log.info("calls_taken_up", calls=taken_up)
+            awake = group.create_task(self._stay_awake(), name="awake")
+            await asyncio.sleep(0)
             await parts.ivr.serve()
             tasks = [group.create_task(parts.ami.run(), name="ami")]
             tasks.append(group.create_task(self._keep_synchronised(), name="resynchronise"))
@@ -175,7 +208,7 @@ class Daemon:
             scheduler.shutdown(wait=False)
             await parts.ivr.close()
             await self._drain()
-            for task in (*tasks, *_spawned()):
+            for task in (awake, *tasks, *_spawned()):
                 task.cancel()
 
     async def _last_seen(self) -> datetime | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
 from recorder.call import (
@@ -24,6 +25,7 @@ from recorder.call import (
     RecordingEmptied,
     RecordingMade,
     RecordingUnmade,
+    SightLost,
     SilenceFailed,
 )
 from recorder.call.tables import FINISHED
@@ -188,6 +190,10 @@ def unmade(recording: int = 1) -> RecordingUnmade:
     return RecordingUnmade(at=NOON, recording=RecordingId(UUID(int=recording)), reason=LostReason.CAPTURE_FAILED)
 
 
+def sight_lost(blind_from: datetime = NOON) -> SightLost:
+    return SightLost(at=NOON, blind_from=blind_from)
+
+
 def resynchronised(
     *living: tuple[Channel, BridgeId | None], capture_lives: bool = True, proved: bool = False, strangers: int = 0
 ) -> CallResynchronised:
@@ -240,6 +246,7 @@ def _events_of_ours(state: CallState) -> Iterator[CallEvent]:
     yield answered(ConsentState.GIVEN, mint, by=OUTSIDER)
     yield answered(ConsentState.GIVEN, mint, hindrance=LostReason.CAPTURE_FAILED)
     yield DialogueBroke(at=NOON, reason=LostReason.CAPTURE_FAILED)
+    yield sight_lost()
     yield from (pressed(reason, mint) for reason in (OverrideReason.EMERGENCY, OverrideReason.BUSINESS))
     yield pressed(recording=mint, far=AGENT)
     yield pressed(recording=mint, hindrance=LostReason.CAPTURE_FAILED)

@@ -53,6 +53,8 @@ from recorder.model import (
     MixMonitorStopped,
     Outcome,
     OverrideReason,
+    RecordingChanged,
+    RecordingStatus,
 )
 from tests.core import call_law
 from tests.core.call_cast import (
@@ -78,6 +80,7 @@ from tests.core.call_cast import (
     pressed,
     prompted,
     resynchronised,
+    sight_lost,
 )
 from tests.facts import NOON
 
@@ -451,3 +454,56 @@ def test_the_prompt_that_was_played_is_in_the_consent_event() -> None:
     assert isinstance(event, PromptPlayed)
     (fact,) = advance(begin(admitted()).state, event).facts
     assert (fact.prompt, fact.played_ms) == (event.prompt, event.played_ms)  # type: ignore[union-attr]
+
+
+# --------------------------------------------------------------------------- what nobody saw
+
+
+def later(event: CallEvent, seconds: float) -> CallEvent:
+    return replace(event, at=NOON + timedelta(seconds=seconds))
+
+
+def kept(events: Iterable[CallEvent]) -> RecordingChanged:
+    """What the last step says of the capture."""
+    facts = [fact for step in replayed(tuple(events)) for fact in step.facts]
+    return next(fact for fact in reversed(facts) if isinstance(fact, RecordingChanged))
+
+
+def test_a_departure_that_we_slept_through_ends_what_may_be_kept_before_the_sleep() -> None:
+    slept = sight_lost(NOON + timedelta(seconds=10))
+    change = kept((*TALKED, later(slept, 60), later(left(CALLER, 1), 60), later(closed(), 60.01)))
+    assert (change.status, change.keep_seconds) == (RecordingStatus.STOPPED, 10)
+
+
+def test_a_talk_that_went_on_while_we_slept_is_kept_whole() -> None:
+    slept = later(sight_lost(NOON + timedelta(seconds=10)), 60)
+    found = later(resynchronised((CALLER, TALK), (AGENT, TALK)), 61)
+    change = kept((*TALKED, slept, found, later(left(CALLER, 1), 70), later(closed(), 70)))
+    assert (change.bridged_seconds, change.keep_seconds) == (70, None)
+
+
+def test_the_queue_logs_word_for_a_later_talk_proves_nothing_of_this_one() -> None:
+    found = replace(
+        resynchronised(capture_lives=False),
+        at=NOON + timedelta(seconds=100),
+        blind_from=NOON + timedelta(seconds=10),
+        talk_began_at=NOON + timedelta(seconds=40),
+        talk_proved_until=NOON + timedelta(seconds=90),
+    )
+    assert kept((*TALKED, found)).keep_seconds == 10
+
+
+def test_a_talk_that_only_the_queue_log_saw_begin_is_lost_and_not_abandoned() -> None:
+    found = replace(resynchronised(capture_lives=False), talk_began_at=NOON)
+    assert outcome(ended(after(admitted(), answered(), armed(), found))) == (Outcome.LOST, LostReason.RECORDER_AWAY)
+    refused = after(admitted(), answered(ConsentState.REFUSED), found)
+    assert outcome(ended(refused)) == (Outcome.DECLINED, None)
+
+
+def test_an_agent_who_dials_again_for_another_line_is_judged_by_that_line() -> None:
+    first = replace(dialling(ConsentMode.OPT_OUT), line="sales")
+    second = replace(dialling(ConsentMode.OPT_IN), line="claims")
+    callee = admitted(ConsentMode.OPT_IN, Direction.OUTGOING)
+    steps = replayed((first, second, replace(callee, line="claims"), answered(ConsentState.UNANSWERED)))
+    assert [command for step in steps for command in step.commands] == []
+    assert (steps[-1].state.line, steps[-1].state.mode) == ("claims", ConsentMode.OPT_IN)

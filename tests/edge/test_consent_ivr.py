@@ -170,13 +170,16 @@ async def test_an_answer_beyond_any_key_is_a_dialogue_that_failed(ivr: ConsentIv
 async def test_a_reply_that_makes_no_sense_is_a_dialogue_that_failed_and_never_an_answer(
     ivr: ConsentIvr, desk: Desk, reply: bytes
 ) -> None:
+    desk.concluding = lambda lent: lent.mixmonitor(MIXMONITOR)
     async with FakeAgi(ivr.port) as caller:
+        caller.variables["RECORDER_ID"] = "0x1"
         caller.answers["STREAM FILE"] = lambda _: reply
         await caller.until_over()
     assert [(answer.consent, answer.failed) for answer in desk.answers] == [
         (ConsentState.NONE, LostReason.DIALOGUE_FAILED)
     ]
-    assert caller.variables["RECORDER_RESULT"] == LostReason.DIALOGUE_FAILED  # and the stream is still in step
+    assert caller.variables["RECORDER_RESULT"] == LostReason.DIALOGUE_FAILED
+    assert desk.mixmonitor == "0x1"  # the stream is still in step
     assert ivr.broken == 0
 
 
@@ -402,8 +405,8 @@ async def test_a_server_that_closes_ends_its_dialogues_and_leaves_no_thread_wait
         caller.answers["STREAM FILE"] = lambda _: None
         await caller.until_command("STREAM FILE")
         await ivr.close()
+        assert (len(desk.cut_off), desk.answers, ivr.in_progress) == (1, [], 0)
         await caller.until_over()
-    assert (len(desk.cut_off), desk.answers, ivr.in_progress) == (1, [], 0)
 
 
 async def test_nobody_is_let_in_before_the_daemon_serves(desk: Desk) -> None:

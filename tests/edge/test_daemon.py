@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import wave
 from collections.abc import AsyncIterator
@@ -132,8 +133,9 @@ async def test_an_event_that_finds_its_calls_queue_full_is_counted(centre: Centr
     for _ in range(calls_module.QUEUE_LONGEST + 10):  # in one go: its consumer has no turn between them
         centre.runner.put(_rename(centre.runner.state.caller))
     assert centre.counters.overflowed == 10
-    with pytest.raises(TimeoutError):
-        await centre.runner.apply(_rename(centre.runner.state.caller))
+    with pytest.raises(TimeoutError, match="queue is full"):
+        async with asyncio.timeout(5):
+            await centre.runner.apply(_rename(centre.runner.state.caller))  # at once: its consumer had no turn yet
     await until(lambda: centre.runner.waiting == 0)
     centre.hangs_up(talk)
     assert await centre.outcome() == ("abandoned", None)
@@ -191,6 +193,20 @@ async def test_a_stop_that_is_not_confirmed_is_sent_again_until_it_is(centre: Ce
     await centre.until_capture("settled")
 
 
+@pytest.mark.slow
+async def test_a_stop_that_was_not_answered_is_sent_again_although_the_connection_stands(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    confirms = centre.pbx.answers["StopMixMonitor"]
+    centre.pbx.answers["StopMixMonitor"] = lambda _: None
+    centre.enters(FakeChannel(name="PJSIP/boss-1", uniqueid="9.9", linkedid="9.9"), talk.bridge, 3)
+    await centre.pbx.until_received("StopMixMonitor")
+    centre.pbx.answers["StopMixMonitor"] = confirms
+    await until(lambda: not centre.mixes[0].open, "the stop to be sent again")
+    assert centre.pbx.logins == 1
+
+
 async def test_what_was_written_beyond_a_stop_that_came_late_is_erased(centre: Centre) -> None:
     talk = await centre.asks()
     centre.connects(talk)
@@ -211,8 +227,7 @@ async def test_what_was_written_beyond_a_stop_that_came_late_is_erased(centre: C
     assert row.keep_seconds < 5
 
 
-async def test_a_stop_of_a_capture_whose_id_is_unknown_waits_for_the_pbx(centre: Centre) -> None:
-    """The id stands on the channel; a PBX that is away cannot tell it, and that is no proof that nothing runs."""
+async def test_a_stop_sent_to_a_pbx_that_hangs_is_sent_again_when_it_is_back(centre: Centre) -> None:
     talk = centre.new_talk()
     visit = centre.visit(talk)
     visit.answers["GET VARIABLE"] = lambda _: b"200 result=0\n"
@@ -661,15 +676,35 @@ async def test_a_queue_log_that_asterisk_makes_while_we_are_away_is_accounted_fo
 
 async def test_a_call_that_we_know_is_not_told_again_by_the_queue_log(centre: Centre) -> None:
     talk = await centre.asks()
-    centre.queue_log.write_text(_log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1", "COMPLETECALLER|1|5|1"))
     centre.connects(talk)
     await centre.until_capture("running")
-    centre.assembly.daemon.sweeps["reconcile"].bell.set()
     centre.hangs_up(talk)
     assert await centre.outcome() == ("recorded", None)
     await centre.stop()
+    centre.queue_log.write_text(_log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1", "COMPLETECALLER|1|5|1"))
     await centre.start()
+    await until(lambda: centre.assembly.daemon.sweeps["reconcile"].last_ok_at, "the log to be read")
     assert len(await centre.catalogue.list_calls(10)) == 1
+
+
+async def test_a_talk_that_ended_while_we_were_dead_is_kept_whole_although_its_beginning_was_reconciled_before(
+    centre: Centre,
+) -> None:
+    talk = await centre.asks()
+    centre.queue_log.write_text(_log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1"))
+    centre.connects(talk)
+    await centre.until_capture("running")
+    reconcile = centre.assembly.daemon.sweeps["reconcile"]
+    reconcile.last_ok_at = None
+    reconcile.bell.set()
+    await until(lambda: reconcile.last_ok_at, "the log to be read")
+    await centre.kill()
+    with centre.queue_log.open("a") as log:
+        log.write(_log(talk, "COMPLETECALLER|1|5|1"))
+    centre.hangs_up(talk)
+    await centre.start()
+    assert await centre.outcome() == ("recorded", None)
+    assert (await centre.recording()).keep_seconds is None
 
 
 async def test_a_queue_log_that_cannot_be_read_keeps_nobody_from_being_captured(unstarted: Centre) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from recorder.ami import Ami, AmiAddress
+from recorder.ami import Ami, AmiAddress, AmiDown
 from recorder.call import CallEvent, RecordingEmptied, RecordingMade
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway
@@ -183,6 +183,15 @@ async def test_a_catalogue_that_is_away_ends_the_pass_and_postpones_nobody(worke
     assert worker.sweeps.failures == {}
     await worker.settle()
     assert await worker.status(recording) is RecordingStatus.SETTLED
+
+
+async def test_a_stop_is_not_confirmed_where_the_pbx_cannot_be_asked_what_runs(worker: Worker) -> None:
+    """The id stands on the channel: a PBX that is away cannot tell it, and that is no proof that nothing runs."""
+    recording = await worker.stopped()
+    assert not await worker.capture.stop(recording.id, recording.channel, None)
+    assert not await worker.capture.stop(recording.id, recording.channel, "0x1")
+    with pytest.raises(AmiDown):
+        await worker.capture.running(recording.channel, None, quiet=False)
 
 
 async def test_a_recording_is_analysed_once(worker: Worker) -> None:

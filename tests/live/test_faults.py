@@ -153,6 +153,24 @@ async def test_a_frozen_daemon_at_an_override_key_costs_two_seconds_of_silence_a
         assert on.staged() == []
 
 
+async def test_a_transfer_that_a_frozen_daemon_slept_through_leaves_nothing_of_the_new_party(release: str) -> None:
+    async with stage(release) as on:
+        call = await on.calls.incoming("support", agrees(then=12), (Say(AGENT),))
+        await until_talking(on, call, "given")
+        await asyncio.sleep(2)  # what is said before the transfer
+        on.recorder.send(signal.SIGSTOP)
+        agents = [name for name in await on.calls.admin.channels() if name.startswith("Local/agent1@phones")]
+        (leg,) = [name for name in agents if name.endswith(";1")]
+        await on.calls.admin.action("BlindTransfer", {"Channel": leg, "Exten": "2999", "Context": "from-agents"})
+        await asyncio.sleep(4)  # with the voice mail, unseen
+        on.recorder.send(signal.SIGCONT)
+        await call.until_ended()
+        path = await the_recording(on)
+        assert tones.seconds_of(tones.stretches(path, RIGHT, AGENT)) > 1.0
+        for side in (LEFT, RIGHT):
+            assert tones.stretches(path, side, 2600) == []
+
+
 async def test_an_ami_connection_cut_in_mid_call_loses_nothing(release: str, tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "recorder")
     async with stage(release, recorder=recorder) as on, Wire("127.0.0.1", on.pbx.ports.ami) as wire:
