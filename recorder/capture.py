@@ -20,7 +20,7 @@ import structlog
 from recorder.ami import Ami, AmiError, AmiRefused
 from recorder.call import CallEvent, RecordingEmptied, RecordingMade, RecordingUnmade
 from recorder.model import Channel, LostReason, RecorderError, RecordingId
-from recorder.quality import Finding, Measures, assess, file_findings
+from recorder.quality import BRIDGE_TOLERANCE_SECONDS, Finding, Measures, assess, file_findings
 from recorder.storage import (
     LegFile,
     Problem,
@@ -253,7 +253,10 @@ class CaptureDesk:
 
     def _analyse(self, staging: Staging) -> tuple[Measures, tuple[Finding, ...]]:
         measures = self._storage.measure(staging.recording, staging.authorised_at)
-        return measures, assess(measures, bridged_seconds=staging.bridged_seconds or 0.0)
+        # Where the end was not seen, it is known to a second.
+        tolerance = BRIDGE_TOLERANCE_SECONDS + (1.0 if staging.keep_seconds is not None else 0.0)
+        found = assess(measures, bridged_seconds=staging.bridged_seconds or 0.0, tolerance_seconds=tolerance)
+        return measures, found
 
     async def _wait_until_closed(self, recording: RecordingId) -> None:
         loop = asyncio.get_running_loop()

@@ -327,10 +327,11 @@ def _believe_queue_log(draft: Draft, event: CallResynchronised) -> None:
         return  # the log speaks of a later talk, perhaps with somebody else: it proves nothing of this one
     for capture in draft.state.captures:
         if capture.state in UNCLOSED - {CaptureState.STOPPING}:
+            # The log drops what is less than a second: the talk ended within the one that it names.
+            until = event.talk_proved_until + timedelta(seconds=1)
             began = capture.bridged_at or event.talk_began_at or event.talk_proved_until
-            draft.know_capture(
-                capture.id, bridged_at=began, bridged_until=max(began, capture.bridged_until or event.talk_proved_until)
-            )
+            until = until if capture.unproved else capture.bridged_until or until
+            draft.know_capture(capture.id, bridged_at=began, bridged_until=max(began, until), unproved=False)
 
 
 def _account_for_unseen_talk(draft: Draft, event: CallResynchronised) -> None:
