@@ -1,53 +1,29 @@
-"""One ordered queue per call: the only place where the machine's steps are written down and carried out.
+"""Every call in progress, found by what Asterisk names, and its one queue.
 
-Must not decide anything: `recorder.call` does. The invariants: a call's events are taken one after another; a step is
-written and then its commands are carried out, one that has none may wait a moment for the next; a capture is armed
-only after its intention is in the catalogue; what cannot be written now is kept in order and written later, and
-meanwhile nothing new is captured.
+Must not take a step itself: runner.py does. The invariants: an event goes to the call that its channels belong to, and
+to the one whose bridge they enter; a call that entered no line of ours is nobody's; what is over is not opened again.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from itertools import islice
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 
-from recorder.ami import AmiError
 from recorder.call import (
     READ_EVENTS,
-    Arm,
     CallAdmitted,
-    CallEvent,
-    CallResynchronised,
     CallState,
-    Capture,
-    CaptureArmed,
-    CaptureClosed,
-    CaptureLost,
-    CaptureState,
-    Command,
-    ConsentAnswered,
-    OverridePressed,
     Phase,
-    Quiet,
-    Settle,
-    SilenceFailed,
     Step,
-    Stop,
-    advance,
     begin,
-    capture_in_hand,
-    fields_from_event,
     outcome,
 )
-from recorder.capture import CaptureDesk, CaptureRefused, OpenChannel
-from recorder.catalogue import Catalogue, CatalogueAway, CatalogueRefused, JournalRow
+from recorder.capture import CaptureDesk
+from recorder.catalogue import Catalogue, CatalogueAway
+from recorder.daemon.runner import Bells, CallCounters, CallRunner, Surroundings
 from recorder.model import (
     AgentConnected,
     BridgeEntered,
@@ -58,10 +34,8 @@ from recorder.model import (
     DialBegan,
     Linkedid,
     LocalBridged,
-    LostReason,
     MixMonitorStarted,
     PbxEvent,
-    RecordingId,
     Uniqueid,
 )
 
@@ -69,296 +43,7 @@ log = structlog.get_logger(__name__)
 
 Key = TypeVar("Key")
 
-QUEUE_LONGEST = 2000
-"""Events that may wait for one call. A call makes some sixty in its life: more means that its writer is stuck."""
 REMEMBERED_FOR = timedelta(minutes=10)
-TRY_AGAIN_AFTER = timedelta(seconds=1)
-WRITE_WITHIN = timedelta(seconds=1)
-LINGER = timedelta(milliseconds=100)
-"""How long a step that asks for nothing may wait to be written in one transaction with those that follow it."""
-TOGETHER = 20
-"""Steps in one transaction: what was owed for long must still be written within its time limit."""
-
-
-class Bells(Protocol):
-    """What a call may ask of the rest of the daemon."""
-
-    def settle_now(self) -> None: ...
-
-    def changed(self, state: CallState) -> None: ...
-
-    def spawn(self, work: Coroutine[object, object, None], name: str) -> None: ...
-
-
-@dataclass(slots=True)
-class CallCounters:
-    """Counted over all calls since the start."""
-
-    opened: int = 0
-    unexpected: int = 0  # events that did not fit the state of their call
-    overflowed: int = 0  # events that found their call's queue full
-    refused: int = 0  # writes that a rule of the catalogue forbade
-    postponed: int = 0  # writes that had to wait for the catalogue
-    captures_started: int = 0
-    closed: dict[str, int] = field(default_factory=dict)  # by outcome
-    lost: dict[str, int] = field(default_factory=dict)  # by reason
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    event: CallEvent
-    lent: OpenChannel | None = None
-    done: asyncio.Future[CallState] | None = None
-
-
-class CallRunner:
-    """One call: its state, its queue, and the writes that are still owed."""
-
-    def __init__(self, book: CallBook, first: Step, *, event: CallEvent | None, seq: int = 0) -> None:
-        self._book = book
-        self.state = first.state
-        self._seq = seq
-        self._items: asyncio.Queue[_Item] = asyncio.Queue(QUEUE_LONGEST)
-        self._owed: deque[tuple[Step, JournalRow]] = deque()
-        self._pay_at = 0.0  # by the loop's clock, while something is owed
-        self.behind = False  # the catalogue would not take what is owed
-        self._lent: OpenChannel | None = None
-        self._first = (first, event) if event is not None else None
-        self.names: dict[str, Uniqueid] = {}
-        self.heard = 0  # events of the PBX that were put
-
-    @property
-    def owes(self) -> bool:
-        """Whether something of this call is not in the catalogue yet."""
-        return bool(self._owed)
-
-    @property
-    def waiting(self) -> int:
-        return self._items.qsize()
-
-    def put(self, event: CallEvent) -> None:
-        """Queue an event; never blocks."""
-        self.heard += isinstance(event, PbxEvent)
-        self._queue(_Item(event))
-
-    async def apply(self, event: CallEvent, lent: OpenChannel | None = None) -> CallState:
-        """Queue an event and wait until its step is carried out; returns the state after it.
-
-        TimeoutError where the queue is full: its turn would not come.
-        """
-        done: asyncio.Future[CallState] = asyncio.get_running_loop().create_future()
-        if not self._queue(_Item(event, lent, done)):
-            raise TimeoutError("the call's queue is full")
-        return await done
-
-    def _queue(self, item: _Item) -> bool:
-        try:
-            self._items.put_nowait(item)
-        except asyncio.QueueFull:
-            self._book.counters.overflowed += 1
-            log.error("call_queue_full", call=str(self.state.call), event_name=type(item.event).__name__)
-            return False
-        return True
-
-    async def run(self) -> None:
-        """Take events until the call is closed and everything of it is written."""
-        if self._first is not None:
-            step, event = self._first
-            self._owe(step, event, Phase.ASKING)
-        while not (self.state.phase is Phase.CLOSED and not self._owed and self._items.empty()):
-            item = await self._next()
-            if item is None:
-                await self._pay()
-            else:
-                await self._serve(item)
-
-    async def _next(self) -> _Item | None:
-        """The next event; None when it is time to write what is owed."""
-        if self._owed and asyncio.get_running_loop().time() >= self._pay_at:
-            return None
-        try:
-            async with asyncio.timeout_at(self._pay_at if self._owed else None):
-                return await self._items.get()
-        except TimeoutError:
-            return None
-
-    async def _serve(self, item: _Item) -> None:
-        self._lent = item.lent
-        try:
-            if isinstance(item.event, MixMonitorStarted):
-                await self._confirm(item.event)
-            elif isinstance(item.event, CallResynchronised):
-                await self._take(await self._looked_again(item.event))
-            else:
-                await self._take(item.event, awaited=item.done is not None)
-        finally:
-            self._lent = None
-            if item.done is not None and not item.done.done():
-                item.done.set_result(self.state)
-
-    async def _take(self, event: CallEvent, *, awaited: bool = False) -> None:
-        if self.behind and isinstance(event, ConsentAnswered | OverridePressed) and event.hindrance is None:
-            event = replace(event, hindrance=LostReason.CATALOGUE_AWAY)
-        before = self.state
-        step = advance(before, event)
-        if not step.expected:
-            self._book.counters.unexpected += 1
-            log.info("event_out_of_place", call=str(before.call), event_name=type(event).__name__, phase=before.phase)
-        if step.state == before and not step.facts and not step.commands:
-            return
-        self.state = step.state
-        self._owe(step, event, before.phase)
-        urgent = awaited or any(not isinstance(command, Settle) for command in step.commands)
-        written = await self._pay() if urgent else False
-        for command in step.commands:
-            await self._carry_out(command, written=written, at=event.at)
-        self._book.bells.changed(self.state)
-
-    def _owe(self, step: Step, event: CallEvent, old: Phase) -> None:
-        """Put the step down as to be written, soon and in its order."""
-        self._seq += 1
-        name, flat = fields_from_event(event)
-        row = JournalRow(seq=self._seq, at=event.at, name=name, old_phase=old, new_phase=step.state.phase, fields=flat)
-        if not self._owed:
-            self._pay_at = asyncio.get_running_loop().time() + LINGER.total_seconds()
-        self._owed.append((step, row))
-
-    async def _pay(self) -> bool:
-        """Write what is owed, oldest first; True where the catalogue has the newest step."""
-        if self.behind and asyncio.get_running_loop().time() < self._pay_at:
-            return False  # a catalogue that is away is not asked for each event anew
-        written, together = False, TOGETHER
-        while self._owed:
-            steps = tuple(islice(self._owed, together))
-            try:
-                await self._write(steps)
-            except CatalogueAway as error:
-                self._book.counters.postponed += 1
-                self._book.catalogue_failed(error)
-                self.behind = True
-                self._pay_at = asyncio.get_running_loop().time() + TRY_AGAIN_AFTER.total_seconds()
-                return False
-            except CatalogueRefused as error:
-                written, together = False, 1  # one by one, so that no other step goes down with the one that is refused
-                if len(steps) > 1:
-                    continue
-                # A rule forbids it: writing it again can only be forbidden again. It is counted and shown by verify.
-                self._book.counters.refused += 1
-                step, row = steps[0]
-                log.error("step_refused", call=str(step.state.call), event_name=row.name, why=str(error))
-            else:
-                written = True
-                self._ring(steps)
-            for _ in steps:
-                self._owed.popleft()
-        self.behind = False
-        return written
-
-    async def _write(self, steps: Sequence[tuple[Step, JournalRow]]) -> None:
-        after = steps[-1][0].state
-        told = [(step.facts, row) for step, row in steps]
-        await self._book.catalogue.write_steps(after.call, told, after.phase, after.consent, WRITE_WITHIN)
-
-    def _ring(self, steps: Sequence[tuple[Step, JournalRow]]) -> None:
-        """Settle needs no haste and the catalogue's word: the sweep finds its work there."""
-        if any(isinstance(command, Settle) for step, _ in steps for command in step.commands):
-            self._book.bells.settle_now()
-
-    async def _carry_out(self, command: Command, *, written: bool, at: datetime) -> None:
-        match command:
-            case Arm():
-                await self._arm(command, written=written)
-            case Quiet():
-                await self._quiet(command, at)
-            case Stop():
-                await self._stop(command.recording, command.channel, command.mixmonitor)
-            case Settle():
-                pass  # rung when the step is written
-
-    async def _arm(self, command: Arm, *, written: bool) -> None:
-        reason = LostReason.CAPTURE_FAILED if written else LostReason.CATALOGUE_AWAY
-        lent = self._lent if written else None
-        if lent is None:
-            await self._take(CaptureLost(at=self._book.now(), recording=command.recording, reason=reason))
-            return
-        try:
-            mixmonitor = await self._book.capture.arm(command.recording, lent)
-        except CaptureRefused as error:
-            log.warning("capture_refused", call=str(self.state.call), why=str(error))
-            await self._take(CaptureLost(at=self._book.now(), recording=command.recording, reason=reason))
-            return
-        self._book.counters.captures_started += 1
-        if mixmonitor is not None:
-            await self._take(CaptureArmed(at=self._book.now(), recording=command.recording, mixmonitor=mixmonitor))
-        self._book.bells.spawn(self._prove(command.recording), f"prove {command.recording}")
-
-    async def _prove(self, recording: RecordingId) -> None:
-        """Asterisk's Success and its start event prove nothing: the files do."""
-        if not await self._book.capture.opened(recording):
-            self.put(CaptureLost(at=self._book.now(), recording=recording, reason=LostReason.CAPTURE_FAILED))
-
-    async def _confirm(self, event: MixMonitorStarted) -> None:
-        """The MixMonitor that a dialplan of ours started for us; its id stands on the channel."""
-        capture = capture_in_hand(self.state)
-        if capture is None:
-            await self._stop_unwanted(event.channel)
-            return
-        if capture.state is not CaptureState.ARMING:
-            return
-        if capture.channel.uniqueid != event.channel.uniqueid:
-            return
-        mixmonitor = await self._book.capture.mixmonitor_id(event.channel)
-        await self._take(CaptureArmed(at=event.at, recording=capture.id, mixmonitor=mixmonitor))
-
-    async def _stop_unwanted(self, channel: Channel) -> None:
-        """A dialplan of ours started what the call has given up meanwhile; only ours leaves an id in the variable."""
-        ours = any(capture.channel.uniqueid == channel.uniqueid for capture in self.state.captures)
-        if ours and await self._book.capture.mixmonitor_id(channel) is not None:
-            last = next(capture for capture in self.state.captures if capture.channel.uniqueid == channel.uniqueid)
-            log.warning("late_capture_stopped", call=str(self.state.call), recording=str(last.id))
-            await self._book.capture.stop(last.id, channel, None)
-
-    async def _looked_again(self, event: CallResynchronised) -> CallResynchronised:
-        """What runs is asked anew in the event's own turn: a capture may have been armed since it was put."""
-        hand = capture_in_hand(self.state)
-        if hand is None or (event.capture_lives and hand.state is not CaptureState.ARMING):
-            return event
-        if hand.channel.uniqueid not in event.living:
-            return event
-        quiet = hand.state in (CaptureState.QUIET, CaptureState.STOPPING)
-        try:
-            mixmonitor = await self._book.capture.running(hand.channel, hand.mixmonitor, quiet=quiet)
-        except AmiError:  # gone again: the next resynchronisation tells
-            return replace(event, capture_lives=True)
-        if mixmonitor is not None and hand.state is CaptureState.ARMING:
-            await self._take(CaptureArmed(at=event.at, recording=hand.id, mixmonitor=mixmonitor))
-        return replace(event, capture_lives=mixmonitor is not None)
-
-    async def _quiet(self, command: Quiet, at: datetime) -> None:
-        if not await self._book.capture.quiet(command.channel, command.mixmonitor, quiet=command.quiet):
-            # Silence that is not confirmed is not silence: the capture stops, and counts until `at`.
-            await self._take(SilenceFailed(at=at, recording=command.recording))
-
-    async def _stop(self, recording: RecordingId, channel: Channel, mixmonitor: str | None) -> None:
-        if await self._book.capture.stop(recording, channel, mixmonitor):
-            await self._take(CaptureClosed(at=self._book.now(), recording=recording))
-        else:
-            self._book.bells.spawn(self._stop_again(recording, mixmonitor), f"stop {recording}")
-
-    async def _stop_again(self, recording: RecordingId, mixmonitor: str | None) -> None:
-        """Until Asterisk confirms, or has closed the files by itself."""
-        while (capture := self._unclosed(recording)) is not None:
-            if await self._book.capture.stop(recording, capture.channel, capture.mixmonitor or mixmonitor):
-                self.put(CaptureClosed(at=self._book.now(), recording=recording))
-                return
-            await asyncio.sleep(TRY_AGAIN_AFTER.total_seconds())
-
-    def _unclosed(self, recording: RecordingId) -> Capture | None:
-        """The capture whose stop was sent and is not confirmed; a failed one until the caller is gone."""
-        if self.state.phase in (Phase.OVER, Phase.CLOSED):
-            return None
-        states = (CaptureState.STOPPING, CaptureState.FAILED)
-        return next((row for row in self.state.captures if row.id == recording and row.state in states), None)
 
 
 class CallBook:
@@ -375,12 +60,17 @@ class CallBook:
         catalogue_failed: Callable[[CatalogueAway], None],
     ) -> None:
         self.node = node
-        self.catalogue = catalogue
-        self.capture = capture
-        self.bells = bells
         self.now = now
-        self.catalogue_failed = catalogue_failed
         self.counters = CallCounters()
+        self._bells = bells
+        self._around = Surroundings(
+            catalogue=catalogue,
+            capture=capture,
+            bells=bells,
+            counters=self.counters,
+            now=now,
+            catalogue_failed=catalogue_failed,
+        )
         self._calls: dict[CallId, CallRunner] = {}
         self._by_uniqueid: dict[Uniqueid, CallRunner] = {}
         self._by_linkedid: dict[Linkedid, CallRunner] = {}
@@ -410,17 +100,17 @@ class CallBook:
     def open(self, event: CallAdmitted) -> CallRunner:
         """Begin a call."""
         self.counters.opened += 1
-        runner = CallRunner(self, begin(event), event=event)
+        runner = CallRunner(self._around, begin(event), event=event)
         channels = [channel for channel in (event.caller, event.agent) if channel is not None]
         for channel in channels:  # an agent's channel may have carried a call before, which is still being settled
             self._by_uniqueid[channel.uniqueid] = self._by_linkedid[channel.linkedid] = runner
         self._enter(runner, channels)
-        self.bells.changed(runner.state)
+        self._bells.changed(runner.state)
         return runner
 
     def restore(self, state: CallState, seq: int, linkedid: Linkedid, legs: Iterable[Uniqueid]) -> CallRunner:
         """Take up a call that the catalogue holds open."""
-        runner = CallRunner(self, Step(state=state), event=None, seq=seq)
+        runner = CallRunner(self._around, Step(state=state), event=None, seq=seq)
         self._enter(runner, [])
         self._by_linkedid[linkedid] = runner
         for leg in legs:
@@ -451,7 +141,7 @@ class CallBook:
     def _enter(self, runner: CallRunner, channels: list[Channel]) -> None:
         self._calls[runner.state.call] = runner
         self._know(runner, channels)
-        self.bells.spawn(self._live(runner), f"call {runner.state.call}")
+        self._bells.spawn(self._live(runner), f"call {runner.state.call}")
 
     def _know(self, runner: CallRunner, channels: list[Channel]) -> None:
         for channel in channels:
@@ -477,7 +167,7 @@ class CallBook:
         self.counters.closed[verdict] = self.counters.closed.get(verdict, 0) + 1
         if reason is not None:
             self.counters.lost[reason] = self.counters.lost.get(reason, 0) + 1
-        self.bells.changed(runner.state)
+        self._bells.changed(runner.state)
 
 
 def _drop(index: dict[Key, CallRunner], runner: CallRunner) -> list[Key]:

@@ -14,7 +14,8 @@ import structlog
 
 from recorder.call import CaptureLost, CaptureState, capture_in_hand
 from recorder.capture import FIRST_BYTES_WITHIN, CaptureDesk
-from recorder.daemon.calls import CallBook, CallRunner
+from recorder.daemon.calls import CallBook
+from recorder.daemon.runner import CallRunner
 from recorder.model import LostReason, RecordingId
 
 log = structlog.get_logger(__name__)

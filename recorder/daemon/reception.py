@@ -27,8 +27,9 @@ from recorder.call import (
 from recorder.capture import OpenChannel
 from recorder.consent import Answer, Dialogue, Prompts, dialogue, settled
 from recorder.consent_ivr import Admission, Visit
-from recorder.daemon.calls import CallBook, CallRunner
+from recorder.daemon.calls import CallBook
 from recorder.daemon.readiness import Readiness
+from recorder.daemon.runner import CallRunner
 from recorder.model import (
     CallId,
     Channel,

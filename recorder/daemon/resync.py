@@ -24,7 +24,8 @@ from recorder.call import (
 )
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, JournalRow, WholeCall
-from recorder.daemon.calls import CallBook, CallRunner
+from recorder.daemon.calls import CallBook
+from recorder.daemon.runner import CallRunner
 from recorder.model import AgentConnected, BridgeId, Channel, Linkedid, Uniqueid
 from recorder.queue_log import Passage
 

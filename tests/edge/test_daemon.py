@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from recorder.call import CaptureState, Phase
-from recorder.daemon import calls as calls_module
+from recorder.daemon.runner import QUEUE_LONGEST
 from recorder.model import Channel, ChannelRenamed, ConsentState, LostReason, PbxEvent
 from recorder.storage import Spool, Storage
 from tests.edge.centre import Centre, away, forbid, until
@@ -130,7 +130,7 @@ async def test_what_a_personal_channel_does_creates_nothing(centre: Centre) -> N
 
 async def test_an_event_that_finds_its_calls_queue_full_is_counted(centre: Centre) -> None:
     talk = await centre.asks(keys="2")
-    for _ in range(calls_module.QUEUE_LONGEST + 10):  # in one go: its consumer has no turn between them
+    for _ in range(QUEUE_LONGEST + 10):  # in one go: its consumer has no turn between them
         centre.runner.put(_rename(centre.runner.state.caller))
     assert centre.counters.overflowed == 10
     with pytest.raises(TimeoutError, match="queue is full"):
