@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,6 +43,7 @@ class Entry:
     event: str
     data: tuple[str, ...]
     offset: int
+    inode: int = field(default=0, compare=False)  # of the file it stands in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,7 @@ class Passage:
     queue: str
     entered_at: datetime
     offset: int
+    inode: int = field(default=0, compare=False)
     connected_at: datetime | None = None
     interface: str | None = None
     agent: Uniqueid | None = None
@@ -80,9 +82,33 @@ class QueueLog:
         return Place(inode=status.st_ino, offset=status.st_size)
 
     def read(self, since: Place) -> tuple[list[Entry], Place]:
-        """Whole lines after `since`, and where they end. A rotated log is read from its beginning. OSError passes."""
+        """Whole lines after `since`, and where they end. OSError passes.
+
+        A log that was rotated meanwhile is first read to its end under the name that it has now, where it lies beside
+        its successor and is not compressed; the successor is read from its beginning.
+        """
+        rotated = self._rotated(since)
+        if rotated is None:
+            return self._read(self._path, since)
+        entries, reached = self._read(rotated, since)
+        while (more := self._read(rotated, reached))[1].offset > reached.offset:
+            entries, reached = entries + more[0], more[1]
+        successor, end = self._read(self._path, reached)
+        return entries + successor, end
+
+    def _rotated(self, since: Place) -> Path | None:
+        """The file that `since` is a place in, where it is no longer the log."""
         try:
-            with self._path.open("rb") as log:
+            if not since.inode or self._path.stat().st_ino == since.inode:
+                return None
+        except FileNotFoundError:
+            pass  # between the rotation and the next line
+        siblings = self._path.parent.glob(f"{self._path.name}*")
+        return next((file for file in siblings if file.stat().st_ino == since.inode), None)
+
+    def _read(self, path: Path, since: Place) -> tuple[list[Entry], Place]:
+        try:
+            with path.open("rb") as log:
                 now = os.fstat(log.fileno())  # of what we hold open: the path may have been rotated meanwhile
                 start = since.offset if since.inode == now.st_ino and since.offset <= now.st_size else 0
                 log.seek(start)
@@ -96,7 +122,7 @@ class QueueLog:
         entries = []
         offset = start
         for line in whole.split(b"\n")[:-1]:  # not splitlines: a carriage return in a caller's name ends no line
-            entry = _entry(line, offset)
+            entry = _entry(line, offset, now.st_ino)
             offset += len(line) + 1
             if entry is not None:
                 entries.append(entry)
@@ -105,7 +131,7 @@ class QueueLog:
         return entries, Place(inode=now.st_ino, offset=offset)
 
 
-def _entry(line: bytes, offset: int) -> Entry | None:
+def _entry(line: bytes, offset: int, inode: int) -> Entry | None:
     parts = line.decode("utf-8", "replace").split("|")
     if len(parts) < 5:
         return None
@@ -121,6 +147,7 @@ def _entry(line: bytes, offset: int) -> Entry | None:
         event=parts[4],
         data=tuple(parts[5:]),
         offset=offset,
+        inode=inode,
     )
 
 
@@ -130,7 +157,11 @@ def passages(entries: Iterable[Entry], known: Mapping[Uniqueid, Passage] | None 
     for entry in entries:
         if entry.event == "ENTERQUEUE":
             told[entry.uniqueid] = Passage(
-                uniqueid=entry.uniqueid, queue=entry.queue, entered_at=entry.at, offset=entry.offset
+                uniqueid=entry.uniqueid,
+                queue=entry.queue,
+                entered_at=entry.at,
+                offset=entry.offset,
+                inode=entry.inode,
             )
         elif (passage := told.get(entry.uniqueid)) is not None:
             told[entry.uniqueid] = _moved(passage, entry)

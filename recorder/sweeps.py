@@ -186,8 +186,9 @@ class Sweeps:
                 await self._write_away(passage)
             else:
                 held.append(passage)
-        offset = min((passage.offset for passage in held), default=end.offset)
-        await self._keep_place(Place(inode=end.inode, offset=offset))
+        places = [Place(inode=passage.inode, offset=passage.offset) for passage in held]
+        # Of two files the rotated one is the older.
+        await self._keep_place(min(places, key=lambda at: (at.inode == end.inode, at.offset), default=end))
         return False
 
     async def talks_since(self) -> dict[Uniqueid, Passage]:

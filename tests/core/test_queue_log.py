@@ -107,6 +107,25 @@ def test_a_rotated_log_is_read_from_its_beginning(path: Path) -> None:
     assert after == log.end()
 
 
+def test_what_a_rotated_log_still_held_is_read_before_its_successor(path: Path) -> None:
+    path.write_bytes(LINES[0])
+    log = QueueLog(path)
+    _, place = log.read(beginning(path))
+    with path.open("ab") as written_on:
+        written_on.write(LINES[1] + LINES[2])
+    path.rename(path.with_name("queue_log.1"))
+    assert [entry.event for entry in log.read(place)[0]] == [entry_of(LINES[1]), entry_of(LINES[2])]
+    path.write_bytes(LINES[0])
+    entries, after = log.read(place)
+    assert [entry.event for entry in entries] == [entry_of(LINES[1]), entry_of(LINES[2]), entry_of(LINES[0])]
+    assert after == log.end()
+    assert len({entry.inode for entry in entries}) == 2
+
+
+def entry_of(line: bytes) -> str:
+    return line.decode().split("|")[4]
+
+
 def test_a_log_that_was_emptied_in_place_is_read_from_its_beginning(path: Path) -> None:
     path.write_bytes(b"".join(LINES))
     log = QueueLog(path)

@@ -662,6 +662,20 @@ async def test_a_queue_log_that_was_rotated_is_read_from_its_beginning(unstarted
     assert await centre.outcome() == ("abandoned", None)
 
 
+async def test_what_a_rotated_queue_log_still_held_is_accounted_for(unstarted: Centre) -> None:
+    centre = unstarted
+    centre.queue_log.write_text(_log(centre.new_talk(), "ENTERQUEUE||", "ABANDON|1|1|9"))
+    await centre.start()
+    await until(lambda: centre.rows("SELECT name FROM bookmarks WHERE name = 'queue_log'"))
+    await centre.stop()
+    with centre.queue_log.open("a") as old:
+        old.write(_log(centre.new_talk(), "ENTERQUEUE||", "ABANDON|1|1|9"))
+    centre.queue_log.rename(centre.queue_log.with_name(f"{centre.queue_log.name}.1"))
+    centre.queue_log.write_text(_log(centre.new_talk(), "ENTERQUEUE||", "ABANDON|1|1|9"))
+    await centre.start()
+    assert len(await centre.until_closed(2)) == 2
+
+
 async def test_a_queue_log_that_asterisk_makes_while_we_are_away_is_accounted_for_from_its_first_line(
     unstarted: Centre,
 ) -> None:
