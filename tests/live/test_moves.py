@@ -9,7 +9,7 @@ import pytest
 from tests.live.stage import stage
 from tests.pbx import tones
 from tests.pbx.party import HangUp, Press, Say, Script, UntilBridged, UntilPrompt, Wait
-from tests.stories import AGENT, CALLER, HEARD, LEFT, RIGHT, agrees
+from tests.stories import AGENT, CALLER, HEARD, LEFT, RIGHT, agrees, refuses
 
 pytestmark = [pytest.mark.live, pytest.mark.asterisk16]
 
@@ -65,3 +65,26 @@ async def test_an_answer_given_on_one_line_goes_along_to_the_next(release: str) 
         assert [(one.line, one.status) for one in recordings] == [("support", "empty"), ("sales", "settled")]
         whole = await on.recorder.whole(row)
         assert [str(event.after) for event in whole.consents] == ["asked", "given", "given"]
+
+
+async def test_who_refuses_keeps_place_and_priority_before_who_agrees_later(release: str) -> None:
+    async with stage(release) as on:
+        refuser = await on.calls.incoming("support", refuses(then=2), None, number="15550101")
+        join = await on.calls.admin.until(
+            "QueueCallerJoin", since=refuser.placed.since, timeout=20, Linkedid=refuser.linkedid
+        )
+        agreer = await on.calls.incoming("support", agrees(then=2), None, number="15550102")
+        after = await on.calls.admin.until(
+            "QueueCallerJoin", since=agreer.placed.since, timeout=20, Linkedid=agreer.linkedid
+        )
+        assert (join["Queue"], join["Position"]) == ("support", "1")
+        assert (after["Queue"], after["Position"]) == ("support", "2")
+        priorities = {await on.calls.admin.variable("QUEUE_PRIO", event["Channel"]) for event in (join, after)}
+        assert len(priorities) == 1
+        for call in (refuser, agreer):
+            on.calls.answer(call, (Say(AGENT),), rings="only")
+        await on.calls.sit("support", "Local/only@phones/n")
+        (first, _), (second, _) = await refuser.until_ended(), await agreer.until_ended()
+        assert first.bridged[0][0] < second.bridged[0][0]
+        rows = {str(row.linkedid): row.outcome for row in await on.closed(2)}
+        assert (rows[refuser.linkedid], rows[agreer.linkedid]) == ("declined", "recorded")
