@@ -105,7 +105,6 @@ class CallBook:
         for channel in channels:  # an agent's channel may have carried a call before, which is still being settled
             self._by_uniqueid[channel.uniqueid] = self._by_linkedid[channel.linkedid] = runner
         self._enter(runner, channels)
-        self._bells.changed(runner.state)
         return runner
 
     def restore(self, state: CallState, seq: int, linkedid: Linkedid, legs: Iterable[Uniqueid]) -> CallRunner:
@@ -167,7 +166,6 @@ class CallBook:
         self.counters.closed[verdict] = self.counters.closed.get(verdict, 0) + 1
         if reason is not None:
             self.counters.lost[reason] = self.counters.lost.get(reason, 0) + 1
-        self._bells.changed(runner.state)
 
 
 def _drop(index: dict[Key, CallRunner], runner: CallRunner) -> list[Key]:

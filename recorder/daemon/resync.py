@@ -23,7 +23,7 @@ from recorder.call import (
     replay,
 )
 from recorder.capture import CaptureDesk
-from recorder.catalogue import Catalogue, JournalRow, WholeCall
+from recorder.catalogue import Catalogue, JournalRow
 from recorder.daemon.calls import CallBook
 from recorder.daemon.runner import CallRunner
 from recorder.model import AgentConnected, BridgeId, Channel, Linkedid, Uniqueid
@@ -59,11 +59,6 @@ def replayed(journal: Sequence[JournalRow]) -> CallState | None:
     except (KeyError, ValueError, TypeError):
         return None
     return state
-
-
-def last_journalled(whole: WholeCall) -> datetime:
-    """When the call's last step was taken."""
-    return whole.journal[-1].at if whole.journal else whole.call.started_at
 
 
 async def resynchronise(

@@ -70,8 +70,6 @@ class Bells(Protocol):
 
     def settle_now(self) -> None: ...
 
-    def changed(self, state: CallState) -> None: ...
-
     def spawn(self, work: Coroutine[object, object, None], name: str) -> None: ...
 
 
@@ -209,7 +207,6 @@ class CallRunner:
         written = await self._pay() if urgent else False
         for command in step.commands:
             await self._carry_out(command, written=written, at=event.at)
-        self._around.bells.changed(self.state)
 
     def _owe(self, step: Step, event: CallEvent, old: Phase) -> None:
         """Put the step down as to be written, soon and in its order."""

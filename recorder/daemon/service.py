@@ -17,7 +17,7 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_J
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from recorder.ami import Ami, AmiError, PbxFacts
-from recorder.call import CallEvent, CallState, Phase, SightLost
+from recorder.call import CallEvent, Phase, SightLost
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway, CatalogueError
 from recorder.consent_ivr import ConsentIvr
@@ -88,7 +88,6 @@ class Daemon:
         self._resynchronise = asyncio.Event()
         self._blind_from: datetime | None = None
         self._awake = _Awake(float("inf"), datetime.max.replace(tzinfo=UTC))
-        self._watchers: list[Callable[[CallState], None]] = []
         self.sweeps: dict[str, Sweep] = {}
 
     # ---- what the parts ask of the daemon
@@ -96,14 +95,6 @@ class Daemon:
     def settle_now(self) -> None:
         """A capture is closed: settle without waiting for the bell."""
         self.sweeps["settle"].bell.set()
-
-    def changed(self, state: CallState) -> None:
-        for watcher in self._watchers:
-            watcher(state)
-
-    def watch(self, watcher: Callable[[CallState], None]) -> None:
-        """Be told of every change of a call's state; `watcher` must not block."""
-        self._watchers.append(watcher)
 
     def spawn(self, work: Coroutine[object, object, None], name: str) -> None:
         """Run `work` as long as the daemon lives; not at all once it has ended."""

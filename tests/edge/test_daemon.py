@@ -15,7 +15,7 @@ import pytest
 
 from recorder.call import CaptureState, Phase
 from recorder.daemon.runner import QUEUE_LONGEST
-from recorder.model import Channel, ChannelRenamed, ConsentState, LostReason, PbxEvent
+from recorder.model import Channel, ChannelRenamed, ConsentState, Linkedid, LostReason, PbxEvent
 from recorder.storage import Spool, Storage
 from tests.edge.centre import Centre, away, forbid, until
 from tests.fakes.agi import OK
@@ -648,6 +648,22 @@ async def test_calls_that_passed_while_nobody_looked_get_their_outcome_once(unst
     await centre.stop()
     await centre.start()
     assert len(await centre.until_closed(4)) == 4
+
+
+async def test_a_caller_of_another_call_who_joins_the_talk_ends_its_capture(centre: Centre) -> None:
+    agreed = await centre.asks()
+    centre.connects(agreed)
+    await centre.until_capture("running")
+    refused = await centre.asks(keys="2")
+    centre.enters(refused.caller, agreed.bridge, 3)
+    await until(
+        lambda: not any(one.state == "running" for row in centre.runners for one in row.state.captures),
+        "the capture to end",
+    )
+    centre.hangs_up(refused)
+    centre.hangs_up(agreed)
+    rows = {row.linkedid: row.outcome for row in await centre.until_closed(2)}
+    assert rows[Linkedid(agreed.caller.uniqueid)] == "recorded"
 
 
 async def test_a_queue_log_that_was_rotated_is_read_from_its_beginning(unstarted: Centre) -> None:
