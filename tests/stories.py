@@ -180,9 +180,11 @@ async def play(placed: Placed, calls: Calls) -> None:
     """Place the call and see it to its end; what goes wrong stands in `error`."""
     try:
         placed.call = await placed.story.place(calls)  # type: ignore[misc]  # each place() is a coroutine of Call
-        await placed.call.until_ended(timeout=90)
+        await placed.call.until_ended(timeout=120)
     except Exception as error:  # a party's script failed: the story says so, the others go on
         placed.error = f"{type(error).__name__}: {error}"
+        if placed.call is not None:
+            await calls.hang_up(placed.call)
     placed.ended = True
 
 

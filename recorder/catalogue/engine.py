@@ -59,19 +59,20 @@ def connect_engine(url: URL, *, writes: bool, connections: int = 1, migrates: bo
 def _sqlite_engine(url: URL, *, writes: bool, connections: int, migrates: bool) -> Engine:
     # mode=rw never creates a file: an absent catalogue is an error here, not a fresh one.
     file = "file:" + quote(str(Path(url.database or "").absolute()))
+    patience = 10.0 if migrates else 0.9
     engine = create_engine(
         url.set(database=file, query={"mode": "rw", "uri": "true"}),
         pool_size=connections,
         max_overflow=0,
         hide_parameters=True,
-        connect_args={"timeout": 10.0 if migrates else 0.9},
+        connect_args={"timeout": patience},
     )
 
     @event.listens_for(engine, "connect")
     def prepare(raw: sqlite3.Connection, _record: object) -> None:
         raw.isolation_level = None  # the driver's own idea of when to BEGIN is off; `begin` below says it
         if writes:
-            require_wal(raw.execute("PRAGMA journal_mode=WAL").fetchone())
+            require_wal(_turn_to_wal(raw, patience))
         else:
             raw.execute("PRAGMA query_only=ON")
         raw.execute("PRAGMA synchronous=FULL")
@@ -83,6 +84,19 @@ def _sqlite_engine(url: URL, *, writes: bool, connections: int, migrates: bool) 
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _turn_to_wal(raw: sqlite3.Connection, patience: float) -> tuple[str]:
+    """The journal's mode once it is set. SQLite's own patience does not hold for two who turn a file to WAL at once."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            mode: tuple[str] = raw.execute("PRAGMA journal_mode=WAL").fetchone()
+            return mode
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 def require_wal(mode: tuple[str]) -> None:

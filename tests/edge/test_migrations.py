@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -133,6 +134,20 @@ def test_two_upgrades_at_once_take_turns(empty_url: str) -> None:
         done = list(pool.map(catalogue.upgrade, [empty_url, empty_url]))
 
     assert done == [catalogue.newest()] * 2
+
+
+def test_two_who_open_a_new_file_at_once_both_turn_it_to_wal(tmp_path: Path) -> None:
+    def open_it(url: str) -> str:
+        start.wait(10)
+        with connected(url) as connection:
+            return str(connection.exec_driver_sql("PRAGMA journal_mode").scalar())
+
+    start = Barrier(2)
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(100):  # without patience of our own, one in twelve fails
+            url = f"sqlite:///{tmp_path / str(number)}.db"
+            touched(url)
+            assert list(pool.map(open_it, [url, url])) == ["wal", "wal"]
 
 
 # --------------------------------------------------------------------------- never by surprise

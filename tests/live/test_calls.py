@@ -223,17 +223,21 @@ CAST = (
     LONG_NAME,
 )
 
-_performances: dict[str, Performance | None] = {}
+_performances: dict[str, Performance | Exception] = {}
 
 
 @pytest.fixture
 def performance(release: str) -> Performance:
     """The whole cast, played once a release."""
     if release not in _performances:
-        _performances[release] = None
-        _performances[release] = perform(release, CAST, lines=LINES)
+        try:
+            _performances[release] = perform(release, CAST, lines=LINES)
+        except Exception as error:
+            _performances[release] = error
+            raise
     played = _performances[release]
-    assert played is not None, "the cast could not be played: see the first failure"
+    if isinstance(played, Exception):
+        pytest.fail(f"the cast could not be played: {type(played).__name__}: {str(played)[:300]}", pytrace=False)
     return played
 
 

@@ -197,6 +197,11 @@ class Calls:
             f"9{number}", "from-agents", agent, callee, rings=number, number="2001", variables=variables
         )
 
+    async def hang_up(self, call: Call) -> None:
+        """End a call from outside, with every channel that belongs to it."""
+        with contextlib.suppress(AdminError, OSError, TimeoutError):
+            await self.admin.action("Hangup", {"Channel": call.placed.channel})
+
     def answer(self, call: Call, script: Script, *, rings: str) -> None:
         """An agent who came later answers the call; `sit` has made its phone `rings` a member."""
         assert isinstance(call.placed, Party)

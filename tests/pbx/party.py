@@ -43,14 +43,14 @@ class Press:
 class UntilBridged:
     """Wait until the leg is in a bridge with somebody. Local parties only."""
 
-    seconds: float = 30
+    seconds: float = 60
 
 
 @dataclass(frozen=True, slots=True)
 class UntilPrompt:
     """Wait until the next prompt of the call's dialogue begins. Local parties only."""
 
-    seconds: float = 10
+    seconds: float = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Until:
     """Wait for an event (or UserEvent) of this call by its name. Local parties only."""
 
     event: str
-    seconds: float = 10
+    seconds: float = 30
 
 
 @dataclass(frozen=True, slots=True)
