@@ -5,6 +5,7 @@ Reads WAVs with the standard library and numpy only, so that what the product wr
 
 from __future__ import annotations
 
+import time
 import wave
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 RATE = 8000
 AMPLITUDE = 8000
+CLOSED_WITHIN = 10.0  # seconds
 Samples = npt.NDArray[np.int16]
 
 Stretch = tuple[float, float]
@@ -37,7 +39,13 @@ class Sound:
 
 
 def read(path: Path) -> Sound:
-    """Read a 16-bit PCM WAV; wave.Error or ValueError where it is none."""
+    """Read a 16-bit PCM WAV; wave.Error or ValueError where it is none.
+
+    Asterisk closes a file some time after the hang-up, with no event: until then both sizes in its header are 0.
+    """
+    deadline = time.monotonic() + CLOSED_WITHIN
+    while path.read_bytes()[4:8] == b"\0\0\0\0" and time.monotonic() < deadline:
+        time.sleep(0.02)
     with wave.open(str(path), "rb") as file:
         if file.getsampwidth() != 2:
             raise ValueError(f"{path}: {8 * file.getsampwidth()} bits a sample, 16 expected")
