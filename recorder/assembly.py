@@ -140,7 +140,7 @@ class Assembly:
         )
         lines = settings.rules()
         readiness = Readiness()
-        front = FrontDesk(book, readiness, lines, lambda: self.prompts.prompts, now, daemon.look_again)
+        front = FrontDesk(book, readiness, lines, lambda: self.prompts.prompts, now, daemon.look_again, capture.tell)
         sweeps = Sweeps(
             node=settings.node.name,
             catalogue=self.catalogue,

@@ -8,18 +8,19 @@ grow do; the files are taken from the spool only when nobody writes them any mor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Protocol
 
 import structlog
 
 from recorder.ami import Ami, AmiError, AmiRefused
-from recorder.call import CallEvent, RecordingEmptied, RecordingMade, RecordingUnmade
-from recorder.model import Channel, LostReason, RecorderError, RecordingId
+from recorder.call import CallEvent, RecordingEmptied, RecordingErased, RecordingMade, RecordingUnmade
+from recorder.model import Channel, LostReason, RecorderError, RecordingId, Silenced
 from recorder.quality import BRIDGE_TOLERANCE_SECONDS, Finding, Measures, assess, file_findings
 from recorder.storage import (
     LegFile,
@@ -47,6 +48,10 @@ AUDIBLE = timedelta(milliseconds=500)
 FIRST_BYTES_WITHIN = timedelta(seconds=10)
 """Asterisk writes in steps of 32 KiB (2.05 s of 8 kHz): a bridge this long with nothing on disk writes nothing."""
 LOOK_EVERY = timedelta(milliseconds=20)
+SILENCE_LEAD, SILENCE_TAIL = 0.1, 0.2
+"""Seconds by which a silence is begun early, and that at its end are left to Asterisk's own."""
+NEVER_SO_LONG = 1e6
+"""Seconds: eleven days, more than a WAV can hold."""
 
 
 class CaptureRefused(RecorderError):
@@ -71,22 +76,47 @@ class Staging:
     bridged_at: datetime | None
     bridged_seconds: float | None
     keep_seconds: float | None = None  # what lies behind is not proved to be permitted, and becomes silence
+    silences: tuple[Silenced, ...] = ()  # holds and pauses, which become exact silence
 
 
-def mixmonitor_arguments(recording: RecordingId, spool: PurePosixPath, *, needs_sync: bool) -> str:
+def mixmonitor_arguments(
+    recording: RecordingId, spool: PurePosixPath, *, needs_sync: bool, beep: int | None = None
+) -> str:
     """The whole argument of MixMonitor(): no mixed file, bridged-only, one file a direction, the id in a variable.
 
     r() is what comes from the captured channel (the caller), t() what goes to it. `needs_sync` is Asterisk 16, which
-    keeps both directions on one time line only when told (S); later ones always do, and log a notice when told.
+    keeps both directions on one time line only when told (S); later ones always do, and log a notice when told. A beep
+    each `beep` seconds (B) is heard by both parties and is in neither file.
     """
     caller, agent = (spool / f"{recording}-{leg}.wav" for leg in (LegFile.CALLER, LegFile.AGENT))
-    return f",b{'S' if needs_sync else ''}r({caller})t({agent})i({MIXMONITOR_VARIABLE})"
+    extras = ("" if beep is None else f"B({beep})") + ("S" if needs_sync else "")
+    return f",b{extras}r({caller})t({agent})i({MIXMONITOR_VARIABLE})"
 
 
 def needs_sync(banner_or_version: str) -> bool:
     """Whether this Asterisk needs option S: releases before 18 do."""
     release = next((part for part in banner_or_version.replace("-", " ").split() if part[:1].isdigit()), "0")
     return int(release.split(".")[0]) < 18
+
+
+def spans_to_keep(silences: Sequence[Silenced], keep_seconds: float | None) -> tuple[tuple[float, float], ...] | None:
+    """What of a recording is not silenced, in seconds from its first sample; None where all of it is kept.
+
+    Asterisk mutes from a few milliseconds after the hold or the key on, and the file begins a frame or two after the
+    bridge: a silence is begun early by SILENCE_LEAD, and its end is left to Asterisk, which unmutes late.
+    """
+    if not silences and keep_seconds is None:
+        return None
+    end = NEVER_SO_LONG if keep_seconds is None else keep_seconds
+    kept, at = [], 0.0
+    for silence in sorted(silences, key=lambda silence: silence.from_seconds):
+        began = max(silence.from_seconds - SILENCE_LEAD, at)
+        if began > at:
+            kept.append((at, min(began, end)))
+        at = max(at, silence.to_seconds - SILENCE_TAIL, began)
+        if at >= end:
+            return tuple(span for span in kept if span[1] > span[0])
+    return (*kept, (at, end))
 
 
 class CaptureDesk:
@@ -115,11 +145,11 @@ class CaptureDesk:
 
     # ---- before and during the call
 
-    async def arm(self, recording: RecordingId, lent: OpenChannel) -> str | None:
+    async def arm(self, recording: RecordingId, lent: OpenChannel, *, beep: int | None = None) -> str | None:
         """Run the MixMonitor on the lent channel; its id where known. Raises CaptureRefused."""
         facts = self._ami.state.facts
         version = facts.core.version if facts and facts.core else ""
-        arguments = mixmonitor_arguments(recording, self._spool_at_pbx, needs_sync=needs_sync(version))
+        arguments = mixmonitor_arguments(recording, self._spool_at_pbx, needs_sync=needs_sync(version), beep=beep)
         try:
             return await lent.mixmonitor(arguments)
         except Exception as error:  # a lender's own errors are its own; for us each means: not started
@@ -186,15 +216,21 @@ class CaptureDesk:
             log.warning("stop_not_confirmed", recording=str(recording), why=str(error))
             return False
 
-    async def quiet(self, channel: Channel, mixmonitor: str | None, *, quiet: bool) -> bool:
-        """Have silence written, or speech again; False where Asterisk did not confirm it."""
+    async def quiet(self, channel: Channel, mixmonitor: str | None, *, quiet: bool, within: timedelta) -> bool:
+        """Have silence written, or speech again; False where Asterisk did not take it in time."""
         if mixmonitor is None:
             return False
         try:
-            await self._ami.mute_mixmonitor(channel.name, mixmonitor, muted=quiet)
-        except AmiError:
+            async with asyncio.timeout(within.total_seconds()):
+                await self._ami.mute_mixmonitor(channel.name, mixmonitor, muted=quiet)
+        except (AmiError, TimeoutError):
             return False
         return True
+
+    async def tell(self, channel: Channel, **variables: str) -> None:
+        """Set variables of a channel, in order, that our dialplan waits for there. AmiError passes."""
+        for name, value in variables.items():
+            await self._ami.setvar(channel.name, name, value)
 
     # ---- readiness
 
@@ -233,7 +269,7 @@ class CaptureDesk:
         )
 
     def _join(self, staging: Staging) -> Settled:
-        spans = None if staging.keep_seconds is None else ((0.0, staging.keep_seconds),)
+        spans = spans_to_keep(staging.silences, staging.keep_seconds)
         # The catalogue holds no digest of a stopped recording: a file from before a crash may be replaced.
         return self._storage.settle(staging.recording, staging.authorised_at, spans=spans, replace=True)
 
@@ -246,6 +282,13 @@ class CaptureDesk:
     async def discard_staged(self, recording: RecordingId) -> None:
         """Remove the staged files; only after the catalogue holds the settled recording."""
         await asyncio.get_running_loop().run_in_executor(self._disk, self._spool.discard, recording)
+
+    async def erase(self, staging: Staging) -> CallEvent:
+        """Remove what may not be kept, wherever it lies. StorageError where the disk refuses."""
+        erase = partial(self._storage.erase, staging.recording, staging.authorised_at)
+        removed = await asyncio.get_running_loop().run_in_executor(self._audio, erase)
+        log.info("recording_erased", recording=str(staging.recording), files=removed)
+        return RecordingErased(at=self._clock(), recording=staging.recording)
 
     async def analyse(self, staging: Staging) -> tuple[Measures, tuple[Finding, ...]]:
         """Measure a settled recording and say what is wrong with it."""

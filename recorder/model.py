@@ -106,6 +106,24 @@ class RecordingStatus(StrEnum):
     SETTLED = "settled"  # one verified stereo WAV in its place
     EMPTY = "empty"  # no permitted bridge came: the header-only staged files are removed
     FAILED = "failed"  # there should be audio and there is none
+    ERASING = "erasing"  # what was captured may not be kept: its files are still to be removed
+    ERASED = "erased"  # removed, by a withdrawal or because the call was personal; the row says that it was
+
+
+class KeyAct(StrEnum):
+    """What a key in the talk asks for that needs no new permission. The same words stand in the dialplan."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP = "stop"  # the caller withdraws, by their own key or by the agent's
+    PERSONAL = "personal"
+
+
+class SilenceCause(StrEnum):
+    """Why a stretch of a recording is silent though the talk went on."""
+
+    PAUSE = "pause"
+    HOLD = "hold"
 
 
 class PartyKind(StrEnum):
@@ -255,6 +273,8 @@ class PromptKind(StrEnum):
     QUESTION = "question"  # opt_in: press to agree, press to refuse
     OBJECTION = "objection"  # opt_out: announced, press to refuse
     NOTICE = "notice"  # announced, no key
+    STOPPED = "stopped"  # in the talk, to a caller who withdrew: nothing more is recorded
+    ERASED = "erased"  # the same, and what was recorded is erased (WD-04)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,6 +370,16 @@ class RecordingAuthorised:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Silenced:
+    """A stretch of a recording that is silence (PR-08), in seconds from its first permitted bridge on."""
+
+    cause: SilenceCause
+    from_seconds: float
+    to_seconds: float
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingChanged:
     """A recording moved on. The catalogue applies it only from a status in `expected` (compare-and-set)."""
 
@@ -362,6 +392,7 @@ class RecordingChanged:
     bridged_at: datetime | None = None  # first permitted bridge
     bridged_seconds: float | None = None  # all permitted bridge time, pauses and holds included
     keep_seconds: float | None = None  # set where what lies behind is not proved to be permitted
+    silences: tuple[Silenced, ...] = ()  # all of them, once it is stopped
     reason: LostReason | None = None
 
 

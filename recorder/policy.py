@@ -42,6 +42,10 @@ class LineRules:
     retries: int = 2
     override: frozenset[OverrideReason] = frozenset()
     basis: str | None = None
+    preroll: timedelta = timedelta()
+    pause_longest: timedelta = timedelta(minutes=5)
+    withdrawal_erases: bool = True
+    beep: int | None = None  # seconds between two beeps that the far party hears (CN-12)
     digest: str = ""
 
 

@@ -178,6 +178,10 @@ class Line(Section):
     retries: Annotated[int, Field(ge=0, le=10)] = 2
     override: tuple[OverrideReason, ...] = ()
     legal_basis: str | None = None
+    preroll_seconds: Annotated[float, Field(ge=0, le=30)] = 0
+    pause_longest_seconds: Annotated[float, Field(ge=10, le=3600)] = 300
+    withdrawal: Literal["erase", "keep"] = "erase"
+    beep_seconds: Annotated[int, Field(ge=5, le=120)] | None = None
     fallback: Literal["skip"] = "skip"
 
     @field_validator("languages")
@@ -250,6 +254,10 @@ def _rules(name: str, line: Line) -> LineRules:
         retries=line.retries,
         override=frozenset(line.override),
         basis=line.legal_basis,
+        preroll=timedelta(seconds=line.preroll_seconds),
+        pause_longest=timedelta(seconds=line.pause_longest_seconds),
+        withdrawal_erases=line.withdrawal == "erase",
+        beep=line.beep_seconds,
         digest=hashlib.sha256(f"{name} {line.model_dump_json()}".encode()).hexdigest()[:16],
     )
 

@@ -98,8 +98,9 @@ class Sweeps:
         self.failures: dict[str, int] = {}
 
     async def settle_due(self) -> bool:
-        """Settle the recordings that have waited longest."""
-        return await self._one("settle", RecordingStatus.STOPPED, None, self._settle)
+        """Erase what may not be kept, then settle the recordings that have waited longest; never both at once."""
+        erasing = await self._one("erase", RecordingStatus.ERASING, None, self._erase)
+        return await self._one("settle", RecordingStatus.STOPPED, None, self._settle) or erasing
 
     async def analyse_due(self) -> bool:
         """Measure the settled recordings that have waited longest."""
@@ -145,6 +146,10 @@ class Sweeps:
         if not isinstance(event, RecordingUnmade):  # what could not be settled is kept for a person to look at
             await self._capture.discard_staged(row.id)
 
+    async def _erase(self, row: RecordingRow) -> None:
+        if not await self._ledger(row.call, await self._capture.erase(_staging(row))):
+            self._postponed.until[row.id] = self._now() + POSTPONE
+
     async def _analyse(self, row: RecordingRow) -> None:
         measures, findings = await self._capture.analyse(_staging(row))
         found = dict.fromkeys((*row.findings, *(str(finding) for finding in findings)))
@@ -166,7 +171,7 @@ class Sweeps:
         if not ours:
             return False
         rows = await self._catalogue.recordings_named(ours)
-        done = (RecordingStatus.SETTLED, RecordingStatus.EMPTY)
+        done = (RecordingStatus.SETTLED, RecordingStatus.EMPTY, RecordingStatus.ERASED)
         for recording, row in rows.items():
             if row.status in done:
                 await self._capture.discard_staged(recording)
@@ -285,4 +290,5 @@ def _staging(row: RecordingRow) -> Staging:
         bridged_at=row.bridged_at,
         bridged_seconds=row.bridged_seconds,
         keep_seconds=row.keep_seconds,
+        silences=row.silences,
     )

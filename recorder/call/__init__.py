@@ -5,7 +5,7 @@ facts to write down, and the commands to carry out after they are written. Nothi
 clock; the same events always give the same outcome.
 """
 
-from recorder.call.draft import Arm, Command, Quiet, Settle, Step, Stop
+from recorder.call.draft import Acknowledge, Arm, Command, Erase, Quiet, Settle, Step, Stop
 from recorder.call.events import (
     CallAdmitted,
     CallEvent,
@@ -15,9 +15,11 @@ from recorder.call.events import (
     CaptureLost,
     ConsentAnswered,
     DialogueBroke,
+    KeyPressed,
     OverridePressed,
     PromptPlayed,
     RecordingEmptied,
+    RecordingErased,
     RecordingMade,
     RecordingUnmade,
     SightLost,
@@ -28,13 +30,23 @@ from recorder.call.machine import advance, begin
 from recorder.call.outcome import outcome
 from recorder.call.reading import READ_EVENTS
 from recorder.call.replay import replay
-from recorder.call.state import CallState, Capture, Standing, capture_in_hand, standing, standing_with, worth_on
+from recorder.call.state import (
+    CallState,
+    Capture,
+    KeyAnswer,
+    Standing,
+    capture_in_hand,
+    standing,
+    standing_with,
+    worth_on,
+)
 from recorder.call.tables import CAPTURE_TRANSITIONS, PHASE_TRANSITIONS, CaptureState, Phase, Trigger
 
 __all__ = [
     "CAPTURE_TRANSITIONS",
     "PHASE_TRANSITIONS",
     "READ_EVENTS",
+    "Acknowledge",
     "Arm",
     "CallAdmitted",
     "CallEvent",
@@ -48,11 +60,15 @@ __all__ = [
     "Command",
     "ConsentAnswered",
     "DialogueBroke",
+    "Erase",
+    "KeyAnswer",
+    "KeyPressed",
     "OverridePressed",
     "Phase",
     "PromptPlayed",
     "Quiet",
     "RecordingEmptied",
+    "RecordingErased",
     "RecordingMade",
     "RecordingUnmade",
     "Settle",

@@ -16,6 +16,8 @@ from recorder.call.events import (
 from recorder.call.state import (
     CallState,
     Capture,
+    KeyAnswer,
+    OwedAnswer,
     capture_in_hand,
 )
 from recorder.call.tables import (
@@ -45,6 +47,7 @@ class Arm:
 
     recording: RecordingId
     channel: Channel
+    beep: int | None = None  # seconds between two beeps, None for silence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,22 @@ class Settle:
     recording: RecordingId
 
 
-Command = Arm | Quiet | Stop | Settle
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erase:
+    """Remove every file of this recording: it may not be kept."""
+
+    recording: RecordingId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledge:
+    """Tell the presser of a key what has become of it. A STOPPED or ERASED to the caller is said in words."""
+
+    presser: Channel
+    answer: KeyAnswer
+
+
+Command = Arm | Quiet | Stop | Settle | Erase | Acknowledge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +145,7 @@ def record_consent(
     event: Any,
     prompt: Any = None,
     reason: OverrideReason | None = None,
+    actor: str | None = None,
 ) -> None:
     draft.facts.append(
         ConsentRecorded(
@@ -141,7 +160,7 @@ def record_consent(
             played_ms=getattr(event, "played_ms", None),
             key=getattr(event, "key", None),
             language=getattr(event, "language", None) or (prompt.language if prompt else None),
-            actor=getattr(event, "agent", None),
+            actor=actor,
             reason=reason,
             basis=getattr(event, "basis", None),
         )
@@ -176,9 +195,15 @@ def authorise(
             audit=audit.audit if audit else None,
         )
     )
-    capture = Capture(id=recording, state=CaptureState.ARMING, channel=channel)
+    capture = Capture(id=recording, state=CaptureState.ARMING, channel=channel, authority=draft.state.consent)
     draft.know(captures=(*draft.state.captures, capture))
-    draft.commands.append(Arm(recording=recording, channel=channel))
+    draft.commands.append(Arm(recording=recording, channel=channel, beep=draft.state.beep))
+
+
+def owe(draft: Draft, presser: Channel, answer: KeyAnswer) -> None:
+    """The presser is told once it is so (turning.py); whoever presses again waits for the later key alone."""
+    others = (key for key in draft.state.owed if key.presser.uniqueid != presser.uniqueid)
+    draft.know(owed=(*others, OwedAnswer(presser=presser, answer=answer)))
 
 
 def lose(draft: Draft, reason: LostReason) -> None:

@@ -17,6 +17,7 @@ from recorder.model import (
     ConsentMode,
     ConsentState,
     Direction,
+    KeyAct,
     LostReason,
     OverrideReason,
     PbxEvent,
@@ -47,6 +48,9 @@ class CallAdmitted(OwnEvent):
     linkedid: str
     policy: str
     listed: frozenset[OverrideReason] = frozenset()
+    preroll_seconds: float = 0.0  # of what was said before a pause that are silenced with it (PR-06)
+    withdrawal_erases: bool = True  # what was captured by consent, once it is withdrawn (WD-02)
+    beep_seconds: int | None = None  # between two beeps that both parties hear while it is captured (CN-12)
     caller: Channel | None = None
     agent: Channel | None = None
 
@@ -101,6 +105,20 @@ class OverridePressed(OwnEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPressed(OwnEvent):
+    """A party pressed a key that pauses, resumes or ends the capture. `at` may lie in a time when no daemon ran.
+
+    `heard` is False where the presser waits for no answer any more: the key is read from the queue log.
+    """
+
+    act: KeyAct
+    presser: Channel
+    consent: ConsentEventId
+    audit: UUID
+    heard: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureArmed(OwnEvent):
     """Asterisk confirmed that the MixMonitor of this recording runs."""
 
@@ -145,6 +163,13 @@ class RecordingMade(OwnEvent):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingEmptied(OwnEvent):
     """There was nothing permitted to keep; the staged files are removed."""
+
+    recording: RecordingId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingErased(OwnEvent):
+    """Nothing of what was captured is left on any disk of ours."""
 
     recording: RecordingId
 

@@ -7,6 +7,8 @@ leaves the state alone; it can never start a capture.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from recorder.call.draft import (
     Draft,
     Step,
@@ -44,6 +46,9 @@ def begin(event: CallAdmitted) -> Step:
         policy=event.policy,
         started_at=event.at,
         listed=event.listed,
+        preroll=timedelta(seconds=event.preroll_seconds),
+        withdrawal_erases=event.withdrawal_erases,
+        beep=event.beep_seconds,
         consent=ConsentState.PROHIBITED if event.mode is ConsentMode.NEVER else ConsentState.NONE,
     )
     draft = Draft(state, event, [], [], [])

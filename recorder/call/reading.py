@@ -6,6 +6,7 @@ Must not turn a table. An event that means nothing here leaves the state alone a
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -26,16 +27,20 @@ from recorder.call.events import (
     CaptureLost,
     ConsentAnswered,
     DialogueBroke,
+    KeyPressed,
     OverridePressed,
     PromptPlayed,
     RecordingEmptied,
+    RecordingErased,
     RecordingMade,
     RecordingUnmade,
     SightLost,
     SilenceFailed,
 )
+from recorder.call.keys import key_pressed
 from recorder.call.state import (
     CallState,
+    KeyAnswer,
     Standing,
     capture_in_hand,
     standing,
@@ -66,6 +71,7 @@ from recorder.model import (
     HoldEnded,
     LocalBridged,
     LostReason,
+    MixMonitorMuted,
     MixMonitorStopped,
     PartyKind,
     Uniqueid,
@@ -81,6 +87,11 @@ OBJECTIONS_THAT_STAND: Final = OBJECTIONS | {ConsentState.PROHIBITED}
 
 def _is_caller(state: CallState, channel: Channel) -> bool:
     return state.caller is not None and state.caller.uniqueid == channel.uniqueid
+
+
+def _mode(state: CallState) -> ConsentMode | None:
+    """The line's mode; None for a call that is personal, which is no ACD call to `policy`."""
+    return None if state.personal else state.mode
 
 
 def take_parties(draft: Draft, event: CallAdmitted) -> None:
@@ -112,6 +123,9 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
         mode=event.mode,
         policy=event.policy,
         listed=event.listed,
+        preroll=timedelta(seconds=event.preroll_seconds),
+        withdrawal_erases=event.withdrawal_erases,
+        beep=event.beep_seconds,
         agents=frozenset(),
         consent=worth if worth is not None else ConsentState.NONE,
         override=None,
@@ -119,8 +133,18 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
 
 
 def _take_line(draft: Draft, event: CallAdmitted) -> None:
-    unasked = ConsentState.PROHIBITED if event.mode is ConsentMode.NEVER else ConsentState.NONE
-    draft.know(line=event.line, mode=event.mode, policy=event.policy, listed=event.listed, consent=unasked)
+    no_call_of_ours = event.mode is ConsentMode.NEVER or draft.state.personal
+    unasked = ConsentState.PROHIBITED if no_call_of_ours else ConsentState.NONE
+    draft.know(
+        line=event.line,
+        mode=event.mode,
+        policy=event.policy,
+        listed=event.listed,
+        preroll=timedelta(seconds=event.preroll_seconds),
+        withdrawal_erases=event.withdrawal_erases,
+        beep=event.beep_seconds,
+        consent=unasked,
+    )
 
 
 def _prompt_played(draft: Draft, event: PromptPlayed) -> None:
@@ -136,8 +160,9 @@ def _answered(draft: Draft, event: ConsentAnswered) -> None:
         draft.expected = False
         return
     record_consent(draft, event.consent, event.answer, event.channel.uniqueid, prompt=event.prompt, event=event)
+    draft.know(language=event.language or draft.state.language)
     draft.raise_trigger(Trigger.CONCLUDED)
-    now = Circumstances(mode=draft.state.mode, consent=event.answer, listed=draft.state.listed)
+    now = Circumstances(mode=_mode(draft.state), consent=event.answer, listed=draft.state.listed)
     if decide(now).permitted:
         authorise(draft, event.recording, event.consent, event.channel, event.hindrance)
 
@@ -153,7 +178,7 @@ def _dialogue_broke(draft: Draft, event: DialogueBroke) -> None:
 def _override(draft: Draft, event: OverridePressed) -> None:
     """Permit by reason, once per call: a second press while a capture is open changes nothing."""
     state = draft.state
-    may = may_override(state.mode, event.reason, state.listed) and _is_caller(state, event.far)
+    may = may_override(_mode(state), event.reason, state.listed) and _is_caller(state, event.far)
     if state.phase is not Phase.TALKING or capture_in_hand(state) is not None or not may:
         draft.expected = False
         return
@@ -172,9 +197,25 @@ def _override(draft: Draft, event: OverridePressed) -> None:
     if event.hindrance is not None:
         lose(draft, event.hindrance)
         return
-    record_consent(draft, event.consent, ConsentState.OVERRIDDEN, event.far.uniqueid, event=event, reason=event.reason)
+    far, key = event.far.uniqueid, event.reason
+    record_consent(draft, event.consent, ConsentState.OVERRIDDEN, far, event=event, reason=key, actor=event.agent)
     draft.know(override=event.reason)
     authorise(draft, event.recording, event.consent, event.far, None, audit=event)
+
+
+def _silence_confirmed(draft: Draft, event: MixMonitorMuted) -> None:
+    """Asterisk's own word; it names no MixMonitor, and we keep one on a channel."""
+    for capture in draft.state.captures:
+        if capture.channel.uniqueid == event.channel.uniqueid and capture.state in UNCLOSED:
+            draft.know_capture(capture.id, silent=event.muted)
+
+
+def _silence_failed(draft: Draft, event: SilenceFailed) -> None:
+    """What cannot be silenced is stopped, and the presser is told so."""
+    _for_open_capture(Trigger.PARTED)(draft, event)
+    now_stopped = (KeyAnswer.PAUSED, KeyAnswer.RESUMED)
+    owed = draft.state.owed
+    draft.know(owed=tuple(replace(key, answer=KeyAnswer.STOPPED) if key.answer in now_stopped else key for key in owed))
 
 
 def _dial_began(draft: Draft, event: DialBegan) -> None:
@@ -381,7 +422,10 @@ READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
     CaptureArmed: _for_open_capture(Trigger.CONFIRMED),
     CaptureClosed: _for_open_capture(Trigger.CLOSED),
     CaptureLost: _for_open_capture(Trigger.LOST),
-    SilenceFailed: _for_open_capture(Trigger.PARTED),
+    SilenceFailed: _silence_failed,
+    KeyPressed: key_pressed,
+    MixMonitorMuted: _silence_confirmed,
+    RecordingErased: _for_open_capture(Trigger.ERASED),
     RecordingMade: _for_open_capture(Trigger.MADE),
     RecordingEmptied: _for_open_capture(Trigger.EMPTIED),
     RecordingUnmade: _for_open_capture(Trigger.LOST),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from recorder.call.tables import UNCLOSED, CaptureState, Phase
@@ -18,6 +18,7 @@ from recorder.model import (
     LostReason,
     OverrideReason,
     RecordingId,
+    SilenceCause,
     Uniqueid,
 )
 from recorder.policy import carried
@@ -27,16 +28,55 @@ BASIC_BRIDGE = "basic"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """A stretch of a capture that is silence though the talk went on. `actor` paused it."""
+
+    cause: SilenceCause
+    began_at: datetime
+    ended_at: datetime | None = None
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
-    """One capture of the call. Its permitted bridge time includes holds, which are written as silence."""
+    """One capture of the call. Its permitted bridge time includes holds and pauses, which are written as silence."""
 
     id: RecordingId
     state: CaptureState
     channel: Channel
+    authority: ConsentState
     mixmonitor: str | None = None
     bridged_at: datetime | None = None  # the first permitted bridge
     bridged_until: datetime | None = None  # set when the permitted bridge has ended
     unproved: bool = False  # we could not see what came after bridged_until: it may not be kept
+    silences: tuple[Silence, ...] = ()  # in their order; only the last may be open
+    silent: bool = False  # Asterisk's own event said last that silence is written
+    disowned: bool = False  # what was captured may not be kept
+
+
+class KeyAnswer(StrEnum):
+    """What a presser is told once it is so. The same words stand in the dialplan."""
+
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    STOPPED = "stopped"
+    ERASED = "erased"  # stopped, and what was captured is not kept
+    PERSONAL = "personal"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwedAnswer:
+    presser: Channel
+    answer: KeyAnswer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Who asked for silence, and when."""
+
+    at: datetime
+    actor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +91,14 @@ class CallState:
     policy: str
     started_at: datetime
     listed: frozenset[OverrideReason] = frozenset()
+    preroll: timedelta = timedelta()  # silenced before a pause
+    withdrawal_erases: bool = True
+    beep: int | None = None  # seconds between two
     phase: Phase = Phase.ASKING
     consent: ConsentState = ConsentState.NONE
     objected: bool = False  # refused or withdrew at some time: an override does not unsay it
     override: OverrideReason | None = None
+    language: str | None = None  # in which the caller was asked
     caller: Channel | None = None
     dialled: tuple[Channel, ...] = ()  # whom the agent of an outgoing call rang
     agents: frozenset[Uniqueid] = frozenset()  # legs that are the queue's member, or the agent who dials
@@ -64,15 +108,24 @@ class CallState:
     sizes: Mapping[BridgeId, int] = field(default_factory=dict)  # how many Asterisk counts in each
     held: frozenset[Uniqueid] = frozenset()  # legs that put the other on hold
     interface: str | None = None  # the queue member who took the call
+    paused: Pause | None = None  # until the key that resumes, through holds, transfers and other lines
+    personal: bool = False  # an agent said so: no call of ours any more
+    owed: tuple[OwedAnswer, ...] = ()  # keys whose pressers wait for Asterisk's word
     talked: bool = False
-    recorded: bool = False  # a recording of this call is settled
     captures: tuple[Capture, ...] = ()  # in the order of their authority; at most one is being written
     lost: LostReason | None = None  # the first reason why something permitted was not captured
     ended_at: datetime | None = None
 
+    @property
+    def recorded(self) -> bool:
+        """Whether a recording of this call is settled, and kept."""
+        return any(capture.state is CaptureState.SETTLED for capture in self.captures)
+
 
 def worth_on(state: CallState, mode: ConsentMode) -> ConsentState | None:
     """What the call's answer so far is worth on a line of `mode`; None means: ask."""
+    if state.personal:
+        return ConsentState.PROHIBITED
     return carried(ConsentState.REFUSED if state.objected else state.consent, mode)
 
 

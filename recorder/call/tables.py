@@ -27,12 +27,15 @@ class CaptureState(StrEnum):
     ARMING = "arming"  # intention written, command under way
     ARMED = "armed"  # MixMonitor runs, bridged-only; nothing written yet
     RUNNING = "running"  # in a permitted bridge
-    QUIET = "quiet"  # muted: exact silence is written
+    QUIET = "quiet"  # on hold: muted, exact silence is written
+    PAUSED = "paused"  # by a key: muted until the key that resumes
     STOPPING = "stopping"  # a stop was sent
     STOPPED = "stopped"  # closed by Asterisk
     SETTLED = "settled"
     EMPTY = "empty"
     FAILED = "failed"
+    ERASING = "erasing"  # may not be kept; its files are being removed
+    ERASED = "erased"
 
 
 class Trigger(StrEnum):
@@ -43,11 +46,15 @@ class Trigger(StrEnum):
     TOGETHER = "together"  # caller and agent stand in a permitted bridge
     HELD = "held"  # still bridged, but on hold or alone
     PARTED = "parted"  # left the bridge, or somebody else is in it
+    PAUSED = "paused"  # a key asks for silence
+    RESUMED = "resumed"  # a key ends it
+    DISOWNED = "disowned"  # what was captured may not be kept
     GONE = "gone"  # the caller's channel is hung up
     CONFIRMED = "confirmed"  # Asterisk runs the MixMonitor
     CLOSED = "closed"  # Asterisk closed the files
     MADE = "made"  # the recording is settled
     EMPTIED = "emptied"  # there was nothing to keep, and nothing is left
+    ERASED = "erased"  # no file of it is left
     LOST = "lost"  # there should be audio and there is none
     BALANCED = "balanced"  # the call is over and no capture is open
 
@@ -75,6 +82,7 @@ _CAPTURES: Final[dict[CaptureState, dict[Trigger, CaptureState]]] = {
     C.ARMED: {
         T.TOGETHER: C.RUNNING,
         T.HELD: C.QUIET,
+        T.PAUSED: C.PAUSED,
         T.ASKED_AGAIN: C.STOPPING,
         T.PARTED: C.STOPPING,
         T.GONE: C.STOPPED,
@@ -83,6 +91,7 @@ _CAPTURES: Final[dict[CaptureState, dict[Trigger, CaptureState]]] = {
     },
     C.RUNNING: {
         T.HELD: C.QUIET,
+        T.PAUSED: C.PAUSED,
         T.ASKED_AGAIN: C.STOPPING,
         T.PARTED: C.STOPPING,
         T.GONE: C.STOPPED,
@@ -91,6 +100,15 @@ _CAPTURES: Final[dict[CaptureState, dict[Trigger, CaptureState]]] = {
     },
     C.QUIET: {
         T.TOGETHER: C.RUNNING,
+        T.PAUSED: C.PAUSED,
+        T.ASKED_AGAIN: C.STOPPING,
+        T.PARTED: C.STOPPING,
+        T.GONE: C.STOPPED,
+        T.CLOSED: C.STOPPED,
+        T.LOST: C.FAILED,
+    },
+    C.PAUSED: {
+        T.RESUMED: C.QUIET,
         T.ASKED_AGAIN: C.STOPPING,
         T.PARTED: C.STOPPING,
         T.GONE: C.STOPPED,
@@ -98,10 +116,12 @@ _CAPTURES: Final[dict[CaptureState, dict[Trigger, CaptureState]]] = {
         T.LOST: C.FAILED,
     },
     C.STOPPING: {T.GONE: C.STOPPED, T.CLOSED: C.STOPPED, T.LOST: C.FAILED},
-    C.STOPPED: {T.MADE: C.SETTLED, T.EMPTIED: C.EMPTY, T.LOST: C.FAILED},
-    C.SETTLED: {},
+    C.STOPPED: {T.MADE: C.SETTLED, T.EMPTIED: C.EMPTY, T.LOST: C.FAILED, T.DISOWNED: C.ERASING},
+    C.SETTLED: {T.DISOWNED: C.ERASING},
     C.EMPTY: {},
-    C.FAILED: {},
+    C.FAILED: {T.DISOWNED: C.ERASING},  # what could not be settled may still lie in the spool
+    C.ERASING: {T.ERASED: C.ERASED},
+    C.ERASED: {},
 }
 
 PHASE_TRANSITIONS: Final[dict[tuple[Phase, Trigger], Phase]] = {
@@ -111,8 +131,8 @@ CAPTURE_TRANSITIONS: Final[dict[tuple[CaptureState, Trigger], CaptureState]] = {
     (capture, trigger): _CAPTURES[capture].get(trigger, capture) for capture in CaptureState for trigger in Trigger
 }
 
-FINISHED: Final = frozenset({C.SETTLED, C.EMPTY, C.FAILED})
-"""A capture in one of these changes no more."""
+FINISHED: Final = frozenset({C.SETTLED, C.EMPTY, C.FAILED, C.ERASED})
+"""A capture in one of these needs nothing more; only a withdrawal can still reach it."""
 
-UNCLOSED: Final = frozenset({C.ARMING, C.ARMED, C.RUNNING, C.QUIET, C.STOPPING})
+UNCLOSED: Final = frozenset({C.ARMING, C.ARMED, C.RUNNING, C.QUIET, C.PAUSED, C.STOPPING})
 """In these Asterisk may hold the staged files open on our behalf; never two of them in one call."""

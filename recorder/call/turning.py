@@ -6,11 +6,14 @@ Must not read an event beyond its time and, of a settled recording, its figures.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 from recorder.call.draft import (
+    Acknowledge,
     Draft,
+    Erase,
     Quiet,
     Settle,
     Step,
@@ -23,7 +26,10 @@ from recorder.call.events import (
 from recorder.call.outcome import outcome
 from recorder.call.state import (
     Capture,
+    KeyAnswer,
+    Silence,
     Standing,
+    capture_in_hand,
     standing,
 )
 from recorder.call.tables import (
@@ -42,10 +48,14 @@ from recorder.model import (
     RecordingId,
     RecordingSettled,
     RecordingStatus,
+    SilenceCause,
+    Silenced,
 )
 
 CONFIRMED_WITHIN: Final = timedelta(seconds=1)
 """A stop confirmed later than this left Asterisk writing what nobody permitted: it is not kept."""
+BRIDGEABLE: Final = frozenset({CaptureState.ARMED, CaptureState.RUNNING, CaptureState.QUIET, CaptureState.PAUSED})
+"""In these the first permitted bridge is where the recording's time line begins, also where silence is written."""
 TRIGGER_BY_STANDING: Final[dict[Standing, Trigger]] = {
     Standing.NOWHERE: Trigger.PARTED,
     Standing.FOREIGN: Trigger.PARTED,
@@ -60,6 +70,7 @@ def finished(draft: Draft) -> Step:
         _move(draft, trigger, recording)
     if draft.state.phase is Phase.OVER and all(capture.state in FINISHED for capture in draft.state.captures):
         _move(draft, Trigger.BALANCED)
+    _answer_keys(draft)
     return Step(state=draft.state, facts=tuple(draft.facts), commands=tuple(draft.commands), expected=draft.expected)
 
 
@@ -68,8 +79,12 @@ def _move(draft: Draft, trigger: Trigger, recording: RecordingId | None = None) 
     if recording is None:
         _move_call(draft, PHASE_TRANSITIONS[draft.state.phase, trigger])
     for capture in draft.state.captures:
+        if recording not in (None, capture.id):
+            continue
+        if trigger is Trigger.TOGETHER and capture.state in BRIDGEABLE and capture.bridged_at is None:
+            draft.know_capture(capture.id, bridged_at=draft.event.at)
         after = CAPTURE_TRANSITIONS[capture.state, trigger]
-        if recording in (None, capture.id) and after is not capture.state:
+        if after is not capture.state:
             _move_capture(draft, capture, after)
 
 
@@ -83,17 +98,53 @@ def _move_call(draft: Draft, after: Phase) -> None:
 
 def _move_capture(draft: Draft, before: Capture, after: CaptureState) -> None:
     draft.know_capture(before.id, state=after)
-    if after is CaptureState.RUNNING and before.bridged_at is None:
-        draft.know_capture(before.id, bridged_at=draft.event.at)
     if after in (CaptureState.STOPPING, CaptureState.STOPPED, CaptureState.FAILED):
         prove_until(draft, draft.event.at)
     if after is CaptureState.STOPPED and before.bridged_until is not None:
         late = draft.event.at - before.bridged_until > CONFIRMED_WITHIN
         draft.know_capture(before.id, unproved=before.unproved or late)  # it ran on, beside whomever
+    _keep_ledger(draft, before.id, after)
     _CONSEQUENCES[after](draft, before)
+    if after is CaptureState.ARMED:
+        _catch_up(draft, before.id)
+    if after is CaptureState.QUIET and before.state is CaptureState.PAUSED:
+        _move_as_they_stand(draft, before.id, Standing.TOGETHER)
+    if after in (CaptureState.STOPPED, CaptureState.FAILED) and before.disowned:
+        _move(draft, Trigger.DISOWNED, before.id)
+
+
+def _catch_up(draft: Draft, recording: RecordingId) -> None:
+    """Armed in mid-talk by a key, or on another line while the call is paused."""
+    if draft.state.paused is not None:
+        _move(draft, Trigger.PAUSED, recording)
+    _move_as_they_stand(draft, recording, Standing.TOGETHER, Standing.FOREIGN, Standing.HELD)
+
+
+def _move_as_they_stand(draft: Draft, recording: RecordingId, *among: Standing) -> None:
     now = standing(draft.state)
-    if after is CaptureState.ARMED and now in (Standing.TOGETHER, Standing.FOREIGN, Standing.HELD):
-        _move(draft, TRIGGER_BY_STANDING[now], before.id)  # armed in mid-talk, by a key
+    if now in among:
+        _move(draft, TRIGGER_BY_STANDING[now], recording)
+
+
+def _keep_ledger(draft: Draft, recording: RecordingId, after: CaptureState) -> None:
+    """Note where silence begins and ends: from the moment that asks for it, and before a pause from its pre-roll on."""
+    capture = _now(draft, recording)
+    state, at = draft.state, draft.event.at
+    silences = capture.silences
+    if silences and silences[-1].ended_at is None:
+        *others, last = silences
+        ended = min(at, capture.bridged_until or at)
+        silences = (*others, replace(last, ended_at=ended)) if ended > last.began_at else tuple(others)
+    if after is CaptureState.PAUSED and state.paused is not None:
+        began = state.paused.at - state.preroll
+        silences = (*silences, Silence(cause=SilenceCause.PAUSE, began_at=began, actor=state.paused.actor))
+    elif after is CaptureState.QUIET and standing(state) is not Standing.TOGETHER:
+        silences = (*silences, Silence(cause=SilenceCause.HOLD, began_at=at))
+    draft.know_capture(recording, silences=silences)
+
+
+def _now(draft: Draft, recording: RecordingId) -> Capture:
+    return next(capture for capture in draft.state.captures if capture.id == recording)
 
 
 def _armed(draft: Draft, before: Capture) -> None:
@@ -102,22 +153,44 @@ def _armed(draft: Draft, before: Capture) -> None:
 
 def _running(draft: Draft, before: Capture) -> None:
     if before.state is CaptureState.QUIET:
-        _quiet(draft, before, quiet=False)
+        _silence(draft, before, quiet=False)
 
 
-def _quiet(draft: Draft, before: Capture, *, quiet: bool = True) -> None:
+def _quiet(draft: Draft, before: Capture) -> None:
+    if before.state is not CaptureState.PAUSED:  # it is silent already
+        _silence(draft, before, quiet=True)
+
+
+def _paused(draft: Draft, before: Capture) -> None:
+    _silence(draft, before, quiet=True)  # also where it is on hold: a pause is confirmed by a word of its own
+
+
+def _silence(draft: Draft, before: Capture, *, quiet: bool) -> None:
     draft.commands.append(Quiet(recording=before.id, channel=before.channel, mixmonitor=before.mixmonitor, quiet=quiet))
 
 
 def _stopped(draft: Draft, before: Capture) -> None:
     _change(draft, before, {RecordingStatus.AUTHORISED, RecordingStatus.ARMED}, RecordingStatus.STOPPED)
-    draft.commands.append(Settle(recording=before.id))
+    if not before.disowned:
+        draft.commands.append(Settle(recording=before.id))
+
+
+def _ledger(draft: Draft, capture: Capture) -> tuple[Silenced, ...]:
+    """The silences as the catalogue keeps them; what lies before the first permitted bridge is in no file."""
+    if capture.bridged_at is None:
+        return ()
+    told = []
+    for silence in capture.silences:
+        began = max((silence.began_at - capture.bridged_at).total_seconds(), 0.0)
+        ended = ((silence.ended_at or draft.event.at) - capture.bridged_at).total_seconds()
+        if ended > began:
+            told.append(Silenced(cause=silence.cause, from_seconds=began, to_seconds=ended, actor=silence.actor))
+    return tuple(told)
 
 
 def _settled(draft: Draft, before: Capture) -> None:
     event = draft.event
     assert isinstance(event, RecordingMade)
-    draft.know(recorded=True)
     draft.facts.append(
         RecordingSettled(
             id=before.id,
@@ -143,6 +216,43 @@ def _failed(draft: Draft, before: Capture) -> None:
         send_stop(draft, before)
 
 
+def _erasing(draft: Draft, before: Capture) -> None:
+    kept = {RecordingStatus.STOPPED, RecordingStatus.SETTLED, RecordingStatus.FAILED}
+    _change(draft, before, kept, RecordingStatus.ERASING)
+    draft.commands.append(Erase(recording=before.id))
+
+
+def _erased(draft: Draft, before: Capture) -> None:
+    _change(draft, before, {RecordingStatus.ERASING}, RecordingStatus.ERASED)
+
+
+def _answer_keys(draft: Draft) -> None:
+    """Tell those whose key has come true; the others wait on."""
+    owed = draft.state.owed
+    if not owed:
+        return
+    hand = capture_in_hand(draft.state)
+    still = []
+    for key in owed:
+        if _has_come_true(key.answer, hand):
+            draft.commands.append(Acknowledge(presser=key.presser, answer=key.answer))
+        else:
+            still.append(key)
+    draft.know(owed=tuple(still))
+
+
+def _has_come_true(answer: KeyAnswer, hand: Capture | None) -> bool:
+    if answer is KeyAnswer.REFUSED or hand is None:
+        return True
+    if answer is KeyAnswer.PAUSED:
+        return hand.state is CaptureState.PAUSED and hand.silent
+    if answer is KeyAnswer.RESUMED:
+        return hand.state in (CaptureState.RUNNING, CaptureState.QUIET) and hand.silent is (
+            hand.state is CaptureState.QUIET
+        )
+    return False  # told once nobody writes any more
+
+
 def _nothing(_draft: Draft, _before: Capture) -> None:
     return
 
@@ -152,11 +262,14 @@ _CONSEQUENCES: Final[dict[CaptureState, Callable[[Draft, Capture], None]]] = {
     CaptureState.ARMED: _armed,
     CaptureState.RUNNING: _running,
     CaptureState.QUIET: _quiet,
+    CaptureState.PAUSED: _paused,
     CaptureState.STOPPING: send_stop,
     CaptureState.STOPPED: _stopped,
     CaptureState.SETTLED: _settled,
     CaptureState.EMPTY: _empty,
     CaptureState.FAILED: _failed,
+    CaptureState.ERASING: _erasing,
+    CaptureState.ERASED: _erased,
 }
 
 
@@ -167,7 +280,7 @@ def _change(
     status: RecordingStatus,
     reason: LostReason | None = None,
 ) -> None:
-    capture = next(capture for capture in draft.state.captures if capture.id == before.id)
+    capture = _now(draft, before.id)
     seconds = None
     if capture.bridged_at is not None and capture.bridged_until is not None:
         seconds = (capture.bridged_until - capture.bridged_at).total_seconds()
@@ -182,6 +295,7 @@ def _change(
             bridged_at=capture.bridged_at,
             bridged_seconds=seconds,
             keep_seconds=seconds if capture.unproved else None,
+            silences=_ledger(draft, capture) if status is RecordingStatus.STOPPED else (),
             reason=reason,
         )
     )

@@ -25,6 +25,7 @@ from recorder.model import (
     PromptKind,
     RecordingId,
     RecordingStatus,
+    Silenced,
     Uniqueid,
 )
 
@@ -136,10 +137,12 @@ class RecordingRow:
     bridged_at: datetime | None
     stopped_at: datetime | None
     settled_at: datetime | None
+    erased_at: datetime | None
     changed_at: datetime
     analysed_at: datetime | None
     bridged_seconds: float | None
     keep_seconds: float | None
+    silences: tuple[Silenced, ...]
     mixmonitor: str | None
     samples: int | None
     rate: int | None

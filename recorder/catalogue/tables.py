@@ -7,6 +7,7 @@ without the consent event that permits it (`recordings`' foreign keys and checks
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -45,6 +46,8 @@ from recorder.model import (
     PartyKind,
     PromptKind,
     RecordingStatus,
+    SilenceCause,
+    Silenced,
     utc,
 )
 
@@ -99,6 +102,24 @@ class Texts(TypeDecorator[tuple[str, ...]]):
         return None if value is None else tuple(value)
 
 
+class Ledger(TypeDecorator[tuple[Silenced, ...]]):
+    """A recording's silences, kept as a JSON list of objects."""
+
+    impl = JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        return dialect.type_descriptor(JSONB() if dialect.name == "postgresql" else JSON())
+
+    def process_bind_param(self, value: tuple[Silenced, ...] | None, dialect: Dialect) -> list[dict[str, Any]] | None:
+        return None if value is None else [asdict(silence) for silence in value]
+
+    def process_result_value(self, value: list[dict[str, Any]] | None, dialect: Dialect) -> tuple[Silenced, ...] | None:
+        if value is None:
+            return None
+        return tuple(Silenced(**(silence | {"cause": SilenceCause(silence["cause"])})) for silence in value)
+
+
 JSON_VALUE = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 COUNTER = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts by itself only in an INTEGER key
 
@@ -126,6 +147,9 @@ AUTHORISING = (
     ConsentState.OVERRIDDEN,
     ConsentState.UNANSWERED,
 )
+
+ASKING = (PromptKind.LANGUAGE, PromptKind.QUESTION, PromptKind.OBJECTION, PromptKind.NOTICE)
+"""The prompts that a consent event can name; the others are said in the talk, after it."""
 
 calls = Table(
     "calls",
@@ -184,7 +208,7 @@ prompts = Table(
     PrimaryKeyConstraint("number"),
     # What must be heard of a prompt is a setting: the same WAV under another setting is another row.
     UniqueConstraint("sha256", "id", "language", "version", "min_played_ms", name="uq_prompts_version"),
-    one_of("kind", PromptKind),
+    one_of("kind", ASKING),
 )
 
 consent_events = Table(
@@ -266,6 +290,8 @@ recordings = Table(
     Column("findings", Texts, nullable=False),
     Column("measures", JSON_VALUE, nullable=False),
     Column("reason", Word(LostReason)),
+    Column("erased_at", UtcDateTime),
+    Column("silences", Ledger, nullable=False),
     PrimaryKeyConstraint("id"),
     ForeignKeyConstraint(["call"], ["calls.id"]),
     ForeignKeyConstraint(
@@ -284,6 +310,7 @@ recordings = Table(
         name="settled_whole",
     ),
     CheckConstraint("status <> 'failed' OR reason IS NOT NULL", name="reason_where_failed"),
+    CheckConstraint("status <> 'erased' OR erased_at IS NOT NULL", name="erased_when"),
     CheckConstraint("analysed_at IS NULL OR settled_at IS NOT NULL", name="analysed_after_settled"),
     Index(None, "call"),
     Index(None, "status", "analysed_at"),

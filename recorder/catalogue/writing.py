@@ -7,6 +7,7 @@ every change is idempotent (a fact that is in already changes nothing), and comp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cache, singledispatch
 from typing import Any
@@ -80,6 +81,7 @@ _MOMENTS = {
     RecordingStatus.STOPPED: "stopped_at",
     RecordingStatus.EMPTY: "stopped_at",
     RecordingStatus.FAILED: "stopped_at",
+    RecordingStatus.ERASED: "erased_at",
 }
 
 
@@ -189,7 +191,7 @@ def _(fact: ConsentRecorded, connection: Connection) -> None:
         "played_ms": fact.played_ms,
         "key": fact.key,
         "language": fact.language,
-        "actor": None if fact.actor is None else clean_text(fact.actor),
+        "actor": _clean(fact.actor),
         "reason": fact.reason,
         "basis": fact.basis,
     }
@@ -246,7 +248,13 @@ def _(fact: RecordingAuthorised, connection: Connection) -> None:
         "audit": fact.audit,
         "authorised_at": fact.at,
     }
-    start: Values = {"status": RecordingStatus.AUTHORISED, "changed_at": fact.at, "findings": (), "measures": {}}
+    start: Values = {
+        "status": RecordingStatus.AUTHORISED,
+        "changed_at": fact.at,
+        "findings": (),
+        "measures": {},
+        "silences": (),
+    }
     _insert_once(connection, recordings, values, start, id=fact.id)
 
 
@@ -256,6 +264,8 @@ def _(fact: RecordingChanged, connection: Connection) -> None:
     for name in ("mixmonitor", "bridged_at", "bridged_seconds", "keep_seconds", "reason"):
         if (value := getattr(fact, name)) is not None:
             now[name] = value
+    if fact.silences:
+        now["silences"] = tuple(replace(silence, actor=_clean(silence.actor)) for silence in fact.silences)
     _move(connection, fact.id, fact.call, fact.expected, now, moment=_MOMENTS.get(fact.status))
 
 
@@ -403,6 +413,10 @@ def _require_same(found: Row[Any], values: Values, what: str) -> None:
 def clean_texts(texts: Mapping[str, str]) -> dict[str, str]:
     """Return `texts` as both engines can keep them."""
     return {clean_text(name): clean_text(value) for name, value in texts.items()}
+
+
+def _clean(text: str | None) -> str | None:
+    return None if text is None else clean_text(text)
 
 
 def clean_text(text: str) -> str:

@@ -10,14 +10,19 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import Protocol
 from uuid import uuid4
 
 import structlog
 
+from recorder.ami import AmiError
 from recorder.call import (
     CallAdmitted,
+    CallState,
     ConsentAnswered,
     DialogueBroke,
+    KeyAnswer,
+    KeyPressed,
     OverridePressed,
     PromptPlayed,
     capture_in_hand,
@@ -36,9 +41,11 @@ from recorder.model import (
     ConsentEventId,
     ConsentMode,
     Direction,
+    KeyAct,
     LostReason,
     OverrideReason,
     Prompt,
+    PromptKind,
     RecordingId,
     UserEventRaised,
 )
@@ -52,6 +59,12 @@ CONCLUDED_WITHIN = timedelta(seconds=2)
 CLOSED_WITHIN = timedelta(seconds=1)
 
 
+class Tell(Protocol):
+    """Sets variables of a channel, in order. AmiError where it cannot."""
+
+    async def __call__(self, channel: Channel, **variables: str) -> None: ...
+
+
 class FrontDesk:
     """The daemon's side of recorder.consent_ivr.Reception."""
 
@@ -63,7 +76,9 @@ class FrontDesk:
         prompts: Callable[[], Prompts],
         now: Callable[[], datetime],
         look_again: Callable[[CallId], None],
+        tell: Tell,
     ) -> None:
+        self._tell = tell
         self._look_again = look_again
         self._book = book
         self._readiness = readiness
@@ -224,6 +239,36 @@ class FrontDesk:
         presser = runner.names.get(visit.agent)
         return presser is not None and standing_with(runner.state, presser)
 
+    def pressed(self, event: UserEventRaised) -> None:
+        """A key that pauses, resumes or ends: who may press it is the machine's to say."""
+        runner = self._book.of_channel(event.channel)
+        act = next((known for known in KeyAct if known == event.fields.get("Act", "").strip()), None)
+        if runner is None or act is None:
+            log.warning("key_without_call", reason=event.fields.get("Act", "")[:20])
+            return
+        runner.put(
+            KeyPressed(at=event.at, act=act, presser=event.channel, consent=ConsentEventId(uuid4()), audit=uuid4())
+        )
+
+    async def answer_key(self, state: CallState, presser: Channel, answer: KeyAnswer) -> None:
+        """Tell the dialplan that waits on the presser's channel; a caller is told in words, in their language."""
+        told = {"RECORDER_DONE": str(answer)}
+        if state.caller is not None and presser.uniqueid == state.caller.uniqueid:
+            prompt = self._withdrawn(state, answer)
+            if prompt is not None:
+                told = {"RECORDER_SAY": prompt.path} | told
+        try:
+            await self._tell(presser, **told)
+        except AmiError as error:  # the tone that says so does not come, and the presser knows as much
+            log.warning("key_not_answered", call=str(state.call), why=str(error))
+
+    def _withdrawn(self, state: CallState, answer: KeyAnswer) -> Prompt | None:
+        kind = {KeyAnswer.STOPPED: PromptKind.STOPPED, KeyAnswer.ERASED: PromptKind.ERASED}.get(answer)
+        languages = [state.language, *self._rules(state.line).languages]
+        known = self._prompts()
+        found = (known.get((kind, language)) for language in languages if kind is not None and language is not None)
+        return next((prompt for prompt in found if prompt is not None), None)
+
     # ---- small change
 
     def _rules(self, line: str) -> LineRules:
@@ -256,6 +301,9 @@ class FrontDesk:
             linkedid=first.linkedid,
             policy=rules.digest,
             listed=rules.override,
+            preroll_seconds=rules.preroll.total_seconds(),
+            withdrawal_erases=rules.withdrawal_erases,
+            beep_seconds=rules.beep,
             caller=caller,
             agent=agent,
         )

@@ -16,7 +16,6 @@ from recorder.ami import Ami, ChannelSnapshot
 from recorder.call import (
     CallResynchronised,
     CallState,
-    CaptureState,
     Phase,
     capture_in_hand,
     event_from_fields,
@@ -25,14 +24,12 @@ from recorder.call import (
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, JournalRow
 from recorder.daemon.calls import CallBook
-from recorder.daemon.runner import CallRunner
+from recorder.daemon.runner import SILENT, CallRunner
 from recorder.model import AgentConnected, BridgeId, Channel, Linkedid, Uniqueid
 from recorder.queue_log import Passage
 
 log = structlog.get_logger(__name__)
 
-SILENT = frozenset({CaptureState.QUIET, CaptureState.STOPPING})
-"""What should have been stopped is silenced before it is asked about again."""
 CLOCKS_DIFFER_BY = timedelta(seconds=2)
 """The queue log counts whole seconds: a line may look older than it is."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -20,6 +20,7 @@ import structlog
 
 from recorder.ami import AmiError
 from recorder.call import (
+    Acknowledge,
     Arm,
     CallEvent,
     CallResynchronised,
@@ -31,6 +32,8 @@ from recorder.call import (
     CaptureState,
     Command,
     ConsentAnswered,
+    Erase,
+    KeyAnswer,
     OverridePressed,
     Phase,
     Quiet,
@@ -57,6 +60,10 @@ log = structlog.get_logger(__name__)
 
 QUEUE_LONGEST = 2000
 """Events that may wait for one call. A call makes some sixty in its life: more means that its writer is stuck."""
+PAUSED_WITHIN = timedelta(milliseconds=300)
+"""A pause that Asterisk has not confirmed by then is none: the capture stops (PR-04)."""
+HELD_WITHIN = timedelta(seconds=2)
+"""The same for a hold, whose first moments are silenced when the recording is settled."""
 TRY_AGAIN_AFTER = timedelta(seconds=1)
 WRITE_WITHIN = timedelta(seconds=1)
 LINGER = timedelta(milliseconds=100)
@@ -65,12 +72,22 @@ TOGETHER = 20
 """Steps in one transaction: what was owed for long must still be written within its time limit."""
 
 
+SILENT = frozenset({CaptureState.QUIET, CaptureState.PAUSED, CaptureState.STOPPING})
+"""What should have been stopped is silenced before it is asked about again."""
+
+
+def _captures_less(command: Command) -> bool:
+    return isinstance(command, Stop) or (isinstance(command, Quiet) and command.quiet)
+
+
 class Bells(Protocol):
     """What a call may ask of the rest of the daemon."""
 
     def settle_now(self) -> None: ...
 
     def spawn(self, work: Coroutine[object, object, None], name: str) -> None: ...
+
+    async def answer_key(self, state: CallState, presser: Channel, answer: KeyAnswer) -> None: ...
 
 
 @dataclass(slots=True)
@@ -115,6 +132,7 @@ class CallRunner:
         self._seq = seq
         self._items: asyncio.Queue[_Item] = asyncio.Queue(QUEUE_LONGEST)
         self._owed: deque[tuple[Step, JournalRow]] = deque()
+        self._paying = asyncio.Lock()
         self._pay_at = 0.0  # by the loop's clock, while something is owed
         self.behind = False  # the catalogue would not take what is owed
         self._lent: OpenChannel | None = None
@@ -203,10 +221,22 @@ class CallRunner:
             return
         self.state = step.state
         self._owe(step, event, before.phase)
-        urgent = awaited or any(not isinstance(command, Settle) for command in step.commands)
-        written = await self._pay() if urgent else False
+        urgent = awaited or any(not isinstance(command, Settle | Erase) for command in step.commands)
+        if any(map(_captures_less, step.commands)):
+            written = await self._pay_meanwhile(filter(_captures_less, step.commands), event.at)
+        else:
+            written = await self._pay() if urgent else False
         for command in step.commands:
-            await self._carry_out(command, written=written, at=event.at)
+            if not _captures_less(command):
+                await self._carry_out(command, written=written, at=event.at)
+
+    async def _pay_meanwhile(self, commands: Iterable[Command], at: datetime) -> bool:
+        """What makes less be captured waits for no catalogue: it is done while the step is written."""
+        async with asyncio.TaskGroup() as group:
+            paying = group.create_task(self._pay())
+            for command in commands:
+                await self._carry_out(command, written=False, at=at)
+        return paying.result()
 
     def _owe(self, step: Step, event: CallEvent, old: Phase) -> None:
         """Put the step down as to be written, soon and in its order."""
@@ -219,6 +249,10 @@ class CallRunner:
 
     async def _pay(self) -> bool:
         """Write what is owed, oldest first; True where the catalogue has the newest step."""
+        async with self._paying:
+            return await self._pay_owed()
+
+    async def _pay_owed(self) -> bool:
         if self.behind and asyncio.get_running_loop().time() < self._pay_at:
             return False  # a catalogue that is away is not asked for each event anew
         written, together = False, TOGETHER
@@ -254,8 +288,8 @@ class CallRunner:
         await self._around.catalogue.write_steps(after.call, told, after.phase, after.consent, WRITE_WITHIN)
 
     def _ring(self, steps: Sequence[tuple[Step, JournalRow]]) -> None:
-        """Settle needs no haste and the catalogue's word: the sweep finds its work there."""
-        if any(isinstance(command, Settle) for step, _ in steps for command in step.commands):
+        """Settling and erasing need the catalogue's word and no haste: the sweep finds its work there."""
+        if any(isinstance(command, Settle | Erase) for step, _ in steps for command in step.commands):
             self._around.bells.settle_now()
 
     async def _carry_out(self, command: Command, *, written: bool, at: datetime) -> None:
@@ -266,7 +300,11 @@ class CallRunner:
                 await self._quiet(command, at)
             case Stop():
                 await self._stop(command.recording, command.channel, command.mixmonitor)
-            case Settle():
+            case Acknowledge():
+                # A task of its own: whoever waits for the answer may wait on a channel that takes its time.
+                answer = self._around.bells.answer_key(self.state, command.presser, command.answer)
+                self._around.bells.spawn(answer, f"answer {self.state.call}")
+            case Settle() | Erase():
                 pass  # rung when the step is written
 
     async def _arm(self, command: Arm, *, written: bool) -> None:
@@ -276,7 +314,7 @@ class CallRunner:
             await self._take(CaptureLost(at=self._around.now(), recording=command.recording, reason=reason))
             return
         try:
-            mixmonitor = await self._around.capture.arm(command.recording, lent)
+            mixmonitor = await self._around.capture.arm(command.recording, lent, beep=command.beep)
         except CaptureRefused as error:
             log.warning("capture_refused", call=str(self.state.call), why=str(error))
             await self._take(CaptureLost(at=self._around.now(), recording=command.recording, reason=reason))
@@ -319,7 +357,7 @@ class CallRunner:
             return event
         if hand.channel.uniqueid not in event.living:
             return event
-        quiet = hand.state in (CaptureState.QUIET, CaptureState.STOPPING)
+        quiet = hand.state in SILENT
         try:
             mixmonitor = await self._around.capture.running(hand.channel, hand.mixmonitor, quiet=quiet)
         except AmiError:  # gone again: the next resynchronisation tells
@@ -329,9 +367,21 @@ class CallRunner:
         return replace(event, capture_lives=mixmonitor is not None)
 
     async def _quiet(self, command: Quiet, at: datetime) -> None:
-        if not await self._around.capture.quiet(command.channel, command.mixmonitor, quiet=command.quiet):
+        within = HELD_WITHIN if self.state.paused is None else PAUSED_WITHIN
+        if await self._around.capture.quiet(command.channel, command.mixmonitor, quiet=command.quiet, within=within):
+            self._around.bells.spawn(self._confirmed(command, at, within), f"confirm {command.recording}")
+        else:
             # Silence that is not confirmed is not silence: the capture stops, and counts until `at`.
             await self._take(SilenceFailed(at=at, recording=command.recording))
+
+    async def _confirmed(self, command: Quiet, at: datetime, within: timedelta) -> None:
+        """Asterisk's Success is not its word: the event that says so must have come."""
+        await asyncio.sleep(within.total_seconds())
+        hand = capture_in_hand(self.state)
+        if hand is None or hand.id != command.recording or hand.silent == command.quiet:
+            return
+        if command.quiet == (hand.state in (CaptureState.QUIET, CaptureState.PAUSED)):  # and nothing was asked since
+            self.put(SilenceFailed(at=at, recording=command.recording))
 
     async def _stop(self, recording: RecordingId, channel: Channel, mixmonitor: str | None) -> None:
         if await self._around.capture.stop(recording, channel, mixmonitor):
@@ -351,5 +401,5 @@ class CallRunner:
         """The capture whose stop was sent and is not confirmed; a failed one until the caller is gone."""
         if self.state.phase in (Phase.OVER, Phase.CLOSED):
             return None
-        states = (CaptureState.STOPPING, CaptureState.FAILED)
+        states = (CaptureState.STOPPING, CaptureState.FAILED, CaptureState.ERASING, CaptureState.ERASED)
         return next((row for row in self.state.captures if row.id == recording and row.state in states), None)

@@ -17,7 +17,7 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_J
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from recorder.ami import Ami, AmiError, PbxFacts
-from recorder.call import CallEvent, Phase, SightLost
+from recorder.call import CallEvent, CallState, KeyAnswer, Phase, SightLost
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway, CatalogueError
 from recorder.consent_ivr import ConsentIvr
@@ -26,12 +26,13 @@ from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.reception import FrontDesk
 from recorder.daemon.resync import restore, resynchronise
-from recorder.model import CallId, PbxEvent, UserEventRaised
+from recorder.model import CallId, Channel, PbxEvent, UserEventRaised
 from recorder.sweeps import Sweeps
 
 log = structlog.get_logger(__name__)
 
 OUTBOUND_EVENT: Final = "RecorderOutbound"
+KEY_EVENT: Final = "RecorderKey"
 AWAKE_EVERY: Final = timedelta(milliseconds=500)
 ASLEEP_AFTER: Final = timedelta(seconds=2)
 LOOK_EVERY: Final = timedelta(seconds=2)
@@ -103,6 +104,9 @@ class Daemon:
             return
         self._group.create_task(work, name=name)
 
+    async def answer_key(self, state: CallState, presser: Channel, answer: KeyAnswer) -> None:
+        await self.parts.front.answer_key(state, presser, answer)
+
     def deliver(self, event: PbxEvent) -> None:
         """AMI's callback: route, and nothing else but to notice that we slept."""
         if asyncio.get_running_loop().time() - self._awake.ticks > ASLEEP_AFTER.total_seconds():
@@ -110,6 +114,8 @@ class Daemon:
         if isinstance(event, UserEventRaised):
             if event.name == OUTBOUND_EVENT:
                 self.parts.front.dialling(event)
+            elif event.name == KEY_EVENT:
+                self.parts.front.pressed(event)
             return
         self.parts.book.deliver(event)
 
@@ -315,5 +321,7 @@ def _bell_failed(event: JobExecutionEvent) -> None:
 def _spawned() -> list[asyncio.Task[None]]:
     """The tasks that calls have spawned."""
     return [
-        task for task in asyncio.all_tasks() if task.get_name().startswith(("call ", "prove ", "stop ", "compare "))
+        task
+        for task in asyncio.all_tasks()
+        if task.get_name().startswith(("call ", "prove ", "stop ", "compare ", "confirm ", "answer "))
     ]

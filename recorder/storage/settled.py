@@ -132,6 +132,22 @@ class Storage:
             legs_unequal_seconds=(max(lengths) - min(lengths)) / caller.layout.rate,
         )
 
+    def erase(self, recording: RecordingId, started_at: datetime) -> int:
+        """Remove every file of the recording here and in the spool; how many there were. What is gone stays gone.
+
+        The folder is synced before this returns: what the catalogue then calls erased is so after a power cut too.
+        """
+        target = self.path(recording, started_at)
+        removed = self.spool.discard(recording)
+        with translated(target, "erasing"):
+            if not target.parent.is_dir():
+                return removed
+            for path in (target, *target.parent.glob(f".{target.stem}.*.staging")):
+                removed += path.exists()
+                path.unlink(missing_ok=True)
+            _sync_folder(target.parent)
+        return removed
+
     def digest(self, recording: RecordingId, started_at: datetime) -> str:
         """Return the settled file's SHA-256 in hex; SettledFileMissing where there is none."""
         path = self.path(recording, started_at)

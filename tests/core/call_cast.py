@@ -20,9 +20,11 @@ from recorder.call import (
     CaptureLost,
     ConsentAnswered,
     DialogueBroke,
+    KeyPressed,
     OverridePressed,
     PromptPlayed,
     RecordingEmptied,
+    RecordingErased,
     RecordingMade,
     RecordingUnmade,
     SightLost,
@@ -45,9 +47,11 @@ from recorder.model import (
     Direction,
     HoldBegan,
     HoldEnded,
+    KeyAct,
     Linkedid,
     LocalBridged,
     LostReason,
+    MixMonitorMuted,
     MixMonitorStarted,
     MixMonitorStopped,
     OverrideReason,
@@ -142,6 +146,18 @@ def pressed(
         recording=RecordingId(UUID(int=recording)),
         hindrance=hindrance,
     )
+
+
+def key(act: KeyAct, presser: Channel = AGENT) -> KeyPressed:
+    return KeyPressed(at=NOON, act=act, presser=presser, consent=ConsentEventId(UUID(int=98)), audit=UUID(int=97))
+
+
+def muted(is_muted: bool = True, on: Channel = CALLER) -> MixMonitorMuted:
+    return MixMonitorMuted(at=NOON, channel=on, direction="both", muted=is_muted)
+
+
+def erased(recording: int = 1) -> RecordingErased:
+    return RecordingErased(at=NOON, recording=RecordingId(UUID(int=recording)))
 
 
 def prompted() -> PromptPlayed:
@@ -249,6 +265,10 @@ def _events_of_ours(state: CallState) -> Iterator[CallEvent]:
     yield sight_lost()
     yield from (pressed(reason, mint) for reason in (OverrideReason.EMERGENCY, OverrideReason.BUSINESS))
     yield pressed(recording=mint, far=AGENT)
+    yield from (key(act) for act in KeyAct)
+    yield key(KeyAct.STOP, CALLER)
+    yield key(KeyAct.PAUSE, CALLER)
+    yield key(KeyAct.STOP, OUTSIDER)
     yield pressed(recording=mint, hindrance=LostReason.CAPTURE_FAILED)
 
 
@@ -272,6 +292,8 @@ def _events_of_the_pbx(state: CallState) -> Iterator[CallEvent]:
     yield MixMonitorStarted(at=NOON, channel=CALLER)
     yield MixMonitorStopped(at=NOON, channel=CALLER)
     yield MixMonitorStopped(at=NOON, channel=AGENT)
+    yield muted()
+    yield muted(False)
 
 
 def _events_after_blindness() -> Iterator[CallEvent]:
@@ -292,4 +314,5 @@ def events_of_a_capture(recording: int) -> Iterator[CallEvent]:
     yield SilenceFailed(at=NOON, recording=RecordingId(UUID(int=recording)))
     yield made(recording)
     yield emptied(recording)
+    yield erased(recording)
     yield unmade(recording)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from recorder.call import (
+    Acknowledge,
     Arm,
     CallEvent,
     CallResynchronised,
     CallState,
     Capture,
+    CaptureLost,
     CaptureState,
+    Erase,
+    KeyAnswer,
     OverridePressed,
     Phase,
     Quiet,
+    RecordingUnmade,
     Settle,
     Standing,
     Step,
@@ -35,17 +40,21 @@ from recorder.model import (
 
 NO = frozenset({ConsentState.REFUSED, ConsentState.WITHDRAWN, ConsentState.PROHIBITED})
 SILENCE_PERMITS = frozenset({ConsentMode.OPT_OUT})
-WRITES = frozenset({CaptureState.ARMED, CaptureState.RUNNING, CaptureState.QUIET})
+WRITES = frozenset({CaptureState.ARMED, CaptureState.RUNNING, CaptureState.QUIET, CaptureState.PAUSED})
+SILENT = frozenset({CaptureState.QUIET, CaptureState.PAUSED})
 STATUSES = {
     CaptureState.ARMING: {RecordingStatus.AUTHORISED},
     CaptureState.ARMED: {RecordingStatus.ARMED},
     CaptureState.RUNNING: {RecordingStatus.ARMED},
     CaptureState.QUIET: {RecordingStatus.ARMED},
+    CaptureState.PAUSED: {RecordingStatus.ARMED},
     CaptureState.STOPPING: {RecordingStatus.AUTHORISED, RecordingStatus.ARMED},
     CaptureState.STOPPED: {RecordingStatus.STOPPED},
     CaptureState.SETTLED: {RecordingStatus.SETTLED},
     CaptureState.EMPTY: {RecordingStatus.EMPTY},
     CaptureState.FAILED: {RecordingStatus.FAILED},
+    CaptureState.ERASING: {RecordingStatus.ERASING},
+    CaptureState.ERASED: {RecordingStatus.ERASED},
 }
 """What the catalogue can hold of a capture in each state."""
 
@@ -73,7 +82,8 @@ def check_state(state: CallState) -> None:
     if now is Standing.FOREIGN:
         assert not writing, "captures beside somebody who cannot be placed"
     if now is Standing.NOWHERE:
-        assert not writing & {CaptureState.RUNNING, CaptureState.QUIET}, "captures beyond the bridge"
+        begun = {capture.state for capture in state.captures if capture.bridged_at is not None}
+        assert not writing & begun & {CaptureState.RUNNING, CaptureState.QUIET}, "captures beyond the bridge"
     if state.phase in (Phase.OVER, Phase.CLOSED):
         assert not unclosed, "captures beyond the call"
     if state.phase is Phase.CLOSED:
@@ -81,7 +91,10 @@ def check_state(state: CallState) -> None:
     elif state.phase is not Phase.OVER:
         assert (state.phase is Phase.TALKING) == (now is Standing.TOGETHER), f"{state.phase} while {now}"
     assert state.talked or state.phase is not Phase.TALKING
+    if state.personal:
+        assert not any(capture.state is CaptureState.RUNNING for capture in state.captures), "captures what is personal"
     for capture in state.captures:
+        assert not (capture.disowned and capture.state is CaptureState.STOPPED), "waits to be settled, and may not be"
         assert state.caller is not None
         assert capture.channel.uniqueid == state.caller.uniqueid, "captures somebody else"
         if capture.state is CaptureState.RUNNING:
@@ -150,7 +163,7 @@ def check_outcome(state: CallState) -> None:
             assert state.consent in NO | {ConsentState.UNANSWERED}
             assert not settled
         case Outcome.EXCLUDED:
-            assert state.mode is ConsentMode.NEVER
+            assert state.mode is ConsentMode.NEVER or state.personal
         case Outcome.ABANDONED:
             assert not state.talked
         case Outcome.LOST:
@@ -164,18 +177,24 @@ def _commands(before: CallState, event: CallEvent, step: Step) -> None:
     for capture in step.state.captures:
         old = next((old for old in before.captures if old.id == capture.id), None)
         if old is not None and old.state is not capture.state:
-            wanted += _wanted(old, capture)
-    found = [(type(command), command.recording) for command in step.commands if not isinstance(command, Arm | Quiet)]
+            wanted += _wanted(old, capture, was_lost=isinstance(event, CaptureLost | RecordingUnmade))
+    told_apart = Arm | Quiet | Acknowledge
+    found = [(type(command), command.recording) for command in step.commands if not isinstance(command, told_apart)]
     if isinstance(event, CallResynchronised):  # a stop that was sent before may be sent again
         stopping = {capture.id for capture in before.captures if capture.state is CaptureState.STOPPING}
         found = [entry for entry in found if entry[1] not in stopping or entry[0] is not Stop]
     assert sorted(map(str, found)) == sorted(map(str, wanted))
     _silence(before, step)
+    _answers(step)
 
 
-def _wanted(old: Capture, now: Capture) -> list[object]:
+def _wanted(old: Capture, now: Capture, *, was_lost: bool) -> list[object]:
+    if now.state is CaptureState.ERASING and was_lost and old.state in UNCLOSED:
+        return [(Stop, now.id), (Erase, now.id)]
     if now.state is CaptureState.STOPPING or (now.state is CaptureState.FAILED and old.state in UNCLOSED):
         return [(Stop, now.id)]
+    if now.state is CaptureState.ERASING:
+        return [(Erase, now.id)]
     if old.state in UNCLOSED and now.state is CaptureState.STOPPED:
         return [(Settle, now.id)]
     return []
@@ -184,12 +203,32 @@ def _wanted(old: Capture, now: Capture) -> list[object]:
 def _silence(before: CallState, step: Step) -> None:
     """The last word on silence agrees with the state."""
     for capture in step.state.captures:
-        was_quiet = any(old.id == capture.id and old.state is CaptureState.QUIET for old in before.captures)
+        was = next((old.state for old in before.captures if old.id == capture.id), None)
         said = [command.quiet for command in step.commands if isinstance(command, Quiet)]
-        if capture.state is CaptureState.QUIET and not was_quiet:
+        if capture.state in SILENT and was not in SILENT:
             assert said[-1:] == [True]
-        if capture.state is CaptureState.RUNNING and was_quiet:
+        if capture.state is CaptureState.PAUSED and was is not CaptureState.PAUSED:
+            assert said[-1:] == [True], "a pause is asked for, also where there is silence already"
+        if capture.state is CaptureState.RUNNING and was in SILENT:
             assert said[-1:] == [False]
+        if step.state.paused is not None:
+            assert capture.state not in (CaptureState.RUNNING, CaptureState.ARMED), "writes while the call is paused"
+
+
+def _answers(step: Step) -> None:
+    """Nobody is told what is not so, and nobody waits for what is so."""
+    hand = next((capture for capture in step.state.captures if capture.state in UNCLOSED), None)
+    for command in step.commands:
+        if not isinstance(command, Acknowledge) or hand is None:
+            continue
+        match command.answer:
+            case KeyAnswer.PAUSED:
+                assert (hand.state, hand.silent) == (CaptureState.PAUSED, True)
+            case KeyAnswer.RESUMED:
+                assert hand.state is not CaptureState.PAUSED
+            case KeyAnswer.STOPPED | KeyAnswer.ERASED | KeyAnswer.PERSONAL:
+                raise AssertionError("told that it has stopped while it runs")
+    assert hand is not None or not step.state.owed, "somebody waits for what is so"
 
 
 def _statuses(before: CallState, step: Step) -> None:

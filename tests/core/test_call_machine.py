@@ -39,7 +39,7 @@ from recorder.call.events import OwnEvent
 from recorder.call.journal import EVENT_TYPES
 from recorder.call.reading import READ_EVENTS
 from recorder.call.state import BASIC_BRIDGE
-from recorder.call.tables import FINISHED
+from recorder.call.tables import FINISHED, UNCLOSED
 from recorder.model import (
     BridgeEntered,
     CallEnded,
@@ -73,6 +73,7 @@ from tests.core.call_cast import (
     dialling,
     emptied,
     entered,
+    erased,
     every_event,
     hung_up,
     left,
@@ -116,6 +117,7 @@ def after_all(state: CallState, ends: Iterable[CallEvent]) -> CallState:
     for capture in state.captures:
         recording = capture.id.int
         state = advance(state, made(recording) if capture.bridged_at else emptied(recording)).state
+        state = advance(state, erased(recording)).state
     return state
 
 
@@ -138,11 +140,12 @@ def test_every_state_of_a_table_can_be_reached_and_every_finished_one_is_final(
         reached |= grown
     assert reached == {state for state, _ in table}
     final = {state for state in reached if all(table[state, trigger] is state for trigger in Trigger)}
-    assert final == (FINISHED if first is CaptureState.ARMING else {Phase.CLOSED})
+    still = {CaptureState.SETTLED, CaptureState.FAILED}  # these a withdrawal can still reach
+    assert final == (FINISHED - still if first is CaptureState.ARMING else {Phase.CLOSED})
 
 
 def test_no_capture_leads_back_to_one_that_asterisk_may_write() -> None:
-    written = {CaptureState.ARMING, CaptureState.ARMED, CaptureState.RUNNING, CaptureState.QUIET}
+    written = UNCLOSED - {CaptureState.STOPPING}
     back = {pair for pair, now in CAPTURE_TRANSITIONS.items() if now in written and pair[0] not in written}
     assert back == set()
 
@@ -165,7 +168,10 @@ def essence(state: CallState) -> tuple[object, ...]:
         bridge is not None and state.bridges.get(AGENT.uniqueid) == bridge,
         bridge is not None and state.sizes.get(bridge, 0) > known,
         bool(state.held),
-        hand and hand.state,
+        hand and (hand.state, hand.authority is ConsentState.OVERRIDDEN),
+        state.paused is not None and hand is not None and not state.personal,
+        state.personal,
+        state.phase is Phase.OVER and any(capture.state is CaptureState.ERASING for capture in state.captures),
         state.phase in (Phase.ASKING, Phase.OVER)
         and any(capture.state is CaptureState.STOPPED for capture in state.captures),
         state.direction is Direction.OUTGOING and state.talked,

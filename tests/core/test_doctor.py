@@ -265,11 +265,12 @@ def test_a_module_that_does_not_run_is_named_with_its_use() -> None:
 
 PROVIDED = {
     "AGI": "res_agi", "Answer": "", "Dial": "app_dial", "Goto": "", "GotoIf": "", "Gosub": "app_stack", "Hangup": "",
-    "Log": "app_verbose", "MixMonitor": "app_mixmonitor", "Return": "app_stack", "Set": "",
-    "StopMixMonitor": "app_mixmonitor", "UserEvent": "app_userevent", "Wait": "",
-    "CHANNEL": "func_channel", "DIALPLAN_EXISTS": "func_dialplan", "GLOBAL": "func_global", "IF": "func_logic",
-    "LOCAL": "app_stack", "REGEX": "func_strings", "SHARED": "func_global", "STACK_PEEK": "app_stack",
-    "TIMEOUT": "func_timeout",
+    "Log": "app_verbose", "MixMonitor": "app_mixmonitor", "Playback": "app_playback", "Playtones": "app_playtones",
+    "QueueLog": "app_queue", "Return": "app_stack", "Set": "", "StopMixMonitor": "app_mixmonitor",
+    "StopPlaytones": "app_playtones", "UserEvent": "app_userevent", "Wait": "",
+    "CHANNEL": "func_channel", "FILTER": "func_strings", "DIALPLAN_EXISTS": "func_dialplan", "GLOBAL": "func_global",
+    "IF": "func_logic", "LOCAL": "app_stack", "REGEX": "func_strings", "SHARED": "func_global",
+    "STACK_PEEK": "app_stack", "TIMEOUT": "func_timeout",
 }  # fmt: skip
 """Which module provides what the dialplan uses; "" is in the core."""
 

@@ -20,7 +20,10 @@ KEYS_OF = {
     PromptKind.QUESTION: {"accept", "refuse"},
     PromptKind.OBJECTION: {"refuse"},
     PromptKind.NOTICE: set(),
+    PromptKind.STOPPED: set(),
+    PromptKind.ERASED: set(),
 }
+IN_THE_TALK = (PromptKind.STOPPED, PromptKind.ERASED)
 each_prompt = pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.name)
 
 
@@ -88,7 +91,7 @@ def test_a_prompt_names_exactly_the_keys_it_declares(text: make.Text) -> None:
 
 @each_prompt
 def test_a_prompt_counts_only_after_it_has_said_what_matters(text: make.Text) -> None:
-    if text.kind == PromptKind.LANGUAGE:
+    if text.kind in (PromptKind.LANGUAGE, *IN_THE_TALK):
         assert text.min_played_ms == 0
         return
     assert re.match("This call may be recorded to |Cet appel peut être enregistré pour ", text.heard)
@@ -97,6 +100,14 @@ def test_a_prompt_counts_only_after_it_has_said_what_matters(text: make.Text) ->
         assert 8000 <= text.min_played_ms <= 9000
     else:
         assert 2000 <= text.min_played_ms <= 3000
+
+
+def test_who_withdraws_is_told_what_becomes_of_what_was_recorded() -> None:
+    said = {(text.kind, text.language): text.text for text in TEXTS if text.kind in IN_THE_TALK}
+    assert {language for _, language in said} == {"en", "fr"}
+    for (kind, _), words in said.items():
+        assert bool(re.search("erased|effacé", words)) == (kind == PromptKind.ERASED)
+        assert re.search("no longer being recorded|arrêté", words)
 
 
 def test_the_menu_offers_each_language_its_own_key() -> None:

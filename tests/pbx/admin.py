@@ -191,10 +191,11 @@ class Admin:
 
     async def _ping(self) -> None:
         """Input wakes Asterisk's session: without it events may lie there for seconds (asterisk issue 2145)."""
-        with contextlib.suppress(AdminError, OSError, TimeoutError):
+        with contextlib.suppress(AdminError, OSError):
             while True:
                 await asyncio.sleep(0.5)
-                await self._send("Ping", (), 10)
+                with contextlib.suppress(TimeoutError):
+                    await self._send("Ping", (), 10)
 
 
 async def until(condition: Callable[[], Awaitable[bool] | bool], *, timeout: float = 10, every: float = 0.02) -> None:

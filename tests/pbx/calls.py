@@ -74,6 +74,8 @@ class Call:
         for party in (self.placed, self.answering):
             if isinstance(party, SipParty):
                 await party.phone.stop()
+            elif party is not None:
+                await party.drop()
 
 
 class Calls:
@@ -85,15 +87,12 @@ class Calls:
     def __init__(self, pbx: PbxServer) -> None:
         self.pbx = pbx
         self.admin: Admin
-        self._keys: Admin
         self._open: list[Call] = []
         self._phones: list[Phone] = []
         self._sitting: set[tuple[str, str]] = set()
 
     async def __aenter__(self) -> Self:
         self.admin = await self.pbx.admin()
-        self._keys = await self.pbx.admin()
-        await self._keys.action("Events", {"EventMask": "off"})
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -105,8 +104,7 @@ class Calls:
             await self.admin.action("Hangup", {"Channel": "/.*/"})
         for phone in self._phones:
             await phone.stop()
-        for session in (self._keys, self.admin):
-            await session.close()
+        await self.admin.close()
 
     # ---------------------------------------------------------------- agents
 
@@ -282,9 +280,7 @@ class Calls:
         await party.run(rest)
 
     def _party(self, phone: str, leg: str, linkedid: str, since: int) -> Party:
-        return Party(
-            pbx=self.pbx, admin=self.admin, keys=self._keys, leg=leg, phone=phone, linkedid=linkedid, since=since
-        )
+        return Party(pbx=self.pbx, admin=self.admin, leg=leg, phone=phone, linkedid=linkedid, since=since)
 
     # ---------------------------------------------------------------- over SIP
 

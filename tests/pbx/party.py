@@ -150,9 +150,22 @@ class Party(Leg):
     """A leg over a Local channel, and the phone behind it: the other half, led by AMI. Made by calls.py."""
 
     pbx: PbxServer
-    keys: Admin  # a session of its own: Asterisk blocks it for the length of each key
     phone: str  # channel name
+    _hands: Admin | None = None
     _heard: int = field(default=0)
+
+    async def hands(self) -> Admin:
+        """The party's own AMI session for what it does, with no events: Asterisk blocks a session for the length of
+        each key, and for as long as a channel will not be led elsewhere. The others go on meanwhile."""
+        if self._hands is None:
+            self._hands = await self.pbx.admin()
+            await self._hands.action("Events", {"EventMask": "off"})
+        return self._hands
+
+    async def drop(self) -> None:
+        """Close the party's own session."""
+        if self._hands is not None:
+            await self._hands.close()
 
     async def run(self, script: Script) -> None:
         """Go through the steps; a call that ends meanwhile ends the script without an error."""
@@ -182,19 +195,19 @@ class Party(Leg):
         await asyncio.to_thread(self.pbx.tone, hz)
         for _ in range(20):
             with contextlib.suppress(AdminError):
-                await self._act(self.admin, "Redirect", Context="party", Exten=str(hz), Priority="1")
+                await self._act("Redirect", Context="party", Exten=str(hz), Priority="1")
                 return
             await asyncio.sleep(0.05)  # a channel that is still under way to its last extension is "not up"
-        await self._act(self.admin, "Redirect", Context="party", Exten=str(hz), Priority="1")
+        await self._act("Redirect", Context="party", Exten=str(hz), Priority="1")
 
     async def press(self, keys: str) -> None:
         for key in keys:
-            await self._act(self.keys, "PlayDTMF", Digit=key, Duration=str(KEY_MS))
+            await self._act("PlayDTMF", Digit=key, Duration=str(KEY_MS))
             await asyncio.sleep(KEY_GAP)
 
     async def hang_up(self) -> None:
         self.hung_up = True
-        await self._act(self.admin, "Hangup", Cause="16")
+        await self._act("Hangup", Cause="16")
 
     async def until_answered(self, *, timeout: float = 60) -> None:
         """Until the phone's half runs the parties' dialplan, which it does from the answer on; or Gone."""
@@ -215,9 +228,9 @@ class Party(Leg):
         here = event.get("Linkedid") == self.linkedid or event.get("Uniqueid") == self.leg
         return event.name == "AGIExecStart" and here and event["Command"].startswith(PROMPTS)
 
-    async def _act(self, admin: Admin, action: str, **headers: str) -> None:
+    async def _act(self, action: str, **headers: str) -> None:
         try:
-            await admin.action(action, {"Channel": self.phone, **headers})
+            await (await self.hands()).action(action, {"Channel": self.phone, **headers})
         except AdminError:
             if self.phone in await self.admin.channels():
                 raise

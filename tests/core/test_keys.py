@@ -1,0 +1,298 @@
+"""The keys of a talk, one decision at a time: who may press what, what it asks for, and what is kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from recorder.call import (
+    Acknowledge,
+    CallState,
+    CaptureState,
+    Erase,
+    KeyAnswer,
+    Phase,
+    Quiet,
+    Settle,
+    SilenceFailed,
+    Step,
+    Stop,
+    advance,
+    begin,
+    outcome,
+)
+from recorder.call.events import CallEvent
+from recorder.model import (
+    AuditEntry,
+    Channel,
+    ConsentMode,
+    ConsentRecorded,
+    ConsentState,
+    HoldBegan,
+    HoldEnded,
+    KeyAct,
+    Outcome,
+    OverrideReason,
+    RecordingChanged,
+    RecordingStatus,
+    SilenceCause,
+)
+from tests.core.call_cast import (
+    AGENT,
+    CALLER,
+    OUTSIDER,
+    admitted,
+    answered,
+    armed,
+    closed,
+    connected,
+    entered,
+    erased,
+    hung_up,
+    key,
+    made,
+    muted,
+    pressed,
+)
+from tests.facts import NOON
+
+AGREED: tuple[CallEvent, ...] = (
+    admitted(),
+    answered(),
+    armed(),
+    connected(),
+    entered(AGENT, 1),
+    entered(CALLER, 2),
+)
+REFUSED: tuple[CallEvent, ...] = (
+    admitted(),
+    answered(ConsentState.REFUSED),
+    connected(),
+    entered(AGENT, 1),
+    entered(CALLER, 2),
+)
+OVERRIDDEN: tuple[CallEvent, ...] = (*REFUSED, pressed(), armed())
+
+
+def played(*events: CallEvent) -> list[Step]:
+    first, *others = events
+    steps = [begin(first)]  # type: ignore[arg-type]
+    for event in others:
+        steps.append(advance(steps[-1].state, event))
+    return steps
+
+
+def told(step: Step) -> list[KeyAnswer]:
+    return [command.answer for command in step.commands if isinstance(command, Acknowledge)]
+
+
+def at(event: CallEvent, seconds: float) -> CallEvent:
+    return replace(event, at=NOON + timedelta(seconds=seconds))
+
+
+def after(*events: CallEvent) -> CallState:
+    return played(*events)[-1].state
+
+
+# --------------------------------------------------------------------------- pause and resume
+
+
+def test_a_pause_asks_for_silence_and_is_answered_by_asterisks_own_word_alone() -> None:
+    asked, confirmed = played(*AGREED, key(KeyAct.PAUSE), muted())[-2:]
+    assert [(command.quiet, type(command)) for command in asked.commands if isinstance(command, Quiet)] == [
+        (True, Quiet)
+    ]
+    assert told(asked) == []
+    assert told(confirmed) == [KeyAnswer.PAUSED]
+    assert confirmed.state.captures[0].state is CaptureState.PAUSED
+
+
+def test_a_resume_is_answered_once_speech_is_written_again() -> None:
+    asked, confirmed = played(*AGREED, key(KeyAct.PAUSE), muted(), key(KeyAct.RESUME), muted(False))[-2:]
+    assert [command.quiet for command in asked.commands if isinstance(command, Quiet)] == [False]
+    assert (told(asked), told(confirmed)) == ([], [KeyAnswer.RESUMED])
+
+
+def test_a_pause_pressed_twice_acts_once_and_is_answered_twice() -> None:
+    steps = played(*AGREED, key(KeyAct.PAUSE), muted(), key(KeyAct.PAUSE))
+    assert [type(command) for command in steps[-1].commands] == [Acknowledge]
+
+
+def test_a_pause_without_any_capture_is_so_at_once_and_holds_for_a_later_override() -> None:
+    steps = played(*REFUSED, key(KeyAct.PAUSE), pressed(), armed())
+    assert told(steps[-3]) == [KeyAnswer.PAUSED]
+    assert steps[-1].state.captures[0].state is CaptureState.PAUSED
+    assert [command.quiet for command in steps[-1].commands if isinstance(command, Quiet)] == [True]
+
+
+def test_a_pause_outlasts_a_hold() -> None:
+    held = (HoldBegan(at=NOON, channel=AGENT), HoldEnded(at=NOON, channel=AGENT))
+    assert after(*AGREED, key(KeyAct.PAUSE), muted(), *held).captures[0].state is CaptureState.PAUSED
+
+
+def test_a_pause_outlasts_the_way_to_another_line() -> None:
+    state = after(*AGREED, key(KeyAct.PAUSE), muted(), admitted(), closed(), answered(recording=2), armed(2))
+    assert state.captures[-1].state is CaptureState.PAUSED
+
+
+def test_the_time_line_begins_at_the_bridge_also_where_it_begins_in_silence() -> None:
+    paused = (*REFUSED, key(KeyAct.PAUSE), at(pressed(), 1), at(armed(), 2))
+    (capture,) = after(*paused).captures
+    assert capture.bridged_at == NOON + timedelta(seconds=2)
+
+
+def test_a_pause_that_is_not_confirmed_stops_the_capture_and_says_so() -> None:
+    recording = answered().recording
+    failed = SilenceFailed(at=NOON, recording=recording)
+    steps = played(*AGREED, key(KeyAct.PAUSE), failed, closed())
+    assert [type(command) for command in steps[-2].commands] == [Stop]
+    assert told(steps[-1]) == [KeyAnswer.STOPPED]
+
+
+@pytest.mark.parametrize("act", [KeyAct.PAUSE, KeyAct.RESUME, KeyAct.PERSONAL])
+def test_the_caller_has_no_key_but_their_own(act: KeyAct) -> None:
+    step = played(*AGREED, key(act, CALLER))[-1]
+    assert (step.expected, told(step)) == (False, [KeyAnswer.REFUSED])
+    assert step.state.captures[0].state is CaptureState.RUNNING
+
+
+@pytest.mark.parametrize("act", list(KeyAct))
+def test_a_stranger_may_press_what_they_like(act: KeyAct) -> None:
+    step = played(*AGREED, key(act, OUTSIDER))[-1]
+    assert (step.expected, told(step)) == (False, [KeyAnswer.REFUSED])
+    assert step.state.captures[0].state is CaptureState.RUNNING
+
+
+def test_a_key_read_from_the_queue_log_is_obeyed_and_answered_to_nobody() -> None:
+    step = played(*AGREED, replace(key(KeyAct.STOP), heard=False), closed())[-1]
+    assert told(step) == []
+    assert step.state.consent is ConsentState.WITHDRAWN
+
+
+# --------------------------------------------------------------------------- the ledger
+
+
+def test_every_silence_stands_in_the_ledger_with_its_cause_its_actor_and_its_pre_roll() -> None:
+    first = replace(admitted(), preroll_seconds=2.0)
+    steps = played(
+        first,
+        *AGREED[1:],
+        at(key(KeyAct.PAUSE), 10),
+        at(muted(), 10.1),
+        at(key(KeyAct.RESUME), 25),
+        at(muted(False), 25.1),
+        at(hung_up(CALLER), 60),
+    )
+    (stopped,) = [
+        fact
+        for step in steps
+        for fact in step.facts
+        if isinstance(fact, RecordingChanged) and fact.status is RecordingStatus.STOPPED
+    ]
+    (silence,) = stopped.silences
+    assert (silence.cause, silence.actor) == (SilenceCause.PAUSE, "PJSIP/alice")
+    assert (silence.from_seconds, silence.to_seconds) == (8, 25)
+    assert stopped.bridged_seconds == 60
+
+
+def test_a_silence_that_lasts_to_the_end_ends_with_the_capture() -> None:
+    steps = played(*AGREED, at(key(KeyAct.PAUSE), 10), at(muted(), 10), at(hung_up(CALLER), 30))
+    changes = [fact for fact in steps[-1].facts if isinstance(fact, RecordingChanged)]
+    assert [(silence.from_seconds, silence.to_seconds) for silence in changes[0].silences] == [(10, 30)]
+
+
+# --------------------------------------------------------------------------- stop
+
+
+@pytest.mark.parametrize("presser", [CALLER, AGENT])
+def test_a_withdrawal_stops_erases_and_is_told_once_nobody_writes(presser: Channel) -> None:
+    steps = played(*AGREED, key(KeyAct.STOP, presser), closed())
+    assert [type(command) for command in steps[-2].commands] == [Stop]
+    assert {type(command) for command in steps[-1].commands} == {Erase, Acknowledge}
+    assert told(steps[-1]) == [KeyAnswer.ERASED]
+    (consent,) = [fact for fact in steps[-2].facts if isinstance(fact, ConsentRecorded)]
+    assert (consent.before, consent.after) == (ConsentState.GIVEN, ConsentState.WITHDRAWN)
+    assert consent.actor == (None if presser is CALLER else "PJSIP/alice")
+
+
+def test_what_was_settled_before_is_erased_too() -> None:
+    second = (admitted(), closed(), answered(recording=2), armed(2), connected(), entered(AGENT, 1), entered(CALLER, 2))
+    state = after(*AGREED, *second, made(1), key(KeyAct.STOP), closed(2))
+    assert [capture.state for capture in state.captures] == [CaptureState.ERASING, CaptureState.ERASING]
+    state = after(*AGREED, *second, made(1), key(KeyAct.STOP), closed(2), erased(1), erased(2), hung_up(CALLER))
+    assert (state.phase, outcome(state)) == (Phase.CLOSED, (Outcome.DECLINED, None))
+
+
+def test_a_settle_under_way_does_not_bring_back_what_is_being_erased() -> None:
+    state = after(*AGREED, key(KeyAct.STOP), closed(), made(), hung_up(CALLER))
+    assert state.captures[0].state is CaptureState.ERASING
+    assert state.phase is Phase.OVER
+
+
+def test_a_line_that_keeps_what_there_was_settles_it() -> None:
+    first = replace(admitted(), withdrawal_erases=False)
+    steps = played(first, *AGREED[1:], key(KeyAct.STOP), closed(), made(), hung_up(CALLER))
+    assert told(steps[-3]) == [KeyAnswer.STOPPED]
+    assert any(isinstance(command, Settle) for command in steps[-3].commands)
+    assert outcome(steps[-1].state) == (Outcome.RECORDED, None)
+
+
+def test_after_a_withdrawal_another_line_asks_nothing_and_captures_nothing() -> None:
+    state = after(*AGREED, key(KeyAct.STOP), closed(), admitted(ConsentMode.NOTICE))
+    assert state.consent is ConsentState.REFUSED
+    step = advance(state, answered(ConsentState.NOTICED, recording=2))
+    assert step.commands == ()
+
+
+def test_an_override_is_still_possible_after_a_withdrawal_and_keeps_it() -> None:
+    state = after(*AGREED, key(KeyAct.STOP), closed(), pressed(recording=2))
+    assert state.captures[-1].authority is ConsentState.OVERRIDDEN
+    assert state.objected
+
+
+def test_who_never_agreed_refuses_by_the_same_key() -> None:
+    (consent,) = [
+        fact
+        for fact in played(admitted(), answered(ConsentState.UNANSWERED), *REFUSED[2:], key(KeyAct.STOP))[-1].facts
+        if isinstance(fact, ConsentRecorded)
+    ]
+    assert (consent.before, consent.after) == (ConsentState.UNANSWERED, ConsentState.REFUSED)
+
+
+def test_a_callers_withdrawal_does_not_end_an_override_and_is_kept() -> None:
+    step = played(*OVERRIDDEN, key(KeyAct.STOP, CALLER))[-1]
+    assert told(step) == [KeyAnswer.REFUSED]
+    assert step.state.captures[0].state is CaptureState.RUNNING
+    assert [fact.action for fact in step.facts if isinstance(fact, AuditEntry)] == ["objection"]
+
+
+def test_the_agent_can_end_an_override_and_what_it_captured_is_kept() -> None:
+    state = after(*OVERRIDDEN, key(KeyAct.STOP), closed(), made())
+    assert state.captures[0].state is CaptureState.SETTLED
+
+
+# --------------------------------------------------------------------------- personal
+
+
+def test_a_personal_call_is_erased_excluded_and_leaves_its_stub() -> None:
+    steps = played(*AGREED, at(key(KeyAct.PERSONAL), 12.5), closed(), erased(), hung_up(CALLER))
+    (audit,) = [fact for step in steps for fact in step.facts if isinstance(fact, AuditEntry)]
+    assert (audit.action, audit.actor) == ("personal", "PJSIP/alice")
+    assert audit.details == {"prior_state": "given", "seconds": "12.5"}
+    assert outcome(steps[-1].state) == (Outcome.EXCLUDED, None)
+    assert told(steps[-3]) == [KeyAnswer.PERSONAL]
+
+
+@pytest.mark.parametrize("reason", list(OverrideReason))
+def test_nothing_captures_a_personal_call(reason: OverrideReason) -> None:
+    state = after(*AGREED, key(KeyAct.PERSONAL), closed(), erased(), pressed(reason, recording=2), admitted())
+    assert len(state.captures) == 1
+    assert advance(state, answered(recording=3)).commands == ()
+
+
+def test_an_agents_choice_ranks_below_an_override() -> None:
+    step = played(*OVERRIDDEN, key(KeyAct.PERSONAL))[-1]
+    assert (step.expected, told(step)) == (False, [KeyAnswer.REFUSED])
+    assert step.state.captures[0].state is CaptureState.RUNNING
