@@ -840,6 +840,38 @@ async def test_an_outgoing_call_that_nobody_answers_is_abandoned(centre: Centre)
     assert await centre.outcome() == ("abandoned", None)
 
 
+async def test_whom_a_caller_is_transferred_to_on_an_outgoing_route_is_not_asked_and_not_captured(
+    centre: Centre,
+) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.leaves(talk.agent, 1)
+    outside = centre.new_talk()
+    outside.caller.linkedid = talk.caller.linkedid
+    await centre.answers_call(outside)
+    assert outside.visit is not None
+    assert outside.visit.received("STREAM FILE") == []
+    assert len(centre.mixes) == 1
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+
+
+async def test_a_consultation_that_comes_to_a_line_is_passed_on_at_once_and_changes_nothing(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    consults = centre.new_talk()
+    consults.caller.linkedid = talk.caller.linkedid
+    await asyncio.wait_for(centre.asks(line="sales", talk=consults), 1.5)  # no wait for the caller's capture to end
+    assert centre.pbx.received("StopMixMonitor") == []
+    assert consults.visit is not None
+    assert consults.visit.received("STREAM FILE") == []
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert (await centre.call()).line == "support"
+
+
 async def test_a_caller_who_agreed_is_not_asked_again_on_a_second_line(centre: Centre) -> None:
     talk = await centre.asks()
     centre.connects(talk)
