@@ -80,6 +80,7 @@ from tests.core.call_cast import (
     pressed,
     prompted,
     resynchronised,
+    rung,
     sight_lost,
 )
 from tests.facts import NOON
@@ -358,6 +359,22 @@ def test_somebody_unknown_in_the_bridge_stops_the_capture_for_good() -> None:
     assert [type(command) for command in steps[-2].commands] == [Stop]
     assert steps[-1].state.phase is Phase.TALKING
     assert steps[-1].state.captures[0].state is CaptureState.STOPPING
+
+
+BRIDGED = (entered(OUTSIDER, 1), entered(CALLER, 2))
+
+
+def test_whoever_picks_up_a_members_call_or_has_it_forwarded_is_not_captured() -> None:
+    steps = replayed([*TALKED[:4], rung(), connected(OUTSIDER), *BRIDGED])
+    assert standing(steps[-1].state) is Standing.FOREIGN
+    assert [type(command) for command in steps[-1].commands] == [Stop]
+    assert steps[-1].state.captures[0].bridged_at is None
+
+
+def test_after_a_time_that_we_did_not_see_the_queues_word_counts_for_who_answered() -> None:
+    steps = replayed([*TALKED[:4], rung(), resynchronised((CALLER, None)), rung(), connected(OUTSIDER), *BRIDGED])
+    assert standing(steps[-1].state) is Standing.TOGETHER
+    assert steps[-1].state.captures[0].state is CaptureState.RUNNING
 
 
 @pytest.mark.parametrize(
