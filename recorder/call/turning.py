@@ -90,6 +90,8 @@ def _move_capture(draft: Draft, before: Capture, after: CaptureState) -> None:
     if after is CaptureState.STOPPED and before.bridged_until is not None:
         late = draft.event.at - before.bridged_until > CONFIRMED_WITHIN
         draft.know_capture(before.id, unproved=before.unproved or late)  # it ran on, beside whomever
+    if CaptureState.STOPPING in (before.state, after) and standing(draft.state) is not Standing.NOWHERE:
+        draft.know_capture(before.id, unproved=True)  # in a bridge it writes until the stop is confirmed
     _CONSEQUENCES[after](draft, before)
     now = standing(draft.state)
     if after is CaptureState.ARMED and now in (Standing.TOGETHER, Standing.FOREIGN, Standing.HELD):

@@ -493,6 +493,21 @@ def test_a_departure_that_we_slept_through_ends_what_may_be_kept_before_the_slee
     assert (change.status, change.keep_seconds) == (RecordingStatus.STOPPED, 10)
 
 
+@pytest.mark.parametrize("ends", [closed(), hung_up()], ids=["confirmed", "hung up before"])
+def test_what_is_written_beside_a_stranger_until_the_stop_is_confirmed_is_not_kept(ends: CallEvent) -> None:
+    change = kept((*TALKED, later(entered(OUTSIDER, 3), 10), later(ends, 10.01)))
+    assert (change.bridged_seconds, change.keep_seconds) == (10, 10)
+
+
+def test_what_is_written_in_the_next_bridge_until_the_stop_is_confirmed_is_not_kept() -> None:
+    moves = (later(left(CALLER, 1), 10), later(entered(CALLER, 2, PARKING), 10.02), later(closed(), 10.03))
+    assert kept((*TALKED, *moves)).keep_seconds == 10
+
+
+def test_a_talk_that_ends_by_hanging_up_is_kept_to_its_last_sample() -> None:
+    assert kept((*TALKED, later(left(CALLER, 1), 10), later(closed(), 10.01))).keep_seconds is None
+
+
 def test_a_talk_that_went_on_while_we_slept_is_kept_whole() -> None:
     slept = later(sight_lost(NOON + timedelta(seconds=10)), 60)
     found = later(resynchronised((CALLER, TALK), (AGENT, TALK)), 61)
