@@ -5,7 +5,8 @@ Used by the demo and by the live tests, so that what a newcomer is shown is what
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,7 +190,8 @@ class Placed:
 async def play(placed: Placed, calls: Calls) -> None:
     """Place the call and see it to its end; what goes wrong stands in `error`."""
     try:
-        placed.call = await placed.story.place(calls)  # type: ignore[misc]  # each place() is a coroutine of Call
+        playing: Awaitable[Call] = placed.story.place(calls)  # type: ignore[assignment]  # each place() is a coroutine
+        placed.call = await asyncio.wait_for(playing, 90)
         await placed.call.until_ended(timeout=120)
     except Exception as error:  # a party's script failed: the story says so, the others go on
         placed.error = f"{type(error).__name__}: {error}"

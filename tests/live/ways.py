@@ -118,9 +118,13 @@ def stamp(event: Event) -> float:
 
 
 def scope(call: Call) -> tuple[float, float]:
-    """When the caller and the first agent came together, and when for the first time they were no longer alone so."""
+    """When the caller and the first agent came together, and when they were no longer alone so.
+
+    That is the transfer where there was a blind one: a Local channel that Asterisk takes out of the path leaves, too.
+    """
     placed = call.placed
     events = placed.admin.events[placed.since :]
+    sent = [stamp(event) for event in events if event.is_("BlindTransfer", TransfereeUniqueid=placed.leg)]
     bridges = {event["BridgeUniqueid"] for event in events if event.is_("BridgeEnter", Uniqueid=placed.leg)}
     began = None
     for event in events:
@@ -130,7 +134,7 @@ def scope(call: Call) -> tuple[float, float]:
         if began is None and event.name == "BridgeEnter" and company == 2:
             began = stamp(event)
         elif began is not None and (event.name == "BridgeLeave" or (event.name == "BridgeEnter" and company > 2)):
-            return began, stamp(event)
+            return began, sent[0] if sent else stamp(event)
     raise AssertionError("they were never together, or never parted")
 
 

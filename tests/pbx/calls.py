@@ -271,8 +271,8 @@ class Calls:
     def joins(self, call: Call, script: Script, *, rings: str) -> asyncio.Task[Party]:
         """Who answers the phone `rings` when this call comes to it, once rung; its script runs to the call's end."""
         found: asyncio.Future[Party] = asyncio.get_running_loop().create_future()
-        since = self.admin.mark()
-        call.tasks.append(asyncio.create_task(self._ring(call, rings, script, since, joined=found)))
+        ring = self._ring(call, rings, script, call.placed.since, joined=found)
+        call.tasks.append(asyncio.create_task(ring))
         return asyncio.create_task(_result(found))
 
     async def phone_listens(
