@@ -21,7 +21,7 @@ from tests.stories import CALLER, HEARD, LEFT, Story
 pytestmark = [pytest.mark.live]
 
 HELD = 2.0  # seconds of each hold
-NEAR = 0.1  # seconds by which silence may begin or end beside the hold
+NEAR = 0.4  # seconds by which SIPp on a busy machine runs ahead or behind; a hold that was left out would be 2 s
 
 
 async def _holds(calls: Calls, who: Leg, times: int) -> None:
@@ -94,7 +94,7 @@ def silent_while_held(call: Call, settled: list[Path]) -> list[str]:
     (path,) = settled
     whole, holds = held_for(call)
     wrong = [] if holds else ["there was no hold"]
-    if abs(tones.read(path).seconds - whole) > 2 * NEAR:
+    if abs(tones.read(path).seconds - whole) > NEAR:
         wrong.append(f"{tones.read(path).seconds:.2f} s of file for {whole:.2f} s of bridge")
     for side in (0, 1):
         quiet = [one for one in tones.silence(path, side, level=0) if one[1] - one[0] > HELD / 2]

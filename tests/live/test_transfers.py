@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from tests.live.ways import (
     talk,
 )
 from tests.pbx import tones
-from tests.pbx.calls import Call, Calls, line_number
+from tests.pbx.calls import Call, Calls, line_number, short_number
 from tests.pbx.dialog import Dialog
 from tests.pbx.party import Party, Press, Say, Script, UntilPrompt, Wait
 from tests.pbx.server import free_port
@@ -46,10 +47,17 @@ async def refers(calls: Calls, call: Call, exten: str) -> None:
     await (await Dialog.of(calls.pbx, calls.admin, agent.channel)).refer(exten)
 
 
-async def presses(call: Call, keys: str) -> None:
+async def keys(calls: Calls, call: Call, feature: str, exten: str) -> None:
+    """The agent presses a feature's key, again where Asterisk did not take it, and then the extension."""
     agent = await call.until_rung()
     assert isinstance(agent, Party)
-    await agent.press(keys)
+    for _ in range(3):
+        since = calls.admin.mark()
+        await agent.press(feature)
+        with suppress(TimeoutError):
+            await calls.admin.until("MusicOnHoldStart", since=since, timeout=4, Uniqueid=call.placed.leg)
+            break
+    await agent.press(exten)
 
 
 # ---------------------------------------------------------------- blind
@@ -74,15 +82,15 @@ async def blind_by_sip_outside(calls: Calls) -> Call:
 async def blind_by_key_to_a_personal_extension(calls: Calls) -> Call:
     call = await talk(calls)
     other = calls.joins(call, (Say(THIRD),), rings=PERSONAL)
-    await presses(call, f"#{PERSONAL}")
+    await keys(calls, call, "#", PERSONAL)
     return await speaks_on(calls, call, other)
 
 
 async def blind_by_key_outside_on_a_recorded_route(calls: Calls) -> Call:
     call = await talk(calls)
-    far = f"4165550{calls.own_queue()}"
+    far = f"4{calls.own_queue()}"
     other = calls.joins(call, (Say(THIRD),), rings=far)
-    await presses(call, f"#9{far}")
+    await keys(calls, call, "#", f"9{far}")
     return await speaks_on(calls, call, other)
 
 
@@ -121,7 +129,7 @@ async def blind_by_key_asked_again(calls: Calls) -> Call:
     queue = calls.own_queue()
     await calls.sit(f"own{int(queue)}", f"Local/desk{queue}@phones/n")
     other = calls.joins(call, (Say(SECOND),), rings=f"desk{queue}")
-    await presses(call, f"#{line_number('support', queue)}")
+    await keys(calls, call, "#", short_number("support", queue))
     assert isinstance(call.placed, Party)
     await call.placed.run((UntilPrompt(), Wait(HEARD), Press("2")))
     return await speaks_on(calls, call, other)
@@ -133,7 +141,7 @@ async def blind_by_key_with_the_answer_carried(calls: Calls) -> Call:
     queue = calls.own_queue()
     await calls.sit(f"own{int(queue)}", f"Local/desk{queue}@phones/n")
     other = calls.joins(call, (Say(SECOND),), rings=f"desk{queue}")
-    await presses(call, f"#{line_number('sales', queue)}")
+    await keys(calls, call, "#", short_number("sales", queue))
     party = await asyncio.wait_for(other, 30)
     await party.until_bridged()
     await asyncio.sleep(TALKED)
@@ -149,9 +157,7 @@ async def _consults(calls: Calls, call: Call, exten: str, *, rings: str, says: i
     agent = await call.until_rung()
     assert isinstance(agent, Party)
     other = calls.joins(call, (Say(says),), rings=rings)
-    await agent.press("*2")
-    await calls.admin.until("MusicOnHoldStart", since=agent.since, Uniqueid=call.placed.leg)
-    await agent.press(exten)
+    await keys(calls, call, "*2", exten)
     await calls.admin.until("BridgeLeave", since=agent.since, Uniqueid=agent.leg)
     await agent.say(CONSULTING)
     party = await asyncio.wait_for(other, 30)
@@ -181,7 +187,7 @@ async def attended_by_key_to_a_personal_extension(calls: Calls) -> Call:
 
 async def attended_by_key_outside(calls: Calls) -> Call:
     call = await talk(calls)
-    far = f"4165550{calls.own_queue()}"
+    far = f"4{calls.own_queue()}"
     await _consults(calls, call, f"9{far}", rings=far)
     return await _completes(calls, call)
 
@@ -190,7 +196,7 @@ async def attended_by_key_to_another_line(calls: Calls) -> Call:
     call = await talk(calls)
     queue = calls.own_queue()
     await calls.sit(f"own{int(queue)}", f"Local/desk{queue}@phones/n")
-    await _consults(calls, call, line_number("lawful", queue), rings=f"desk{queue}", says=SECOND)
+    await _consults(calls, call, short_number("lawful", queue), rings=f"desk{queue}", says=SECOND)
     return await _completes(calls, call)
 
 

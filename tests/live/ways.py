@@ -88,7 +88,7 @@ async def hangs_up_if_there(party: Party | SipParty) -> None:
 def talked(path: Path, agent: int = AGENT) -> list[str]:
     """Caller and agent are both there for most of the talk, each on their own channel."""
     heard = {hz: tones.seconds_of(tones.stretches(path, side, hz)) for side, hz in ((LEFT, CALLER), (RIGHT, agent))}
-    return [f"{seconds:.2f} s of {hz} Hz" for hz, seconds in heard.items() if seconds < TALKED - 0.4]
+    return [f"{seconds:.2f} s of {hz} Hz" for hz, seconds in heard.items() if seconds < TALKED / 2]
 
 
 def nobody_else(path: Path, strange: Sequence[int] = STRANGE) -> list[str]:

@@ -22,6 +22,8 @@ from tests.pbx.sip import AGENT, OUTSIDE, Phone, SipParty
 
 LINES = {"support": "18005550100", "sales": "18005550101"}
 NUMBERED = ("support", "sales", "announced", "lawful", "closed")  # extensions.conf: HOUSE_LINES
+KEY_SESSIONS = 12
+"""Asterisk blocks an AMI session for each key: on one alone, calls side by side would wait for each other."""
 OWN_QUEUES = 60  # queues.conf: own1 to own60
 CALLER_TONE, AGENT_TONE = 440, 800
 
@@ -104,15 +106,17 @@ class Calls:
     def __init__(self, pbx: PbxServer) -> None:
         self.pbx = pbx
         self.admin: Admin
-        self._keys: Admin
+        self._keys: list[Admin] = []
+        self._fingers = itertools.count()
         self._open: list[Call] = []
         self._phones: list[Phone] = []
         self._sitting: set[tuple[str, str]] = set()
 
     async def __aenter__(self) -> Self:
         self.admin = await self.pbx.admin()
-        self._keys = await self.pbx.admin()
-        await self._keys.action("Events", {"EventMask": "off"})
+        for _ in range(KEY_SESSIONS):
+            self._keys.append(await self.pbx.admin())
+            await self._keys[-1].action("Events", {"EventMask": "off"})
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -124,7 +128,7 @@ class Calls:
             await self.admin.action("Hangup", {"Channel": "/.*/"})
         for phone in self._phones:
             await phone.stop()
-        for session in (self._keys, self.admin):
+        for session in (*self._keys, self.admin):
             await session.close()
 
     # ---------------------------------------------------------------- agents
@@ -394,9 +398,8 @@ class Calls:
         await party.run(rest)
 
     def _party(self, phone: str, leg: str, linkedid: str, since: int) -> Party:
-        return Party(
-            pbx=self.pbx, admin=self.admin, keys=self._keys, leg=leg, phone=phone, linkedid=linkedid, since=since
-        )
+        keys = self._keys[next(self._fingers) % KEY_SESSIONS]
+        return Party(pbx=self.pbx, admin=self.admin, keys=keys, leg=leg, phone=phone, linkedid=linkedid, since=since)
 
     # ---------------------------------------------------------------- over SIP
 
@@ -459,6 +462,11 @@ def line_number(line: str, queue: str) -> str:
     return f"180{NUMBERED.index(line) + 1}5550{queue}"
 
 
+def short_number(line: str, queue: str) -> str:
+    """The same from a phone of the house."""
+    return f"6{NUMBERED.index(line) + 1}{int(queue):02}"
+
+
 async def _result(found: asyncio.Future[Party]) -> Party:
     return await found
 
@@ -467,4 +475,4 @@ def _new(event: Event, prefix: str) -> bool:
     return event.name == "Newchannel" and event["Channel"].startswith(prefix)
 
 
-__all__ = ["AGENT_TONE", "CALLER_TONE", "LINES", "Call", "Calls", "line_number", "staying", "talking"]
+__all__ = ["AGENT_TONE", "CALLER_TONE", "LINES", "Call", "Calls", "line_number", "short_number", "staying", "talking"]
