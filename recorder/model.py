@@ -172,6 +172,14 @@ class CallerAbandonedQueue(PbxEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRung(PbxEvent):
+    """The queue rings a member; `agent` is the leg that it made for that."""
+
+    channel: Channel
+    agent: Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConnected(PbxEvent):
     """The queue joined a member to the caller; `agent` is the member's leg at this moment."""
 

@@ -5,7 +5,8 @@ Used by the demo and by the live tests, so that what a newcomer is shown is what
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,13 +31,23 @@ Proof = Callable[[Path], list[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """One call to place. `outcome` None: the recorder must know nothing of it. `proof` None: there must be no file."""
+    """One call to place. `outcome` None: the recorder must know nothing of it. `proof` None: there must be no file.
+
+    `more` are the proofs of the recordings after the first, in the order in which they were authorised.
+    """
 
     name: str
     outcome: str | None
     place: Callable[[Calls], object]
     proof: Proof | None = None
+    more: tuple[Proof, ...] = ()
     sealed: bool = False
+    also: Callable[[Call, list[Path]], list[str]] = lambda _call, _settled: []  # what needs the call's own events, too
+    on_16: bool = False  # also played on Asterisk 16, where not the whole cast is
+
+    @property
+    def proofs(self) -> tuple[Proof, ...]:
+        return () if self.proof is None else (self.proof, *self.more)
 
 
 def agrees(*, then: float = 4) -> Script:
@@ -179,7 +190,8 @@ class Placed:
 async def play(placed: Placed, calls: Calls) -> None:
     """Place the call and see it to its end; what goes wrong stands in `error`."""
     try:
-        placed.call = await placed.story.place(calls)  # type: ignore[misc]  # each place() is a coroutine of Call
+        playing: Awaitable[Call] = placed.story.place(calls)  # type: ignore[assignment]  # each place() is a coroutine
+        placed.call = await asyncio.wait_for(playing, 90)
         await placed.call.until_ended(timeout=120)
     except Exception as error:  # a party's script failed: the story says so, the others go on
         placed.error = f"{type(error).__name__}: {error}"
@@ -189,12 +201,14 @@ async def play(placed: Placed, calls: Calls) -> None:
 
 
 def judge(story: Story, outcome: str | None, settled: list[Path], *, sealed: bool) -> list[str]:
-    """Whether the call ended as it should, by its outcome, its files and their tones; every sentence is wrong."""
+    """Whether the call ended as it should, by outcome, files (oldest first) and tones; every sentence is wrong."""
     wrong = [] if outcome == story.outcome else [f"outcome {outcome or 'none'}, not {story.outcome or 'none'}"]
-    if story.proof is None:
+    if not story.proofs:
         return wrong + [f"there is a file: {path.name}" for path in settled]
-    if len(settled) != 1:
-        return [*wrong, f"{len(settled)} settled files, not one"]
+    if len(settled) != len(story.proofs):
+        return [*wrong, f"{len(settled)} settled files, not {len(story.proofs)}"]
     if sealed != story.sealed:
         wrong.append("is sealed" if sealed else "is not sealed")
-    return wrong + story.proof(settled[0])
+    for number, (proof, path) in enumerate(zip(story.proofs, settled, strict=True), 1):
+        wrong += [f"recording {number}: {what}" if story.more else what for what in proof(path)]
+    return wrong

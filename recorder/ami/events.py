@@ -15,6 +15,7 @@ from datetime import datetime
 
 from recorder.model import (
     AgentConnected,
+    AgentRung,
     BridgeEntered,
     BridgeId,
     BridgeLeft,
@@ -109,6 +110,10 @@ def _abandoned(frame: bytes, at: datetime) -> PbxEvent:
     return CallerAbandonedQueue(at=at, channel=_subject(frame), queue=_value(frame, _QUEUE))
 
 
+def _agent_rung(frame: bytes, at: datetime) -> PbxEvent:
+    return AgentRung(at=at, channel=_subject(frame), agent=_dialled(frame))
+
+
 def _agent_connected(frame: bytes, at: datetime) -> PbxEvent:
     return AgentConnected(
         at=at,
@@ -200,6 +205,7 @@ EVENTS: Mapping[bytes, Translator] = {
     b"QueueCallerJoin": _joined,
     b"QueueCallerLeave": _left_queue,
     b"QueueCallerAbandon": _abandoned,
+    b"AgentCalled": _agent_rung,
     b"AgentConnect": _agent_connected,
     b"DialBegin": _dial_began,
     b"LocalBridge": _local_bridged,

@@ -57,6 +57,7 @@ from recorder.call.tables import (
 )
 from recorder.model import (
     AgentConnected,
+    AgentRung,
     AuditEntry,
     BridgeEntered,
     BridgeLeft,
@@ -232,10 +233,19 @@ def _local_bridged(draft: Draft, event: LocalBridged) -> None:
         draft.state = with_leg(draft.state, event.two.uniqueid, event.one.uniqueid)
 
 
+def _agent_rung(draft: Draft, event: AgentRung) -> None:
+    if draft.state.rung is not None:
+        draft.know(rung=draft.state.rung | {event.agent.uniqueid})
+
+
 def _agent_connected(draft: Draft, event: AgentConnected) -> None:
+    """The queue's member is there, unless the leg is none that it rang: picked up elsewhere, or the phone forwarded."""
     caller = draft.state.caller
     if caller is None or event.channel.uniqueid != caller.uniqueid:
         draft.expected = False
+        return
+    if draft.state.rung and event.agent.uniqueid not in draft.state.rung:
+        see(draft, event.agent, PartyKind.OTHER)
         return
     draft.know(agents=draft.state.agents | {event.agent.uniqueid}, interface=event.interface)
     see(draft, event.agent, PartyKind.AGENT, event.interface)
@@ -335,6 +345,7 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
     draft.know(
         bridges={leg: bridge for leg, bridge in event.living.items() if bridge is not None},
         sizes=event.sizes,
+        rung=None,
     )
     if anchor not in event.living:
         _believe_queue_log(draft, event)
@@ -411,6 +422,7 @@ READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
     OverridePressed: _override,
     DialBegan: _dial_began,
     LocalBridged: _local_bridged,
+    AgentRung: _agent_rung,
     AgentConnected: _agent_connected,
     BridgeEntered: _bridge_entered,
     BridgeLeft: _bridge_left,

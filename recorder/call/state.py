@@ -101,6 +101,7 @@ class CallState:
     language: str | None = None  # in which the caller was asked
     caller: Channel | None = None
     dialled: tuple[Channel, ...] = ()  # whom the agent of an outgoing call rang
+    rung: frozenset[Uniqueid] | None = frozenset()  # legs that the queue rang; None once we could not see for a while
     agents: frozenset[Uniqueid] = frozenset()  # legs that are the queue's member, or the agent who dials
     parents: Mapping[Uniqueid, Uniqueid] = field(default_factory=dict)  # a leg -> the leg that made it
     bridges: Mapping[Uniqueid, BridgeId] = field(default_factory=dict)  # where each leg stands

@@ -104,6 +104,8 @@ def _move_capture(draft: Draft, before: Capture, after: CaptureState) -> None:
         late = draft.event.at - before.bridged_until > CONFIRMED_WITHIN
         draft.know_capture(before.id, unproved=before.unproved or late)  # it ran on, beside whomever
     _keep_ledger(draft, before.id, after)
+    if CaptureState.STOPPING in (before.state, after) and standing(draft.state) is not Standing.NOWHERE:
+        draft.know_capture(before.id, unproved=True)  # in a bridge it writes until the stop is confirmed
     _CONSEQUENCES[after](draft, before)
     if after is CaptureState.ARMED:
         _catch_up(draft, before.id)

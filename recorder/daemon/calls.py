@@ -26,6 +26,7 @@ from recorder.catalogue import Catalogue, CatalogueAway
 from recorder.daemon.runner import Bells, CallCounters, CallRunner, Surroundings
 from recorder.model import (
     AgentConnected,
+    AgentRung,
     BridgeEntered,
     BridgeId,
     BridgeLeft,
@@ -178,7 +179,7 @@ def _drop(index: dict[Key, CallRunner], runner: CallRunner) -> list[Key]:
 def _channels(event: PbxEvent) -> list[Channel]:
     """The channels an event names, the one it is about first."""
     match event:
-        case AgentConnected():
+        case AgentConnected() | AgentRung():
             return [event.channel, event.agent]
         case DialBegan():
             return [event.dialled] if event.channel is None else [event.channel, event.dialled]

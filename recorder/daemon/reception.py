@@ -95,6 +95,8 @@ class FrontDesk:
         talk: Dialogue | None = None
         if runner is None and self._book.is_past(visit.channel):
             return None
+        if runner is not None and _is_beside(runner, visit.channel):
+            return None
         if runner is None:
             runner = self._book.open(self._admitted(rules, Direction.INCOMING, caller=visit.channel))
         else:
@@ -143,6 +145,8 @@ class FrontDesk:
         runner = self._book.of_channel(visit.channel)
         if runner is None and self._book.is_past(visit.channel):
             return None
+        if runner is not None and runner.state.direction is Direction.INCOMING:
+            return None  # a caller of ours is sent outside: nobody is asked for what will not be captured
         if runner is None:
             runner = self._book.open(self._admitted(rules, Direction.OUTGOING, caller=visit.channel))
         else:
@@ -307,3 +311,9 @@ class FrontDesk:
             caller=caller,
             agent=agent,
         )
+
+
+def _is_beside(runner: CallRunner, channel: Channel) -> bool:
+    """Whether a leg of the call that is not its caller comes to a line: a consultation, or a forwarded ring."""
+    caller = runner.state.caller
+    return caller is not None and caller.uniqueid != channel.uniqueid

@@ -33,6 +33,7 @@ from recorder.call import (
 from recorder.call.tables import FINISHED
 from recorder.model import (
     AgentConnected,
+    AgentRung,
     BridgeEntered,
     BridgeId,
     BridgeLeft,
@@ -164,6 +165,10 @@ def prompted() -> PromptPlayed:
     return PromptPlayed(at=NOON, consent=ConsentEventId(UUID(int=99)), channel=CALLER, prompt=QUESTION, played_ms=4000)
 
 
+def rung(agent: Channel = AGENT) -> AgentRung:
+    return AgentRung(at=NOON, channel=CALLER, agent=agent)
+
+
 def connected(agent: Channel = AGENT) -> AgentConnected:
     return AgentConnected(at=NOON, channel=CALLER, agent=agent, queue="support", interface="PJSIP/alice")
 
@@ -273,6 +278,7 @@ def _events_of_ours(state: CallState) -> Iterator[CallEvent]:
 
 
 def _events_of_the_pbx(state: CallState) -> Iterator[CallEvent]:
+    yield rung()
     yield connected()
     yield DialBegan(at=NOON, channel=CALLER, dialled=AGENT)
     yield DialBegan(at=NOON, channel=None, dialled=OUTSIDER)

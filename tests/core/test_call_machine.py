@@ -81,6 +81,7 @@ from tests.core.call_cast import (
     pressed,
     prompted,
     resynchronised,
+    rung,
     sight_lost,
 )
 from tests.facts import NOON
@@ -366,6 +367,22 @@ def test_somebody_unknown_in_the_bridge_stops_the_capture_for_good() -> None:
     assert steps[-1].state.captures[0].state is CaptureState.STOPPING
 
 
+BRIDGED = (entered(OUTSIDER, 1), entered(CALLER, 2))
+
+
+def test_whoever_picks_up_a_members_call_or_has_it_forwarded_is_not_captured() -> None:
+    steps = replayed([*TALKED[:4], rung(), connected(OUTSIDER), *BRIDGED])
+    assert standing(steps[-1].state) is Standing.FOREIGN
+    assert [type(command) for command in steps[-1].commands] == [Stop]
+    assert steps[-1].state.captures[0].bridged_at is None
+
+
+def test_after_a_time_that_we_did_not_see_the_queues_word_counts_for_who_answered() -> None:
+    steps = replayed([*TALKED[:4], rung(), resynchronised((CALLER, None)), rung(), connected(OUTSIDER), *BRIDGED])
+    assert standing(steps[-1].state) is Standing.TOGETHER
+    assert steps[-1].state.captures[0].state is CaptureState.RUNNING
+
+
 @pytest.mark.parametrize(
     "event", [entered(AGENT, 3), resynchronised((CALLER, TALK), (AGENT, TALK), strangers=1)], ids=["told", "found"]
 )
@@ -480,6 +497,21 @@ def test_a_departure_that_we_slept_through_ends_what_may_be_kept_before_the_slee
     slept = sight_lost(NOON + timedelta(seconds=10))
     change = kept((*TALKED, later(slept, 60), later(left(CALLER, 1), 60), later(closed(), 60.01)))
     assert (change.status, change.keep_seconds) == (RecordingStatus.STOPPED, 10)
+
+
+@pytest.mark.parametrize("ends", [closed(), hung_up()], ids=["confirmed", "hung up before"])
+def test_what_is_written_beside_a_stranger_until_the_stop_is_confirmed_is_not_kept(ends: CallEvent) -> None:
+    change = kept((*TALKED, later(entered(OUTSIDER, 3), 10), later(ends, 10.01)))
+    assert (change.bridged_seconds, change.keep_seconds) == (10, 10)
+
+
+def test_what_is_written_in_the_next_bridge_until_the_stop_is_confirmed_is_not_kept() -> None:
+    moves = (later(left(CALLER, 1), 10), later(entered(CALLER, 2, PARKING), 10.02), later(closed(), 10.03))
+    assert kept((*TALKED, *moves)).keep_seconds == 10
+
+
+def test_a_talk_that_ends_by_hanging_up_is_kept_to_its_last_sample() -> None:
+    assert kept((*TALKED, later(left(CALLER, 1), 10), later(closed(), 10.01))).keep_seconds is None
 
 
 def test_a_talk_that_went_on_while_we_slept_is_kept_whole() -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from recorder.model import (
     AgentConnected,
+    AgentRung,
     BridgeEntered,
     BridgeId,
     BridgeLeft,
@@ -79,6 +80,18 @@ EVERY_EVENT: list[tuple[bytes, PbxEvent]] = [
     ),
     (
         event(
+            "AgentCalled",
+            *shown(CALLER),
+            *shown(AGENT, "Dest"),
+            ("Queue", "support"),
+            ("MemberName", "Ada"),
+            ("Interface", "PJSIP/agent"),
+            privilege="agent,all",
+        ),
+        AgentRung(at=NOW, channel=CALLER, agent=AGENT),
+    ),
+    (
+        event(
             "AgentConnect",
             *shown(CALLER),
             *shown(AGENT, "Dest"),
@@ -141,6 +154,6 @@ EVERY_EVENT: list[tuple[bytes, PbxEvent]] = [
     ),
 ]
 NOT_OURS = event("Newexten", *shown(CALLER), ("Extension", "s"), ("Application", "Queue"), ("AppData", ""))
-CALL = [bytes_ for bytes_, _ in EVERY_EVENT[:9]]
-TRANSFER = [bytes_ for bytes_, _ in EVERY_EVENT[9:]]
+CALL = [bytes_ for bytes_, _ in EVERY_EVENT[:10]]
+TRANSFER = [bytes_ for bytes_, _ in EVERY_EVENT[10:]]
 BANNER = b"Asterisk Call Manager/11.0.0\r\n"

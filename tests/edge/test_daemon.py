@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 import wave
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -16,10 +17,11 @@ import pytest
 from recorder.call import CaptureState, Phase
 from recorder.daemon.runner import QUEUE_LONGEST
 from recorder.model import Channel, ChannelRenamed, ConsentState, Linkedid, LostReason, PbxEvent
+from recorder.queue_log import Entry, Place, QueueLog
 from recorder.storage import Spool, Storage
 from tests.edge.centre import Centre, away, forbid, until
 from tests.fakes.agi import OK
-from tests.fakes.pbx import FakeChannel, FakePbx, response
+from tests.fakes.pbx import Action, FakeChannel, FakePbx, response
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 BOTH = pytest.mark.parametrize("engine_name", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -153,6 +155,19 @@ async def test_a_caller_who_is_lost_to_the_dialogue_and_gone_before_ami_told_is_
         visit.answers["STREAM FILE"] = lambda _: None
         await visit.until_command("STREAM FILE")
         centre.pbx.channels.remove(talk.caller)  # and its Hangup passed before the daemon knew the call
+    assert await centre.outcome() == ("abandoned", None)
+
+
+async def test_a_caller_who_could_not_be_asked_and_was_gone_before_ami_told_is_abandoned(
+    centre: Centre, tmp_path: Path
+) -> None:
+    shutil.move(centre.spool, tmp_path / "elsewhere")
+    centre.spool.write_text("no folder any more")
+    await until(lambda: centre.reasons, "the daemon to notice")
+    talk = centre.new_talk()
+    centre.pbx.channels.remove(talk.caller)  # and its Hangup passed before the visit opened the call
+    await centre.asks(talk=talk)
+    assert centre.runner.state.lost is LostReason.SPOOL_UNREADY
     assert await centre.outcome() == ("abandoned", None)
 
 
@@ -615,7 +630,54 @@ async def test_a_connection_cut_while_a_capture_is_armed_does_not_give_it_up(cen
     assert await centre.outcome() == ("recorded", None)
 
 
+async def test_what_a_call_heard_since_is_not_undone_by_an_older_snapshot(centre: Centre) -> None:
+    talk = await centre.asks()
+    told: list[bytes] = []
+
+    def older(action: Action) -> bytes:
+        said = listing_of_now(action)
+        if not told:
+            centre.connects(talk)  # its events arrive before the answer, which knows nothing of them
+        told.append(said)
+        return said
+
+    listing_of_now = centre.pbx.usually("Status")
+    centre.pbx.answers["Status"] = older
+    centre.pbx.cut()
+    await centre.pbx.until_logins(2)
+    await centre.until_ready()
+    await until(lambda: centre.runner.waiting == 0)
+    assert [capture.state for capture in centre.runner.state.captures] == [CaptureState.RUNNING]
+    assert centre.pbx.received("StopMixMonitor") == []
+    assert len(told) == 2
+
+
 # --------------------------------------------------------------------------- the queue log
+
+
+@pytest.mark.parametrize("who", ["the sweep", "a resynchronisation"])
+async def test_a_queue_log_that_is_slow_to_read_delays_no_call(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    begun, may_end, ended = (threading.Event() for _ in range(3))
+    read = QueueLog.read
+
+    def slow(queue_log: QueueLog, since: Place) -> tuple[list[Entry], Place]:
+        begun.set()
+        may_end.wait(5)
+        ended.set()
+        return read(queue_log, since)
+
+    monkeypatch.setattr(QueueLog, "read", slow)
+    sweeps = centre.assembly.daemon.parts.sweeps
+    reading = asyncio.ensure_future(sweeps.read_queue_log() if who == "the sweep" else sweeps.talks_since())
+    await until(begun.is_set, "the log to be read")
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    assert not ended.is_set()
+    may_end.set()
+    await reading
 
 
 @BOTH
@@ -776,6 +838,38 @@ async def test_an_outgoing_call_that_nobody_answers_is_abandoned(centre: Centre)
     centre.say("DialBegin", talk.agent, dest=talk.caller)
     centre.hangs_up(talk)
     assert await centre.outcome() == ("abandoned", None)
+
+
+async def test_whom_a_caller_is_transferred_to_on_an_outgoing_route_is_not_asked_and_not_captured(
+    centre: Centre,
+) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.leaves(talk.agent, 1)
+    outside = centre.new_talk()
+    outside.caller.linkedid = talk.caller.linkedid
+    await centre.answers_call(outside)
+    assert outside.visit is not None
+    assert outside.visit.received("STREAM FILE") == []
+    assert len(centre.mixes) == 1
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+
+
+async def test_a_consultation_that_comes_to_a_line_is_passed_on_at_once_and_changes_nothing(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    consults = centre.new_talk()
+    consults.caller.linkedid = talk.caller.linkedid
+    await asyncio.wait_for(centre.asks(line="sales", talk=consults), 1.5)  # no wait for the caller's capture to end
+    assert centre.pbx.received("StopMixMonitor") == []
+    assert consults.visit is not None
+    assert consults.visit.received("STREAM FILE") == []
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert (await centre.call()).line == "support"
 
 
 async def test_a_caller_who_agreed_is_not_asked_again_on_a_second_line(centre: Centre) -> None:

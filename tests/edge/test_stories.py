@@ -68,4 +68,4 @@ def test_what_an_agent_said_before_the_key_is_found(wav: Path) -> None:
 def test_a_file_of_who_refused_and_a_wrong_outcome_are_found(wav: Path) -> None:
     assert judge(REFUSED, "declined", [], sealed=False) == []
     assert len(judge(REFUSED, "recorded", [wav], sealed=False)) == 2
-    assert judge(AGREED, "recorded", [], sealed=False) == ["0 settled files, not one"]
+    assert judge(AGREED, "recorded", [], sealed=False) == ["0 settled files, not 1"]

@@ -233,6 +233,10 @@ class FakePbx:
         self._writers.append(writer)
         return response(action, "Success", "Authentication accepted")
 
+    def usually(self, name: str) -> Callable[[Action], bytes]:
+        """What an action is answered with where `answers` says nothing, for an answer of a test's own to build on."""
+        return lambda action: self._usual(name, action)
+
     def _usual(self, name: str, action: Action) -> bytes:
         answers: dict[str, Answer] = {
             "Challenge": lambda a: response(a, "Success", None, ("Challenge", "314159")),

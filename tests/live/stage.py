@@ -87,6 +87,7 @@ class Performance:
     """Every story of a cast by its name, and what was left over."""
 
     by_name: dict[str, Ended]
+    calls: int  # in the catalogue
     staged: list[str]
     settled_files: int
     log: str
@@ -120,6 +121,7 @@ async def _perform(release: str, cast: Sequence[Story], lines: Mapping[str, Mapp
         verified = on.recorder.command("verify", check=False)
         return Performance(
             by_name=ended,
+            calls=len(await on.recorder.calls()),
             staged=on.staged(),
             settled_files=len(list(on.recorder.recordings.rglob("*.wav"))),
             log=on.recorder.log_tail(200),
@@ -132,7 +134,7 @@ async def _perform(release: str, cast: Sequence[Story], lines: Mapping[str, Mapp
 async def _ended(on: Stage, placed: Placed, recordings: tuple[RecordingRow, ...]) -> Ended:
     call = await on.row_of(placed) if placed.call else None
     mine = tuple(row for row in recordings if call is not None and row.call == call.id)
-    settled = [row for row in mine if row.status == "settled"]
+    settled = sorted((row for row in mine if row.status == "settled"), key=lambda row: row.authorised_at)
     wrong = [placed.error] if placed.error else []
     wrong += judge(
         placed.story,
@@ -140,5 +142,7 @@ async def _ended(on: Stage, placed: Placed, recordings: tuple[RecordingRow, ...]
         [on.recorder.path_of(row) for row in settled],
         sealed=any(row.sealed for row in settled),
     )
+    if placed.call is not None and not wrong:
+        wrong += placed.story.also(placed.call, [on.recorder.path_of(row) for row in settled])
     whole = await on.recorder.whole(call) if call else None
     return Ended(placed=placed, call=call, whole=whole, recordings=mine, wrong=wrong)

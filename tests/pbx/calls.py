@@ -11,15 +11,17 @@ import asyncio
 import contextlib
 import itertools
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
 from tests.pbx.admin import Admin, AdminError, Event
 from tests.pbx.party import Gone, HangUp, Lived, Party, Say, Script, UntilBridged, Wait
-from tests.pbx.server import PbxServer
+from tests.pbx.server import PbxServer, free_port
 from tests.pbx.sip import AGENT, OUTSIDE, Phone, SipParty
 
 LINES = {"support": "18005550100", "sales": "18005550101"}
+NUMBERED = ("support", "sales", "announced", "lawful", "closed")  # extensions.conf: HOUSE_LINES
 OWN_QUEUES = 60  # queues.conf: own1 to own60
 CALLER_TONE, AGENT_TONE = 440, 800
 
@@ -50,6 +52,12 @@ class Call:
     def linkedid(self) -> str:
         return self.placed.linkedid
 
+    def linkedids(self, admin: Admin) -> set[str]:
+        """Every linkedid that the caller's leg has had: Asterisk changes it where calls meet."""
+        seen = admin.events[self.placed.since :]
+        mine = {event["Linkedid"] for event in seen if event.get("Uniqueid") == self.placed.leg and "Linkedid" in event}
+        return mine | {self.placed.linkedid}
+
     async def until_rung(self, *, timeout: float = 30) -> Party | SipParty:
         """The party that is rung, once it is."""
         await asyncio.wait_for(self.rung.wait(), timeout)
@@ -76,6 +84,17 @@ class Call:
                 await party.phone.stop()
             elif party is not None:
                 await party.drop()
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A SIP phone that waits to be rung."""
+
+    phone: Phone
+    script: Script
+    prefix: str
+    port: int
+    since: int
 
 
 class Calls:
@@ -195,6 +214,85 @@ class Calls:
             f"9{number}", "from-agents", agent, callee, rings=number, number="2001", variables=variables
         )
 
+    # ---------------------------------------------------------------- calls that go on to somebody else
+
+    def own_queue(self) -> str:
+        """The number of a queue that no other call is in, three digits; its name is own and the number."""
+        return f"{next(self._queues) % OWN_QUEUES + 1:03}"
+
+    async def at_line(
+        self,
+        line: str,
+        caller: Script,
+        agent: Script | None,
+        *,
+        queue: str,
+        member: str = "",
+        sip: bool = False,
+        variables: dict[str, str] | None = None,
+    ) -> Call:
+        """A caller dials `line` and waits in the queue own`queue`, where the member `member` answers.
+
+        Over Local channels `member` is the phone's name; over SIP the member is a phone of its own.
+        """
+        dialled = line_number(line, queue)
+        if not sip:
+            if agent is not None:
+                await self.sit(f"own{int(queue)}", f"Local/{member}@phones/n")
+            return await self._by_local(
+                dialled, "from-outside", caller, agent, rings=member, number="15550100", variables=variables
+            )
+        port = await self.sit_at_phone(f"own{int(queue)}") if agent is not None else 0
+        return await self._by_sip(dialled, caller, agent, inside=False, number=f"1555{port or 1:06}", desk=port)
+
+    async def sit_at_phone(self, queue: str) -> int:
+        """A SIP phone of its own becomes a member of a queue; the port where it will be rung."""
+        port = free_port()
+        interface = f"PJSIP/agent/sip:desk@{AGENT}:{port}"
+        # Its state is that of the endpoint, which all these phones share: the queues ring who is in use, too.
+        given = {"Queue": queue, "Interface": interface, "StateInterface": "PJSIP/agent"}
+        await self.admin.action("QueueAdd", given)
+        self._sitting.add((queue, interface))
+        return port
+
+    async def dial(
+        self, dialled: str, script: Script, *, inside: bool = True, sip: bool = False, **variables: str
+    ) -> Call:
+        """Somebody in the house (or `inside` False: outside) dials an extension; `joins` says who answers."""
+        if sip:
+            return await self._by_sip(dialled, script, None, inside=inside, number="2100")
+        context = "from-agents" if inside else "from-outside"
+        return await self._by_local(
+            dialled, context, script, None, rings="", number="2009", variables=variables or None
+        )
+
+    def joins(self, call: Call, script: Script, *, rings: str) -> asyncio.Task[Party]:
+        """Who answers the phone `rings` when this call comes to it, once rung; its script runs to the call's end."""
+        found: asyncio.Future[Party] = asyncio.get_running_loop().create_future()
+        ring = self._ring(call, rings, script, call.placed.since, joined=found)
+        call.tasks.append(asyncio.create_task(ring))
+        return asyncio.create_task(_result(found))
+
+    async def phone_listens(
+        self, script: Script, *, port: int, host: str = AGENT, rings_for: float = 0, forwards_to: str = ""
+    ) -> Listener:
+        """A SIP phone at host:port that answers the next call, or forwards it. It listens when this returns."""
+        phone = await Phone.rung(self.pbx, host, port, script, rings_for=rings_for, forwards_to=forwards_to)
+        self._phones.append(phone)
+        prefix = "PJSIP/outside-" if host == OUTSIDE else "PJSIP/agent-"
+        return Listener(phone, script, prefix, port, self.admin.mark())
+
+    async def rung(self, listener: Listener) -> SipParty:
+        """The phone as the party that it is, once it is rung."""
+
+        def its_own(event: Event) -> bool:
+            dialled = event.get("DialString", "").endswith(f":{listener.port}")
+            return event.name == "DialBegin" and dialled and event["DestChannel"].startswith(listener.prefix)
+
+        made = await self.admin.until(its_own, since=listener.since, timeout=60)
+        ids = {"Uniqueid": made["DestUniqueid"], "Linkedid": made["DestLinkedid"]}
+        return self._sip_party(ids, listener.phone, listener.script, listener.since)
+
     async def hang_up(self, call: Call) -> None:
         """End a call from outside, with every channel that belongs to it."""
         with contextlib.suppress(AdminError, OSError, TimeoutError):
@@ -256,12 +354,23 @@ class Calls:
             await party.until_answered()
             await party.run(script)
 
-    async def _ring(self, call: Call, rings: str, script: Script, since: int, rings_for: float = 0) -> None:
-        """Find the leg that rings for this very call, answer it, go through the script."""
+    async def _ring(
+        self,
+        call: Call,
+        rings: str,
+        script: Script,
+        since: int,
+        rings_for: float = 0,
+        joined: asyncio.Future[Party] | None = None,
+    ) -> None:
+        """Find the leg that rings for this very call, answer it, go through the script.
+
+        With `joined` it is told there; else it is the one who answers the call.
+        """
 
         def mine(event: Event) -> bool:
             local = event.is_("LocalBridge", Context="phones", Exten=rings)
-            return local and event.get("LocalOneLinkedid") == call.linkedid
+            return local and event.get("LocalOneLinkedid") in call.linkedids(self.admin)
 
         # Answering and the first tone are one act: said afterwards, it would come late on a busy machine.
         first, rest = (script[0].hz, script[1:]) if script and isinstance(script[0], Say) else (0, script)
@@ -275,8 +384,11 @@ class Calls:
                 break
             except AdminError:  # the queue took this ring back, and rings anew
                 since = self.admin.events.index(made) + 1
-        call.answering = party
-        call.rung.set()
+        if joined is not None:
+            joined.set_result(party)
+        else:
+            call.answering = party
+            call.rung.set()
         await party.run(rest)
 
     def _party(self, phone: str, leg: str, linkedid: str, since: int) -> Party:
@@ -294,10 +406,14 @@ class Calls:
         number: str,
         name: str = "",
         rings_for: float = 0,
+        desk: int = 0,
     ) -> Call:
-        """`inside`: an agent dials the outside world; else the outside world dials, and the agent is rung."""
+        """`inside`: an agent dials the outside world; else the outside world dials, and the agent is rung.
+
+        `desk` is the port of the phone that is rung, where it is not the usual one.
+        """
         from_host, to_host = (AGENT, OUTSIDE) if inside else (OUTSIDE, AGENT)
-        port = self.pbx.ports.outside if inside else self.pbx.ports.agent
+        port = desk or (self.pbx.ports.outside if inside else self.pbx.ports.agent)
         since = self.admin.mark()
         listening = (
             await Phone.rung(self.pbx, to_host, port, second, rings_for=rings_for) if second is not None else None
@@ -323,7 +439,7 @@ class Calls:
         call.rung.set()
         await party.run()
 
-    def _sip_party(self, made: Event, phone: Phone, script: Script, since: int) -> SipParty:
+    def _sip_party(self, made: Mapping[str, str], phone: Phone, script: Script, since: int) -> SipParty:
         return SipParty(
             admin=self.admin,
             leg=made["Uniqueid"],
@@ -334,8 +450,22 @@ class Calls:
         )
 
 
+def line_number(line: str, queue: str) -> str:
+    """What to dial for a line with a queue of one's own (extensions.conf)."""
+    return f"180{NUMBERED.index(line) + 1}5550{queue}"
+
+
+def short_number(line: str, queue: str) -> str:
+    """The same from a phone of the house."""
+    return f"6{NUMBERED.index(line) + 1}{int(queue):02}"
+
+
+async def _result(found: asyncio.Future[Party]) -> Party:
+    return await found
+
+
 def _new(event: Event, prefix: str) -> bool:
     return event.name == "Newchannel" and event["Channel"].startswith(prefix)
 
 
-__all__ = ["AGENT_TONE", "CALLER_TONE", "LINES", "Call", "Calls", "staying", "talking"]
+__all__ = ["AGENT_TONE", "CALLER_TONE", "LINES", "Call", "Calls", "line_number", "short_number", "staying", "talking"]

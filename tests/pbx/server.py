@@ -167,7 +167,9 @@ class PbxServer:
         """The sound file of a tone for Playback(), without its extension; made when first asked for."""
         path = self.base / "sounds" / f"tone-{hz}.sln"
         if not path.exists():
-            tones.write_sln(path, hz)
+            made = path.with_suffix(f".{secrets.token_hex(3)}")  # Asterisk may be about to play it for another party
+            tones.write_sln(made, hz)
+            made.replace(path)
         return path.with_suffix("")
 
     # ---------------------------------------------------------------- inside

@@ -66,10 +66,24 @@ class Phone:
         return cls(await _sipp(pbx, host, free_port(), text, target))
 
     @classmethod
-    async def rung(cls, pbx: PbxServer, host: str, port: int, script: Script, *, rings_for: float = 0) -> Phone:
-        """Wait for a call at host:port and answer it; returns as soon as it listens. One at a time on a port."""
+    async def rung(
+        cls,
+        pbx: PbxServer,
+        host: str,
+        port: int,
+        script: Script,
+        *,
+        rings_for: float = 0,
+        forwards_to: str = "",
+    ) -> Phone:
+        """Wait for a call at host:port and answer it; returns as soon as it listens. One at a time on a port.
+
+        `forwards_to`: it answers nobody and sends every call on to that extension.
+        """
         await until(lambda: free_udp(port, host), timeout=5)
         text = rung_scenario(await asyncio.to_thread(_steps, pbx, script), rings_for=rings_for)
+        if forwards_to:
+            text = forwarding_scenario(forwards_to)
         phone = cls(await _sipp(pbx, host, port, text, [f"{pbx.host}:{pbx.ports.sip}"]))
         await until(lambda: phone._process.returncode is not None or not free_udp(port, host), timeout=5)
         if phone._process.returncode is not None:
@@ -114,7 +128,9 @@ def _steps(pbx: PbxServer, script: Script) -> str:
     (pbx.base / "sipp").mkdir(exist_ok=True)
     for hz in {step.hz for step in script if isinstance(step, Say)} | {0}:
         if not _tone(pbx, hz).exists():
-            tones.write_ulaw(_tone(pbx, hz), hz)
+            made = _tone(pbx, hz).with_suffix(f".{next(_serial)}")  # another phone may be about to read it
+            tones.write_ulaw(made, hz)
+            made.replace(_tone(pbx, hz))
     last = "" if HangUp() in script else '<recv request="BYE"/>' + _message(OK, SAME)
     return "\n".join([_speak(_tone(pbx, 0)), *(_step(pbx, step) for step in script), last])
 
@@ -194,6 +210,17 @@ def rung_scenario(steps: str, *, rings_for: float = 0) -> str:
         _message(OK, TAGGED, SDP, retrans=True),
         f'<recv request="ACK"><action>{_keep("To:", "mine")}{_keep("From:", "theirs")}</action></recv>',
         steps,
+    )
+
+
+def forwarding_scenario(exten: str) -> str:
+    """INVITE comes and is sent on elsewhere (302)."""
+    moved = TAGGED.rpartition("\n")[0] + f"\nContact: <sip:{exten}@[remote_ip]:[remote_port]>"
+    return _scenario(
+        "forwarding",
+        f'<recv request="INVITE"><action>{_keep("To:", "mine")}{_keep("From:", "theirs")}</action></recv>',
+        _message("SIP/2.0 302 Moved Temporarily", moved, retrans=True),
+        '<recv request="ACK"/>',
     )
 
 

@@ -1,0 +1,191 @@
+"""What the stories of tests/live share that tell where a recorded call may go: who speaks which tone, and the judges.
+
+Every party has a tone of its own, so that a recording shows who was captured and for how long. What counts as beyond
+the line's own talk is reckoned from Asterisk's own stamps of who entered and left the caller's bridge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.live.stage import Performance, perform
+from tests.pbx import tones
+from tests.pbx.admin import Event
+from tests.pbx.calls import Call, Calls
+from tests.pbx.party import Gone, Party, Say, Script
+from tests.pbx.sip import SipParty
+from tests.stories import AGENT, CALLER, LEFT, MUSIC, RIGHT, Story
+
+LINES: Mapping[str, Mapping[str, object]] = {
+    "support": {"consent": "opt_in", "answer_seconds": 5, "retries": 1},
+    "sales": {"consent": "opt_in", "answer_seconds": 5, "retries": 1},
+    "announced": {"consent": "notice", "queues": []},
+    "lawful": {"consent": "not_required", "legal_basis": "MiFID II art. 16(7)", "queues": []},
+    "closed": {"consent": "never", "queues": []},
+}
+SECOND, THIRD = 1000, 1400  # Hz: the next line's agent; anybody else whom the caller comes to speak with
+CONSULTING, LATER = 1600, 1750  # Hz: the agent beside the caller's back; the caller out of the line
+STRANGE = (SECOND, THIRD, CONSULTING, LATER, MUSIC)
+CALLER_SPEAKS: Script = (Say(CALLER),)
+AGENT_SPEAKS: Script = (Say(AGENT),)
+TALKED = 2.0
+"""Seconds of talk before anything happens, and with whoever comes after: longer than any stop may take."""
+EDGE = 0.02
+JITTER = 0.06
+"""Seconds by which a file's clock and Asterisk's stamps may differ: three frames."""
+
+
+async def talk(
+    calls: Calls,
+    *,
+    line: str = "lawful",
+    sip: bool = False,
+    caller: Script = CALLER_SPEAKS,
+    agent: Script = AGENT_SPEAKS,
+    queue: str = "",
+    variables: Mapping[str, str] | None = None,
+) -> Call:
+    """A talk at a line of the house, TALKED seconds after it began; who speaks, speaks until the call is over."""
+    queue = queue or calls.own_queue()
+    given = {"TRANSFER_CONTEXT": "from-agents", **(variables or {})}
+    call = await calls.at_line(
+        line, caller, agent, queue=queue, member=f"desk{queue}", sip=sip, variables=None if sip else given
+    )
+    await call.until_rung()
+    await call.placed.until_bridged()
+    await asyncio.sleep(TALKED)
+    return call
+
+
+async def speaks_on(calls: Calls, call: Call, other: Awaitable[Party | SipParty]) -> Call:
+    """The caller and whoever was rung talk for a while; then the caller hangs up."""
+    party = await asyncio.wait_for(other, 30)
+    await party.until_bridged()
+    if isinstance(call.placed, Party):
+        await call.placed.say(LATER)
+    await asyncio.sleep(TALKED)
+    await calls.hang_up(call)
+    return call
+
+
+async def hangs_up_if_there(party: Party | SipParty) -> None:
+    """Whom the caller has left may talk on with somebody else, or be gone."""
+    if isinstance(party, Party):
+        with suppress(Gone):
+            await party.hang_up()
+
+
+# ---------------------------------------------------------------- judges
+
+
+def talked(path: Path, agent: int = AGENT) -> list[str]:
+    """Caller and agent are both there for most of the talk, each on their own channel."""
+    heard = {hz: tones.seconds_of(tones.stretches(path, side, hz)) for side, hz in ((LEFT, CALLER), (RIGHT, agent))}
+    return [f"{seconds:.2f} s of {hz} Hz" for hz, seconds in heard.items() if seconds < TALKED / 2]
+
+
+def nobody_else(path: Path, strange: Sequence[int] = STRANGE) -> list[str]:
+    """Not one frame of anybody who does not belong to the talk, at any level.
+
+    Of the music, one frame at an edge: where the talk begins Asterisk may still hand over what the caller heard last,
+    and where a hold begins the silence is asked for when the music has been said to play.
+    """
+    found = [(side, hz, tones.stretches(path, side, hz, level=50)) for side in (LEFT, RIGHT) for hz in strange]
+    return [
+        f"{hz} Hz on channel {side} at {what}"
+        for side, hz, what in found
+        if tones.seconds_of(what) > (EDGE if hz == MUSIC else 0) + 1e-6
+    ]
+
+
+def only_the_talk(path: Path) -> list[str]:
+    return talked(path) + nobody_else(path)
+
+
+def only_the_second_talk(path: Path) -> list[str]:
+    return talked(path, SECOND) + nobody_else(path, (AGENT, THIRD, CONSULTING, LATER, MUSIC))
+
+
+def stamp(event: Event) -> float:
+    return float(event["Timestamp"])
+
+
+def scope(call: Call) -> tuple[float, float]:
+    """When the caller and the first agent came together, and when they were no longer alone so.
+
+    That is the transfer where there was a blind one: a Local channel that Asterisk takes out of the path leaves, too.
+    """
+    placed = call.placed
+    events = placed.admin.events[placed.since :]
+    sent = [stamp(event) for event in events if event.is_("BlindTransfer", TransfereeUniqueid=placed.leg)]
+    bridges = {event["BridgeUniqueid"] for event in events if event.is_("BridgeEnter", Uniqueid=placed.leg)}
+    began = None
+    for event in events:
+        if event.get("BridgeUniqueid") not in bridges:
+            continue
+        company = int(event.get("BridgeNumChannels", "0"))
+        if began is None and event.name == "BridgeEnter" and company == 2:
+            began = stamp(event)
+        elif began is not None and (event.name == "BridgeLeave" or (event.name == "BridgeEnter" and company > 2)):
+            return began, sent[0] if sent else stamp(event)
+    raise AssertionError("they were never together, or never parted")
+
+
+def beyond(path: Path, call: Call) -> float:
+    """Seconds of the recording that hold any sound after the line's own talk had ended."""
+    began, ended = scope(call)
+    loud = np.flatnonzero(np.abs(tones.read(path).samples).max(axis=1, initial=0) > 0)
+    return max(0.0, (int(loud[-1]) + 1) / tones.RATE - (ended - began)) if len(loud) else 0.0
+
+
+def ends_with_the_line(call: Call, settled: list[Path]) -> list[str]:
+    """The first recording holds no sound of after the caller left the line's own talk."""
+    over = beyond(settled[0], call)
+    print(f"captured beyond the line's own talk: {1000 * over:.0f} ms")
+    return [f"{1000 * over:.0f} ms of sound after the talk with the agent had ended"] if over > JITTER else []
+
+
+# ---------------------------------------------------------------- the performance
+
+
+@dataclass(slots=True)
+class Theatre:
+    """A cast that is played once a release, by the first test that asks."""
+
+    cast: Sequence[Story]
+    lines: Mapping[str, Mapping[str, object]]
+    _played: dict[str, Performance | Exception]
+
+    @classmethod
+    def of(cls, cast: Sequence[Story], lines: Mapping[str, Mapping[str, object]] = LINES) -> Theatre:
+        return cls(cast, lines, {})
+
+    def on(self, release: str) -> Performance:
+        if release not in self._played:
+            try:
+                self._played[release] = perform(release, self.cast_on(release), lines=self.lines)
+            except Exception as error:
+                self._played[release] = error
+                raise
+        played = self._played[release]
+        if isinstance(played, Exception):
+            pytest.fail(f"the cast could not be played: {type(played).__name__}: {str(played)[:300]}", pytrace=False)
+        return played
+
+    def cast_on(self, release: str) -> list[Story]:
+        """All of it on 22; on 16 those that are marked."""
+        return [story for story in self.cast if release == "22" or story.on_16]
+
+    def stories(self) -> list[object]:
+        """Every story as a test's parameter, marked where it is also played on 16."""
+        return [
+            pytest.param(story, id=story.name, marks=[pytest.mark.asterisk16] if story.on_16 else [])
+            for story in self.cast
+        ]
