@@ -20,6 +20,7 @@ from recorder.call.events import (
     RecordingEmptied,
     RecordingMade,
     RecordingUnmade,
+    RivalMet,
     SightLost,
     SilenceFailed,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "RecordingEmptied",
     "RecordingMade",
     "RecordingUnmade",
+    "RivalMet",
     "Settle",
     "SightLost",
     "SilenceFailed",
