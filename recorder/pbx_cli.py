@@ -192,3 +192,20 @@ def sip_endpoints(text: str) -> tuple[str, ...]:
 def sip_parameters(text: str) -> dict[str, str]:
     """`pjsip show endpoint NAME` -> its parameters."""
     return dict(re.findall(r"^ (\w+) +: (.*?) *$", text, re.MULTILINE))
+
+
+def configured(text: str) -> dict[str, dict[str, str]]:
+    """A configuration file of Asterisk's -> its sections, templates applied; what it includes is not followed."""
+    sections: dict[str, dict[str, str]] = {}
+    here: dict[str, str] = {}
+    for raw in text.splitlines():
+        line = re.sub(r"(?<!\\);.*$", "", raw).strip()
+        head = re.match(r"\[([^\]]+)\](?:\(([^)]*)\))?", line)
+        if head is not None:
+            here = sections.setdefault(head[1], {})
+            for parent in re.findall(r"[^,\s!+]+", head[2] or ""):
+                here |= sections.get(parent, {})
+        elif "=" in line:
+            key, _, value = line.partition("=")
+            here[key.strip()] = value.removeprefix(">").strip()
+    return sections

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -94,8 +95,6 @@ class RivalWatch:
         self._ami = ami
         self._policies = dict.fromkeys(RivalKind, rivals) | {RivalKind.LISTENER: listeners}
         self._others: Counter[Uniqueid] = Counter()  # MixMonitors of others that are thought to run, by channel
-        self._stops_heard: Counter[Uniqueid] = Counter()
-        self._stops_to_come: Counter[Uniqueid] = Counter()  # confirmed by the answer to our own stop
         self._conferences: set[BridgeId] = set()  # that record themselves
         self._files: dict[Uniqueid, str] = {}  # the last that a rival was met with
         self._at_large: dict[CallId, list[Rival]] = {}
@@ -109,7 +108,7 @@ class RivalWatch:
             case MixMonitorStarted():
                 self._others[event.channel.uniqueid] += 1
             case MixMonitorStopped():
-                self._stopped(event.channel.uniqueid)
+                self._others[event.channel.uniqueid] -= 1
             case ChannelHungUp():
                 self._forget(event.channel.uniqueid)
             case ConferenceRecorded():
@@ -127,16 +126,8 @@ class RivalWatch:
                 if runner is not None:
                     runner.put(ConferenceRecorded(at=event.at, bridge=event.bridge))
 
-    def _stopped(self, leg: Uniqueid) -> None:
-        self._stops_heard[leg] += 1
-        if self._stops_to_come[leg] > 0:
-            self._stops_to_come[leg] -= 1
-        else:
-            self._others[leg] -= 1
-
     def _forget(self, leg: Uniqueid) -> None:
-        for counts in (self._others, self._stops_heard, self._stops_to_come):
-            counts.pop(leg, None)
+        self._others.pop(leg, None)
         self._files.pop(leg, None)
 
     # ---- what a call's runner asks, in the call's own turn
@@ -265,7 +256,7 @@ class RivalWatch:
         try:
             match act:
                 case Act.STOP_NEWEST:
-                    await self._stop_newest(rival.channel)
+                    await self._ami.stop_newest_mixmonitor(name)
                 case Act.STOP_EVERY:
                     await self._stop_every(rival.channel)
                 case Act.MUTE_EVERY:
@@ -281,21 +272,12 @@ class RivalWatch:
             return RivalFate.RUNS_ON
         return FATES[act]
 
-    async def _stop_newest(self, channel: Channel) -> None:
-        leg = channel.uniqueid
-        heard = self._stops_heard[leg]
-        await self._ami.stop_newest_mixmonitor(channel.name)
-        if self._stops_heard[leg] == heard:  # its event comes after the answer, and is this one's
-            self._stops_to_come[leg] += 1
-            self._others[leg] -= 1
-
     async def _stop_every(self, channel: Channel) -> None:
-        await self._stop_newest(channel)
-        for _ in range(MOST_AT_ONCE):
-            try:
-                await self._stop_newest(channel)
-            except AmiRefused:
-                return
+        """AmiRefused where there is none from the start."""
+        await self._ami.stop_newest_mixmonitor(channel.name)
+        with suppress(AmiRefused):
+            for _ in range(MOST_AT_ONCE):
+                await self._ami.stop_newest_mixmonitor(channel.name)
 
     async def _write_down(self, runner: CallRunner, rival: Rival, *, paused: bool) -> None:
         call, now = runner.state.call, runner.now()
@@ -344,7 +326,6 @@ class RivalWatch:
     async def after_blindness(self, book: CallBook) -> None:
         """What began while nobody looked has left its file's name on its channel. AmiError: not asked to the end."""
         self._others.clear()
-        self._stops_to_come.clear()
         for row in await self._ami.channels((FILE_VARIABLE,)):
             file = row.variables.get(FILE_VARIABLE, "")
             runner = book.of_channel(row.channel) if file else None

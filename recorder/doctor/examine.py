@@ -23,7 +23,7 @@ from recorder.doctor.access import ENTER, READ, WRITE, facts_of, judge_access, o
 from recorder.doctor.account import LOGIN_LIMIT, connected_ami, may_report, may_stop
 from recorder.doctor.findings import Finding, fine, note, unchecked, wrong
 from recorder.doctor.house import HouseLook
-from recorder.doctor.recorders import judge_house
+from recorder.doctor.recorders import judge_house, judge_secrets
 from recorder.doctor.releases import judge_release
 from recorder.doctor.visit import PortTaken, StandIn
 from recorder.pbx_cli import (
@@ -149,7 +149,7 @@ class Examination:
     async def _modules(self) -> None:
         if self._needs_cli("modules", "whether those that we use run"):
             self.modules = running_modules(await self.cli.ask("module show"))
-            self._add(*judge.judge_modules(self.modules))
+            self._add(*judge.judge_modules(self.modules), *judge_secrets(self.modules))
 
     async def _dialplan(self) -> None:
         if not self._needs_cli("dialplan", "whether our contexts are loaded"):
@@ -173,10 +173,15 @@ class Examination:
             known = {queue: queue in queue_names(text) for queue, text in zip(wanted, texts, strict=True)}
         self._add(*judge.judge_queues(self.lines, known))
 
+    def _configuration(self) -> Path | None:
+        """Asterisk's folder of settings, where it is this machine's own Asterisk that [pbx] cli asks."""
+        folder = self.pbx.get("Configuration directory")
+        return Path(folder) if folder and Path(self.cli.argv[0]).name == "asterisk" else None
+
     async def _rivals(self) -> None:
         if self._needs_cli("rivals", "whether anything else would record"):
             ours = sorted({queue for line in self.lines for queue in line.queues})
-            house = await HouseLook(self.cli, self.modules).look(ours)
+            house = await HouseLook(self.cli, self.modules, self._configuration()).look(ours)
             self._add(*judge_house(house))
 
     async def _stat(self, flag: str, path: str) -> str | None:

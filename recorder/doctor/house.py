@@ -5,7 +5,9 @@ Must not judge: recorders.py does. Asks nothing that changes anything. The invar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from recorder import shipped
@@ -13,6 +15,7 @@ from recorder.doctor.recorders import House
 from recorder.pbx_cli import (
     Cli,
     conference_profiles,
+    configured,
     core_settings,
     evaluated,
     feature_keys,
@@ -30,9 +33,11 @@ MOST_ASKED: Final = 100
 class HouseLook:
     """One look. `modules` are those that run: what is not there is not asked about."""
 
-    def __init__(self, cli: Cli, modules: frozenset[str]) -> None:
+    def __init__(self, cli: Cli, modules: frozenset[str], folder: Path | None) -> None:
+        """`folder` is Asterisk's configuration as we see it, None where it is on another machine or in a container."""
         self._cli = cli
         self._modules = modules
+        self._folder = folder
 
     async def look(self, ours: Sequence[str]) -> House:
         """`ours` are the queues of lines, which are asked about first. CliFailed where there is no answer."""
@@ -51,12 +56,27 @@ class HouseLook:
         )
 
     async def _configured(self, file: str, sections: Sequence[str], key: str) -> dict[str, str | None]:
-        """A key of several sections of a file of Asterisk's, "" where it is unset; None where nobody can say."""
+        """A key of several sections of a file of Asterisk's, "" where it is unset; None where nobody can say.
+
+        The file itself where we may read it and it includes no other; else AST_CONFIG(), where func_config runs.
+        """
+        text = self._text(file)
+        if text is not None and not re.search(r"(?m)^#(include|tryinclude|exec)", text):
+            found = configured(text)
+            return {section: found.get(section, {}).get(key, "") for section in sections}
         if "func_config" not in self._modules:
             return dict.fromkeys(sections)
         asked = [f"dialplan eval function AST_CONFIG({file},{worded(section)},{key})" for section in sections]
         texts = await self._cli.ask_all(asked)  # a key that is not there fails, as a function that is not does
         return {section: evaluated(text) or "" for section, text in zip(sections, texts, strict=True)}
+
+    def _text(self, file: str) -> str | None:
+        if self._folder is None:
+            return None
+        try:
+            return (self._folder / file).read_text("utf-8", "replace")
+        except OSError:
+            return None
 
     async def _conferences(self) -> dict[str, bool]:
         if "app_confbridge" not in self._modules:

@@ -58,10 +58,18 @@ def judge_house(house: House) -> list[Finding]:
     return found or [fine(ABOUT, "nothing in the house records by itself")]
 
 
+def judge_secrets(modules: Collection[str]) -> list[Finding]:
+    """AST_CONFIG() is no function that Asterisk calls dangerous: Getvar gives it to write = call (16 and 22)."""
+    if "func_config" not in modules:
+        return []
+    what = "func_config runs: who has the recorder's secret can read every secret in Asterisk's files (AST_CONFIG)"
+    return [note("ami account", what, "noload = func_config.so in modules.conf where no dialplan uses it")]
+
+
 def _of_queues(house: House) -> Iterator[Finding]:
     unasked = [queue for queue, format_ in house.monitor_formats.items() if format_ is None]
     if unasked:
-        mend = "`module load func_config`, or look for monitor-format in queues.conf yourself"
+        mend = "look for monitor-format in queues.conf yourself"
         yield unchecked(ABOUT, f"whether {len(unasked)} queues record by themselves", mend)
     for queue, format_ in house.monitor_formats.items():
         if format_ and queue in house.our_queues:
@@ -128,7 +136,7 @@ def _of_phones(house: House) -> Iterator[Finding]:
 
 def _of_caches(house: House) -> Iterator[Finding]:
     if house.caches is None:
-        mend = "`module load func_config`, or look for cache_record_files in asterisk.conf yourself"
+        mend = "look for cache_record_files in asterisk.conf yourself"
         yield unchecked(ABOUT, "whether Asterisk writes recordings elsewhere first", mend)
     elif house.caches.lower() in ("yes", "true", "y", "t", "1", "on"):
         mend = "cache_record_files = no in asterisk.conf; then restart Asterisk"

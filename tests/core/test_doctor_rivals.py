@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from recorder.doctor import Finding, Mark
-from recorder.doctor.recorders import House, judge_house
+from recorder.doctor.house import HouseLook
+from recorder.doctor.recorders import House, judge_house, judge_secrets
 from recorder.pbx_cli import (
+    Cli,
     conference_profiles,
+    configured,
     core_settings,
     dialplan_steps,
     evaluated,
@@ -90,7 +93,45 @@ def test_a_key_of_a_configuration_file_is_read_and_one_that_is_not_there_is_told
     assert evaluated(read(printed, "evaluated_not_configured")) is None
 
 
+QUEUES_CONF = """
+[general]
+[line](!)
+monitor-format = wav ; every call
+[support](line)
+[sales]
+strategy => ringall
+;monitor-format = gsm
+[nights](line)
+monitor-format =
+"""
+
+
+def test_a_configuration_file_is_read_with_its_templates_and_without_its_comments() -> None:
+    formats = {name: keys.get("monitor-format") for name, keys in configured(QUEUES_CONF).items()}
+    assert formats == {"general": None, "line": "wav", "support": "wav", "sales": None, "nights": ""}
+    assert configured(QUEUES_CONF)["sales"] == {"strategy": "ringall"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(QUEUES_CONF, "wav"), (QUEUES_CONF + '#include "more.conf"', None), (None, None)]
+)
+async def test_a_file_that_cannot_be_read_whole_says_nothing(
+    tmp_path: Path, text: str | None, said: str | None
+) -> None:
+    """The command line that is given answers every listing with nothing, and no func_config runs."""
+    if text is not None:
+        (tmp_path / "queues.conf").write_text(text)
+    house = await HouseLook(Cli(["true"]), frozenset(), tmp_path).look(["support"])
+    assert house.monitor_formats == {"support": said}
+
+
 # ---------------------------------------------------------------- judging
+
+
+def test_that_the_accounts_secret_opens_every_other_is_said_where_it_does() -> None:
+    assert judge_secrets({"app_queue"}) == []
+    (finding,) = judge_secrets({"app_queue", "func_config"})
+    assert (finding.mark, "every secret" in finding.what) == (Mark.NOTE, True)
 
 
 def test_a_house_that_records_nothing_by_itself_is_fine() -> None:

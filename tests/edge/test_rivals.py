@@ -178,6 +178,33 @@ async def test_our_own_stop_is_nobodys_rival(centre: Centre) -> None:
     assert (await centre.whole()).audit == ()
 
 
+async def test_the_capture_of_a_second_line_is_as_safe_as_that_of_the_first(centre: Centre) -> None:
+    talk = await running(centre)
+    await centre.asks(talk=talk, line="sales")
+    centre.connects(talk, queue="sales")
+    await until(lambda: len(centre.mixes) == 2, "the second capture")
+    await centre.until_capture("running")
+    rival = centre.rival(talk.caller)
+    assert await acts(centre) == ["rival stopped"]
+    assert [mix.open for mix in centre.mixes] == [False, True, False]
+    assert not rival.open
+
+
+async def test_on_16_what_looks_like_ours_in_silence_ends_with_it(centre: Centre) -> None:
+    """There a mute reaches the oldest alone, which is ours."""
+    centre.pbx.answers["CoreSettings"] = lambda action: response(
+        action, "Success", None, ("AsteriskVersion", "16.28.0")
+    )
+    await centre.kill()
+    await centre.start()
+    talk = await running(centre)
+    centre.say("Hold", talk.agent)
+    await centre.until_capture("quiet")
+    rival = centre.rival(talk.caller, file="")
+    assert await acts(centre) == ["rival stopped"]
+    assert (centre.mixes[0].open, rival.open) == (False, False)
+
+
 async def test_after_a_restart_the_first_mixmonitor_on_the_captured_channel_is_not_taken_for_ours(
     centre: Centre,
 ) -> None:
