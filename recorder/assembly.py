@@ -27,7 +27,7 @@ from recorder.call import CaptureState, capture_in_hand
 from recorder.capture import CaptureDesk
 from recorder.catalogue import CatalogueError, Counts, open_catalogue
 from recorder.consent_ivr import ConsentIvr
-from recorder.daemon import CallBook, CallRunner, Daemon, FrontDesk, GrowthWatch, Parts, Readiness
+from recorder.daemon import CallBook, CallRunner, Daemon, FrontDesk, GrowthWatch, Parts, Readiness, RivalWatch
 from recorder.http import Answers, HttpServer, make_app
 from recorder.model import RecordingStatus, Uniqueid
 from recorder.prompts import PromptSet, PromptsUnreadable, load
@@ -130,10 +130,12 @@ class Assembly:
             audio=audio,
             clock=now,
         )
+        rivals = RivalWatch(ami, settings.capture.rivals, settings.capture.listeners)
         book = CallBook(
             node=settings.node.name,
             catalogue=self.catalogue,
             capture=capture,
+            rivals=rivals,
             bells=daemon,
             now=now,
             catalogue_failed=daemon.catalogue_failed,
@@ -165,6 +167,7 @@ class Assembly:
             sweeps=sweeps,
             readiness=readiness,
             growth=GrowthWatch(book, capture),
+            rivals=rivals,
             now=now,
         )
 
@@ -205,6 +208,7 @@ class Assembly:
         counts = await self._counted(warnings)
         warnings += self.prompts.problems
         warnings += [f"the capture of recording {recording} has stopped growing" for recording in parts.growth.stalled]
+        warnings += parts.rivals.reasons(now())
         state, reasons = state_of(Seen(hindrances=parts.readiness.reasons, warnings=warnings))
         pbx = parts.ami.state
         return Status(
@@ -274,6 +278,18 @@ class Assembly:
             ),
             "recorder_captures_started": Figure(
                 about="MixMonitors started", values={"": counters.captures_started}, counts=True
+            ),
+            "recorder_rivals_met": Figure(
+                about="Recorders on our calls that we did not authorise, by kind",
+                values=parts.rivals.counters.met,
+                label="kind",
+                counts=True,
+            ),
+            "recorder_rivals_dealt_with": Figure(
+                about="What became of them, by fate", values=parts.rivals.counters.fates, label="fate", counts=True
+            ),
+            "recorder_rivals_at_large": Figure(
+                about="Recorders that capture or hear a call of ours now", values={"": float(parts.rivals.at_large)}
             ),
             "recorder_events_unexpected": Figure(
                 about="Events that did not fit the state of their call", values={"": counters.unexpected}, counts=True

@@ -179,6 +179,16 @@ class CaptureDesk:
         found = {recording: self._spool.staged(recording) for recording in recordings}
         return {recording: sum(staged.sizes) if staged else 0 for recording, staged in found.items()}
 
+    async def is_closed(self, recording: RecordingId) -> bool:
+        """Whether Asterisk writes the staged files no more; True too where they cannot be looked at."""
+        look = asyncio.get_running_loop().run_in_executor(self._disk, self._spool.staged, recording)
+        try:
+            staged = await look
+        except StorageError as error:
+            log.error("staged_not_seen", recording=str(recording), why=str(error))
+            return True
+        return staged is None or staged.is_closed
+
     async def mixmonitor_id(self, channel: Channel) -> str | None:
         """The id that MixMonitor left on the channel; None where it left none or the PBX cannot be asked."""
         try:

@@ -126,6 +126,35 @@ class SilenceCause(StrEnum):
     HOLD = "hold"
 
 
+class RivalKind(StrEnum):
+    """What captures or hears a call of ours without our authority."""
+
+    MIXMONITOR = "mixmonitor"
+    MONITOR = "monitor"  # the old Monitor()
+    SPY = "spy"  # ChanSpy() or ExtenSpy() that writes a file
+    LISTENER = "listener"  # the same, and only a person hears it: listening in, whispering
+    CONFERENCE = "conference"  # a ConfBridge that records itself
+
+
+class RivalPolicy(StrEnum):
+    """What the house wants done about a rival."""
+
+    STOP = "stop"
+    REPORT = "report"
+    PERMIT = "permit"  # of listeners only: not even reported
+
+
+class RivalFate(StrEnum):
+    """What became of a rival."""
+
+    STOPPED = "stopped"
+    MUTED = "muted"  # it runs on and gets silence
+    LEFT = "left"  # the policy is to report
+    RUNS_ON = "runs on"  # it cannot be stopped, or Asterisk did not confirm it
+    OVER = "over"  # it had ended before it could be stopped
+    ENDED_OURS = "ended ours"  # not a capture: somebody stopped ours
+
+
 class PartyKind(StrEnum):
     """A leg's part in a call."""
 
@@ -250,6 +279,46 @@ class MixMonitorMuted(PbxEvent):
     channel: Channel
     direction: str
     muted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorStarted(PbxEvent):
+    """The old Monitor() of Asterisk 16 to 20, which writes a file of its own."""
+
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorStopped(PbxEvent):
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpyBegan(PbxEvent):
+    """ChanSpy() or ExtenSpy(): `spy` hears `channel`. Whether it writes a file too, its arguments tell."""
+
+    channel: Channel
+    spy: Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpyEnded(PbxEvent):
+    channel: Channel
+    spy: Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConferenceRecorded(PbxEvent):
+    """A ConfBridge records itself. The channel that does it is inside Asterisk and shown nowhere."""
+
+    bridge: BridgeId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConferenceUnrecorded(PbxEvent):
+    """Its recording was stopped, or the conference is over."""
+
+    bridge: BridgeId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

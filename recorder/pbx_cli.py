@@ -18,6 +18,7 @@ from recorder.model import RecorderError
 
 LIMIT = 10.0
 """Seconds for one command; `podman exec` or `ssh` in front of it included."""
+ASKED_AT_ONCE = 4
 
 Release = tuple[int, ...]
 
@@ -68,6 +69,16 @@ class Cli:
             raise CliFailed(_first_line(err.decode("utf-8", "replace")) or _first_line(text) or "it failed silently")
         return text
 
+    async def ask_all(self, commands: Sequence[str]) -> list[str]:
+        """What Asterisk prints for each, a few asked at once."""
+        places = asyncio.Semaphore(ASKED_AT_ONCE)
+
+        async def ask(command: str) -> str:
+            async with places:
+                return await self.ask(command)
+
+        return await asyncio.gather(*(ask(command) for command in commands))
+
 
 def _first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
@@ -110,6 +121,10 @@ def running_modules(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"^(\S+?)(?:\.so)?\s.*\s\d+\s+Running\b", text, re.MULTILINE))
 
 
+STEP = re.compile(r"\s*(?:'([^']+)'(?: \(CID match '[^']*'\))? =>|\[[^\]]+\])?\s+\d+\. (.*?)\s+\[[^\]]*\]$")
+"""A line of `dialplan show`: the extension where it is the first of one, and the application."""
+
+
 def dialplan_steps(text: str) -> dict[str, tuple[str, ...]] | None:
     """`dialplan show CONTEXT` -> each extension's applications in order; None where there is no such context."""
     if not re.search(r"^\[ Context '", text, re.MULTILINE):
@@ -117,11 +132,22 @@ def dialplan_steps(text: str) -> dict[str, tuple[str, ...]] | None:
     steps: dict[str, list[str]] = {}
     extension = ""
     for line in text.splitlines():
-        match = re.match(r"\s*(?:'([^']+)' =>|\[[^\]]+\])?\s+\d+\. (.*?)\s+\[[^\]]*\]$", line)
+        match = re.match(
+            r"\s*(?:'([^']+)'(?: \(CID match '[^']*'\))? =>|\[[^\]]+\])?\s+\d+\. (.*?)\s+\[[^\]]*\]$", line
+        )
         if match is not None:
             extension = match[1] or extension
             steps.setdefault(extension, []).append(match[2])
     return {name: tuple(lines) for name, lines in steps.items()}
+
+
+def whole_dialplan(text: str) -> dict[str, dict[str, tuple[str, ...]]]:
+    """`dialplan show` -> every context's extensions; what a switch or a realtime database holds is not in it."""
+    parts = re.split(r"^\[ Context '([^']+)' created by '[^']*' \]", text, flags=re.MULTILINE)[1:]
+    return {
+        name: dialplan_steps(f"[ Context '{name}' ]{body}") or {}
+        for name, body in zip(parts[::2], parts[1::2], strict=True)
+    }
 
 
 def dialplan_globals(text: str) -> dict[str, str]:
@@ -151,3 +177,35 @@ def evaluated(text: str) -> str | None:
 def queue_names(text: str) -> tuple[str, ...]:
     """`queue show` -> the queues that are configured, in Asterisk's order."""
     return tuple(re.findall(r"^(\S+)\s+has \d+ calls \(max ", text, re.MULTILINE))
+
+
+def conference_profiles(text: str) -> tuple[str, ...]:
+    """`confbridge show profile bridges` -> their names."""
+    return tuple(line.strip() for line in text.splitlines() if re.fullmatch(r"[\w-]+\s*", line) and "--" not in line)
+
+
+def sip_endpoints(text: str) -> tuple[str, ...]:
+    """`pjsip show endpoints` -> their names."""
+    return tuple(re.findall(r"^ Endpoint:  ([^\s<>/]+)", text, re.MULTILINE))
+
+
+def sip_parameters(text: str) -> dict[str, str]:
+    """`pjsip show endpoint NAME` -> its parameters."""
+    return dict(re.findall(r"^ (\w+) +: (.*?) *$", text, re.MULTILINE))
+
+
+def configured(text: str) -> dict[str, dict[str, str]]:
+    """A configuration file of Asterisk's -> its sections, templates applied; what it includes is not followed."""
+    sections: dict[str, dict[str, str]] = {}
+    here: dict[str, str] = {}
+    for raw in text.splitlines():
+        line = re.sub(r"(?<!\\);.*$", "", raw).strip()
+        head = re.match(r"\[([^\]]+)\](?:\(([^)]*)\))?", line)
+        if head is not None:
+            here = sections.setdefault(head[1], {})
+            for parent in re.findall(r"[^,\s!+]+", head[2] or ""):
+                here |= sections.get(parent, {})
+        elif "=" in line:
+            key, _, value = line.partition("=")
+            here[key.strip()] = value.removeprefix(">").strip()
+    return sections

@@ -25,7 +25,7 @@ from pydantic import (
     field_validator,
 )
 
-from recorder.model import ConsentMode, OverrideReason, RecorderError
+from recorder.model import ConsentMode, OverrideReason, RecorderError, RivalPolicy
 from recorder.policy import LineRules
 
 ENVIRONMENT_PREFIX = "RECORDER_"
@@ -129,6 +129,8 @@ class CaptureFolder(Section):
     spool: PlainPath = Path("/var/spool/recorder")
     spool_here: Path | None = None
     min_free_mb: Annotated[int, Field(ge=1)] = 500
+    rivals: Literal[RivalPolicy.STOP, RivalPolicy.REPORT] = RivalPolicy.STOP
+    listeners: RivalPolicy = RivalPolicy.REPORT
 
     @property
     def here(self) -> Path:

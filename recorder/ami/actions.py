@@ -5,7 +5,7 @@ Invariant: nothing that could break out of its header is sent, and every action 
 or with AmiDown, AmiTimeout (both leave open whether Asterisk acted), AmiRefused or AmiUnsendable (nothing was done).
 
 Sources: main/manager.c (Status, Getvar, Setvar, CoreStatus, CoreSettings), main/manager_bridges.c (BridgeInfo),
-apps/app_queue.c (QueueStatus), apps/app_mixmonitor.c; the same from 16.28 to 22.10.
+apps/app_queue.c (QueueStatus), apps/app_mixmonitor.c, res/res_monitor.c; the same from 16.28 to 22.10.
 """
 
 from __future__ import annotations
@@ -79,6 +79,30 @@ class Actions:
     async def stop_mixmonitor(self, channel: str, mixmonitor: str) -> None:
         """Stop the one MixMonitor `mixmonitor` of `channel`; its files are closed when this returns (16 and later)."""
         await self._act("StopMixMonitor", {"Channel": _named(channel), "MixMonitorID": _named(mixmonitor)})
+
+    async def stop_newest_mixmonitor(self, channel: str) -> None:
+        """Stop whichever MixMonitor of `channel` was started last (16 and 22); AmiRefused where there is none."""
+        await self._act("StopMixMonitor", {"Channel": _named(channel)})
+
+    async def mute_every_mixmonitor(self, channel: str) -> None:
+        """Have all of them write silence, from 18.18 and 20.3 on; before that only the one that was started first."""
+        await self._act("MixMonitorMute", {"Channel": _named(channel), "Direction": "both", "State": "1"})
+
+    async def stop_monitor(self, channel: str) -> None:
+        """End the old Monitor(); AmiRefused where there is none, or no such thing any more (21 and later)."""
+        await self._act("StopMonitor", {"Channel": _named(channel)})
+
+    async def hang_up(self, channel: str) -> None:
+        """Hang up exactly this channel; AmiUnsendable for what Asterisk would read as a pattern of names."""
+        if channel.startswith("/"):
+            raise AmiUnsendable("a channel is hung up by its name, not by a pattern")
+        await self._act("Hangup", {"Channel": _named(channel)})
+
+    async def running(self, channel: str) -> tuple[str, str]:
+        """The application that the channel runs now, and its arguments. AmiRefused where there is no such channel."""
+        items = await self._act("Status", {"Channel": _named(channel)}, listing=True)
+        status = next((item for item in items if first(item, "event") == "Status"), {})
+        return _text(first(status, "application")), _text(first(status, "data"))
 
     async def mute_mixmonitor(self, channel: str, mixmonitor: str, *, muted: bool) -> None:
         """Write silence, or sound again, for both directions. Asterisk 16 ignores the id: the first attached counts."""

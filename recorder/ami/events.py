@@ -4,8 +4,9 @@ Owns the table EVENTS. Pure: bytes in, a value out, no state. It must not touch 
 an event needs, by search in the bytes: that is why one event costs microseconds.
 Invariant: a frame that lacks a header its event needs raises ValueError and never becomes a half-true event.
 
-Header names: main/{manager_channels,manager_bridges,core_local,stasis,channel}.c and apps/app_queue.c of Asterisk, the
-same from 16.28 to 22.10. Of a repeated header the first counts: a snapshot's own come before what a dialplan may add.
+Header names: main/{manager_channels,manager_bridges,core_local,stasis,channel}.c, res/res_monitor.c, apps/app_queue.c
+and apps/confbridge/confbridge_manager.c of Asterisk, the same from 16.28 to 22.10. Of a repeated header the first
+counts: a snapshot's own come before what a dialplan may add.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from recorder.model import (
     Channel,
     ChannelHungUp,
     ChannelRenamed,
+    ConferenceRecorded,
+    ConferenceUnrecorded,
     DialBegan,
     HoldBegan,
     HoldEnded,
@@ -33,7 +36,11 @@ from recorder.model import (
     MixMonitorMuted,
     MixMonitorStarted,
     MixMonitorStopped,
+    MonitorStarted,
+    MonitorStopped,
     PbxEvent,
+    SpyBegan,
+    SpyEnded,
     Uniqueid,
     UserEventRaised,
 )
@@ -90,12 +97,15 @@ _SWAPPED = _key("SwapUniqueid")
 _DIRECTION = _key("Direction")
 _STATE = _key("State")
 _USER_EVENT = _key("UserEvent")
+_SPIED = _key("SpyeeChannel")
 _OURS = _USER_EVENT + b"Recorder"
 
 _subject = _channel()
 _dialled = _channel("Dest")
 _half_one = _channel("LocalOne")
 _half_two = _channel("LocalTwo")
+_spy = _channel("Spyer")
+_spied = _channel("Spyee")
 
 
 def _joined(frame: bytes, at: datetime) -> PbxEvent:
@@ -178,6 +188,31 @@ def _mixmonitor_muted(frame: bytes, at: datetime) -> PbxEvent:
     )
 
 
+def _monitor_started(frame: bytes, at: datetime) -> PbxEvent:
+    return MonitorStarted(at=at, channel=_subject(frame))
+
+
+def _monitor_stopped(frame: bytes, at: datetime) -> PbxEvent:
+    return MonitorStopped(at=at, channel=_subject(frame))
+
+
+def _spy_began(frame: bytes, at: datetime) -> PbxEvent:
+    return SpyBegan(at=at, channel=_spied(frame), spy=_spy(frame))
+
+
+def _spy_ended(frame: bytes, at: datetime) -> PbxEvent | None:
+    """One that never heard anybody names nobody (main/manager_channels.c)."""
+    return SpyEnded(at=at, channel=_spied(frame), spy=_spy(frame)) if _SPIED in frame else None
+
+
+def _conference_recorded(frame: bytes, at: datetime) -> PbxEvent:
+    return ConferenceRecorded(at=at, bridge=BridgeId(_value(frame, _BRIDGE)))
+
+
+def _conference_unrecorded(frame: bytes, at: datetime) -> PbxEvent:
+    return ConferenceUnrecorded(at=at, bridge=BridgeId(_value(frame, _BRIDGE)))
+
+
 def _renamed(frame: bytes, at: datetime) -> PbxEvent:
     # Rename carries Channel (the old name), Newname and Uniqueid, and no Linkedid (main/channel.c).
     channel = Channel(name=_value(frame, _NEW_NAME), uniqueid=Uniqueid(_value(frame, _UNIQUEID)), linkedid=Linkedid(""))
@@ -216,6 +251,13 @@ EVENTS: Mapping[bytes, Translator] = {
     b"MixMonitorStart": _mixmonitor_started,
     b"MixMonitorStop": _mixmonitor_stopped,
     b"MixMonitorMute": _mixmonitor_muted,
+    b"MonitorStart": _monitor_started,
+    b"MonitorStop": _monitor_stopped,
+    b"ChanSpyStart": _spy_began,
+    b"ChanSpyStop": _spy_ended,
+    b"ConfbridgeRecord": _conference_recorded,
+    b"ConfbridgeStopRecord": _conference_unrecorded,
+    b"ConfbridgeEnd": _conference_unrecorded,
     b"Rename": _renamed,
     b"Hangup": _hung_up,
     b"UserEvent": _user_event,

@@ -22,6 +22,7 @@ from recorder.call.events import (
     RecordingErased,
     RecordingMade,
     RecordingUnmade,
+    RivalMet,
     SightLost,
     SilenceFailed,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "RecordingErased",
     "RecordingMade",
     "RecordingUnmade",
+    "RivalMet",
     "Settle",
     "SightLost",
     "SilenceFailed",

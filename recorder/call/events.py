@@ -23,6 +23,8 @@ from recorder.model import (
     PbxEvent,
     Prompt,
     RecordingId,
+    RivalFate,
+    RivalKind,
     Uniqueid,
 )
 
@@ -204,6 +206,21 @@ class CallResynchronised(OwnEvent):
     capture_lives: bool = False
     talk_began_at: datetime | None = None
     talk_proved_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RivalMet(OwnEvent):
+    """A recorder that we did not authorise was met on a channel of the call, or something else became of it.
+
+    `file` is where it writes, as Asterisk says, without numbers; "" where it does not say.
+    """
+
+    audit: UUID
+    kind: RivalKind
+    fate: RivalFate
+    channel: Channel
+    file: str = ""
+    paused: bool = False
 
 
 CallEvent = PbxEvent | OwnEvent

@@ -34,6 +34,7 @@ from recorder.call.events import (
     RecordingErased,
     RecordingMade,
     RecordingUnmade,
+    RivalMet,
     SightLost,
     SilenceFailed,
 )
@@ -43,6 +44,7 @@ from recorder.call.state import (
     KeyAnswer,
     Standing,
     capture_in_hand,
+    is_agent,
     standing,
     with_leg,
     without_leg,
@@ -395,6 +397,24 @@ def _account_for_unseen_talk(draft: Draft, event: CallResynchronised) -> None:
         lose(draft, LostReason.RECORDER_AWAY)
 
 
+def _rival_met(draft: Draft, event: RivalMet) -> None:
+    """Nothing of ours changes by it; that it was there, and what was done, is kept."""
+    leg = event.channel.uniqueid
+    role = "caller" if _is_caller(draft.state, event.channel) else "agent" if is_agent(draft.state, leg) else "other"
+    details = {"kind": event.kind, "leg": role, "file": event.file, "paused": "yes" if event.paused else ""}
+    draft.facts.append(
+        AuditEntry(
+            id=event.audit,
+            at=event.at,
+            actor="recorder",
+            action=f"rival {event.fate}",
+            call=draft.state.call,
+            recording=None,
+            details={name: str(said) for name, said in details.items() if said},
+        )
+    )
+
+
 def _sight_lost(draft: Draft, event: SightLost) -> None:
     prove_until(draft, event.blind_from, blind=True)
 
@@ -441,6 +461,7 @@ READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
     RecordingMade: _for_open_capture(Trigger.MADE),
     RecordingEmptied: _for_open_capture(Trigger.EMPTIED),
     RecordingUnmade: _for_open_capture(Trigger.LOST),
+    RivalMet: _rival_met,
     SightLost: _sight_lost,
     CallResynchronised: _resynchronised,
 }

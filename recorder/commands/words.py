@@ -19,6 +19,7 @@ from recorder.call import (
     PromptPlayed,
     RecordingMade,
     RecordingUnmade,
+    RivalMet,
     event_from_fields,
     replay,
 )
@@ -30,6 +31,7 @@ from recorder.model import (
     CallerJoinedQueue,
     CallerLeftQueue,
     ChannelHungUp,
+    RivalFate,
 )
 from recorder.policy import Circumstances, decide
 
@@ -71,6 +73,10 @@ def in_words(row: JournalRow) -> str:
 
 def _words(event: CallEvent) -> str | None:
     match event:
+        case RivalMet(fate=RivalFate.ENDED_OURS):
+            return "somebody else stopped our capture"
+        case RivalMet():
+            return f"another recorder ({event.kind}) was met: {event.fate}"
         case CallAdmitted():
             return f"the call entered line {event.line} ({event.mode})"
         case PromptPlayed():

@@ -4,7 +4,18 @@ from recorder.daemon.calls import CallBook
 from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.reception import FrontDesk
+from recorder.daemon.rivals import RivalWatch
 from recorder.daemon.runner import CallCounters, CallRunner
 from recorder.daemon.service import Daemon, Parts
 
-__all__ = ["CallBook", "CallCounters", "CallRunner", "Daemon", "FrontDesk", "GrowthWatch", "Parts", "Readiness"]
+__all__ = [
+    "CallBook",
+    "CallCounters",
+    "CallRunner",
+    "Daemon",
+    "FrontDesk",
+    "GrowthWatch",
+    "Parts",
+    "Readiness",
+    "RivalWatch",
+]

@@ -23,7 +23,7 @@ from recorder.call import (
 )
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway
-from recorder.daemon.runner import Bells, CallCounters, CallRunner, Surroundings
+from recorder.daemon.runner import Bells, CallCounters, CallRunner, Rivals, Surroundings
 from recorder.model import (
     AgentConnected,
     AgentRung,
@@ -39,6 +39,7 @@ from recorder.model import (
     PbxEvent,
     Uniqueid,
 )
+from recorder.rivals import BEGINNINGS, ENDINGS
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,7 @@ class CallBook:
         node: str,
         catalogue: Catalogue,
         capture: CaptureDesk,
+        rivals: Rivals,
         bells: Bells,
         now: Callable[[], datetime],
         catalogue_failed: Callable[[CatalogueAway], None],
@@ -67,6 +69,7 @@ class CallBook:
         self._around = Surroundings(
             catalogue=catalogue,
             capture=capture,
+            rivals=rivals,
             bells=bells,
             counters=self.counters,
             now=now,
@@ -92,6 +95,10 @@ class CallBook:
         runner = self._by_uniqueid.get(channel.uniqueid) or self._by_linkedid.get(channel.linkedid)
         return runner if runner is not None and runner.state.phase not in (Phase.OVER, Phase.CLOSED) else None
 
+    def of_bridge(self, bridge: BridgeId) -> CallRunner | None:
+        """The open call whose legs stand in the bridge."""
+        return self._by_bridge.get(bridge)
+
     def is_past(self, channel: Channel) -> bool:
         """Whether the channel's call is over already: its visit comes out of a time that we slept through."""
         owner = self._by_uniqueid.get(channel.uniqueid)
@@ -106,6 +113,7 @@ class CallBook:
         for channel in channels:  # an agent's channel may have carried a call before, which is still being settled
             self._by_uniqueid[channel.uniqueid] = self._by_linkedid[channel.linkedid] = runner
         self._enter(runner, channels)
+        self._around.rivals.adopt(runner, channels, event.at)
         return runner
 
     def restore(self, state: CallState, seq: int, linkedid: Linkedid, legs: Iterable[Uniqueid]) -> CallRunner:
@@ -132,7 +140,7 @@ class CallBook:
             owner = self._by_bridge.setdefault(event.bridge, runner)
             if owner is not runner:
                 owner.put(event)  # somebody of another call of ours joins this one, or leaves it
-        if type(event) in READ_EVENTS or isinstance(event, MixMonitorStarted):
+        if type(event) in READ_EVENTS or isinstance(event, (MixMonitorStarted, *BEGINNINGS, *ENDINGS)):
             runner.put(event)
 
     def _owner(self, channel: Channel) -> CallRunner | None:

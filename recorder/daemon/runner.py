@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -51,10 +51,12 @@ from recorder.model import (
     Channel,
     LostReason,
     MixMonitorStarted,
+    MixMonitorStopped,
     PbxEvent,
     RecordingId,
     Uniqueid,
 )
+from recorder.rivals import BEGINNINGS, ENDINGS
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +92,22 @@ class Bells(Protocol):
     async def answer_key(self, state: CallState, presser: Channel, answer: KeyAnswer) -> None: ...
 
 
+class Rivals(Protocol):
+    """What a call asks about recorders that are not ours; each in the call's own turn (daemon/rivals.py)."""
+
+    def claim(self, channel: Channel) -> None: ...
+
+    def disown(self, channel: Channel) -> None: ...
+
+    def adopt(self, runner: CallRunner, channels: Iterable[Channel], at: datetime) -> None: ...
+
+    async def meet(self, runner: CallRunner, event: PbxEvent) -> None: ...
+
+    def over(self, runner: CallRunner, event: PbxEvent) -> None: ...
+
+    async def ended_ours(self, runner: CallRunner, channel: Channel, at: datetime) -> None: ...
+
+
 @dataclass(slots=True)
 class CallCounters:
     """Counted over all calls since the start."""
@@ -106,7 +124,7 @@ class CallCounters:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    event: CallEvent
+    event: CallEvent | Callable[[CallRunner], Awaitable[None]]
     lent: OpenChannel | None = None
     done: asyncio.Future[CallState] | None = None
 
@@ -117,6 +135,7 @@ class Surroundings:
 
     catalogue: Catalogue
     capture: CaptureDesk
+    rivals: Rivals
     bells: Bells
     counters: CallCounters
     now: Callable[[], datetime]
@@ -138,6 +157,9 @@ class CallRunner:
         self._lent: OpenChannel | None = None
         self._first = (first, event) if event is not None else None
         self.names: dict[str, Uniqueid] = {}
+        # Whose start was heard, or need not be waited for: another on the same channel is not ours.
+        self._claimed = {row.id for row in first.state.captures if row.state is not CaptureState.ARMING}
+        self._ended: set[RecordingId] = set()  # whose stop was heard
         self.heard = 0  # events of the PBX that were put
 
     @property
@@ -153,6 +175,17 @@ class CallRunner:
         """Queue an event; never blocks."""
         self.heard += isinstance(event, PbxEvent)
         self._queue(_Item(event))
+
+    def ask(self, work: Callable[[CallRunner], Awaitable[None]]) -> None:
+        """Have `work` done in the call's own turn, when no step of it is under way."""
+        self._queue(_Item(work))
+
+    async def note(self, event: CallEvent) -> None:
+        """Take an event at once; only for who is in the call's own turn."""
+        await self._take(event)
+
+    def now(self) -> datetime:
+        return self._around.now()
 
     async def apply(self, event: CallEvent, lent: OpenChannel | None = None) -> CallState:
         """Queue an event and wait until its step is carried out; returns the state after it.
@@ -200,6 +233,14 @@ class CallRunner:
         try:
             if isinstance(item.event, MixMonitorStarted):
                 await self._confirm(item.event)
+            elif isinstance(item.event, MixMonitorStopped):
+                await self._stopped(item.event)
+            elif isinstance(item.event, BEGINNINGS):
+                await self._around.rivals.meet(self, item.event)
+            elif isinstance(item.event, ENDINGS):
+                self._around.rivals.over(self, item.event)
+            elif callable(item.event):
+                await item.event(self)
             elif isinstance(item.event, CallResynchronised):
                 await self._take(await self._looked_again(item.event))
             else:
@@ -330,17 +371,42 @@ class CallRunner:
             self.put(CaptureLost(at=self._around.now(), recording=recording, reason=LostReason.CAPTURE_FAILED))
 
     async def _confirm(self, event: MixMonitorStarted) -> None:
-        """The MixMonitor that a dialplan of ours started for us; its id stands on the channel."""
-        capture = capture_in_hand(self.state)
-        if capture is None:
+        """A MixMonitor started: ours, whose start is still to be heard of, or somebody else's.
+
+        The one that a dialplan of ours starts for us leaves its id on the channel; before that, it is not ours.
+        """
+        mine = next((row for row in self.state.captures if self._is_awaited(row, event.channel)), None)
+        mixmonitor = mine.mixmonitor if mine else None
+        if mine is not None and mine.state is CaptureState.ARMING:
+            mixmonitor = await self._around.capture.mixmonitor_id(event.channel)
+        if mine is None or (mine.state is CaptureState.ARMING and mixmonitor is None):
+            await self._around.rivals.meet(self, event)
+            return
+        self._claimed.add(mine.id)
+        self._around.rivals.claim(event.channel)
+        if mine.state is CaptureState.ARMING:
+            await self._take(CaptureArmed(at=event.at, recording=mine.id, mixmonitor=mixmonitor))
+        elif capture_in_hand(self.state) is None:
             await self._stop_unwanted(event.channel)
+
+    def _is_awaited(self, capture: Capture, channel: Channel) -> bool:
+        return capture.id not in self._claimed and capture.channel.uniqueid == channel.uniqueid
+
+    async def _stopped(self, event: MixMonitorStopped) -> None:
+        """Asterisk does not say which one stopped. Ours has closed its files before it says so; else it was another."""
+        mine = next((row for row in self.state.captures if self._may_end(row, event.channel)), None)
+        if mine is None or not await self._around.capture.is_closed(mine.id):
+            self._around.rivals.over(self, event)
             return
-        if capture.state is not CaptureState.ARMING:
-            return
-        if capture.channel.uniqueid != event.channel.uniqueid:
-            return
-        mixmonitor = await self._around.capture.mixmonitor_id(event.channel)
-        await self._take(CaptureArmed(at=event.at, recording=capture.id, mixmonitor=mixmonitor))
+        self._ended.add(mine.id)
+        self._around.rivals.disown(event.channel)
+        await self._take(event)
+        if mine.state is CaptureState.RUNNING:
+            await self._around.rivals.ended_ours(self, event.channel, event.at)
+
+    def _may_end(self, capture: Capture, channel: Channel) -> bool:
+        has_begun = capture.id in self._claimed or capture.state is not CaptureState.ARMING
+        return has_begun and capture.id not in self._ended and capture.channel.uniqueid == channel.uniqueid
 
     async def _stop_unwanted(self, channel: Channel) -> None:
         """A dialplan of ours started what the call has given up meanwhile; only ours leaves an id in the variable."""
@@ -363,6 +429,7 @@ class CallRunner:
         except AmiError:  # gone again: the next resynchronisation tells
             return replace(event, capture_lives=True)
         if mixmonitor is not None and hand.state is CaptureState.ARMING:
+            self._claimed.add(hand.id)
             await self._take(CaptureArmed(at=event.at, recording=hand.id, mixmonitor=mixmonitor))
         return replace(event, capture_lives=mixmonitor is not None)
 

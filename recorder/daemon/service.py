@@ -26,6 +26,7 @@ from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.reception import FrontDesk
 from recorder.daemon.resync import restore, resynchronise
+from recorder.daemon.rivals import RivalWatch
 from recorder.model import CallId, Channel, PbxEvent, UserEventRaised
 from recorder.sweeps import Sweeps
 
@@ -55,6 +56,7 @@ class Parts:
     sweeps: Sweeps
     readiness: Readiness
     growth: GrowthWatch
+    rivals: RivalWatch
     now: Callable[[], datetime]
 
 
@@ -117,6 +119,7 @@ class Daemon:
             elif event.name == KEY_EVENT:
                 self.parts.front.pressed(event)
             return
+        self.parts.rivals.hear(event, self.parts.book)
         self.parts.book.deliver(event)
 
     def _lose_sight(self) -> None:
@@ -229,6 +232,7 @@ class Daemon:
                 passages = await parts.sweeps.talks_since()
                 blind_from = self._blind_from or parts.now()
                 await resynchronise(parts.book, parts.ami, parts.capture, passages, blind_from, parts.now())
+                await parts.rivals.after_blindness(parts.book)
             except (AmiError, CatalogueError, OSError) as error:
                 log.warning("resynchronise_failed", why=str(error))
                 if parts.ami.state.connected:
@@ -250,6 +254,7 @@ class Daemon:
             Sweep("analyse", made.analyse_due, timedelta(seconds=10)),
             Sweep("reconcile", self._reconcile, timedelta(seconds=60)),
             Sweep("growth", self.parts.growth.look, timedelta(seconds=5)),
+            Sweep("rivals", self._rivals, LOOK_EVERY),
         ):
             self.sweeps[sweep.name] = sweep
             sweep.bell.set()
@@ -257,6 +262,9 @@ class Daemon:
     async def _reconcile(self) -> bool:
         await self.parts.sweeps.remove_settled_leftovers()
         return await self.parts.sweeps.read_queue_log()
+
+    async def _rivals(self) -> bool:
+        return self.parts.rivals.look(self.parts.book)
 
     async def _look(self) -> bool:
         """See whether a call could be captured now, and tell systemd that we live."""

@@ -10,18 +10,20 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from recorder import shipped
-from recorder.ami import Ami, AmiAddress, AmiError, AmiRefused
+from recorder.ami import AmiAddress
 from recorder.catalogue import CatalogueError, open_catalogue
 from recorder.doctor import judge
 from recorder.doctor.access import ENTER, READ, WRITE, facts_of, judge_access, owner_of
+from recorder.doctor.account import LOGIN_LIMIT, connected_ami, may_report, may_stop
 from recorder.doctor.findings import Finding, fine, note, unchecked, wrong
+from recorder.doctor.house import HouseLook
+from recorder.doctor.recorders import judge_house, judge_secrets
 from recorder.doctor.releases import judge_release
 from recorder.doctor.visit import PortTaken, StandIn
 from recorder.pbx_cli import (
@@ -44,10 +46,7 @@ from recorder.settings import Settings, host_and_port
 from recorder.storage import Marker, Spool, Storage, StorageError, new_marker
 
 MEGABYTE = 1024 * 1024
-LOGIN_LIMIT = 8.0
-"""Seconds; Asterisk itself waits one before it refuses."""
 APPEARS_WITHIN = 3.0
-ASKED_AT_ONCE = 4
 ASKED = "asked"
 CONTEXT = "recorder-doctor"
 
@@ -75,6 +74,7 @@ class Examination:
             ("dialplan", self._dialplan),
             ("keys", self._keys),
             ("queues", self._queues),
+            ("rivals", self._rivals),
             ("prompts", self._prompts),
             ("folders", self._folders),
             ("spool", self._spool),
@@ -133,7 +133,7 @@ class Examination:
                 self._add(judge.judge_ami_failure(shown, settings.username, reason, listens))
                 return
             self._add(fine("ami", f"{shown} lets {settings.username} in"))
-            for name, may in (("call", _may_stop), ("reporting", _may_report)):
+            for name, may in (("call", may_stop), ("reporting", may_report)):
                 if not await may(ami):
                     mend = f"manager.conf [{settings.username}]: write = call,reporting; then `manager reload`"
                     self._add(wrong("ami", f"{settings.username} was refused an action of write = {name}", mend))
@@ -149,13 +149,13 @@ class Examination:
     async def _modules(self) -> None:
         if self._needs_cli("modules", "whether those that we use run"):
             self.modules = running_modules(await self.cli.ask("module show"))
-            self._add(*judge.judge_modules(self.modules))
+            self._add(*judge.judge_modules(self.modules), *judge_secrets(self.modules))
 
     async def _dialplan(self) -> None:
         if not self._needs_cli("dialplan", "whether our contexts are loaded"):
             return
         ours = shipped.contexts((shipped.dialplan() / shipped.EXTENSIONS).read_text(encoding="utf-8"))
-        texts = await self._ask_all([f"dialplan show {name}" for name in ours])
+        texts = await self.cli.ask_all([f"dialplan show {name}" for name in ours])
         loaded = {name: dialplan_steps(text) for name, text in zip(ours, texts, strict=True)}
         self._add(*judge.judge_contexts(ours, loaded))
 
@@ -169,18 +169,20 @@ class Examination:
         known: dict[str, bool | None] = dict.fromkeys(wanted)
         if self.can_ask:
             # one by one: a queue of a realtime database is only loaded, and shown, by its name
-            texts = await self._ask_all([f"queue show {worded(queue)}" for queue in wanted])
+            texts = await self.cli.ask_all([f"queue show {worded(queue)}" for queue in wanted])
             known = {queue: queue in queue_names(text) for queue, text in zip(wanted, texts, strict=True)}
         self._add(*judge.judge_queues(self.lines, known))
 
-    async def _ask_all(self, commands: list[str]) -> list[str]:
-        places = asyncio.Semaphore(ASKED_AT_ONCE)
+    def _configuration(self) -> Path | None:
+        """Asterisk's folder of settings, where it is this machine's own Asterisk that [pbx] cli asks."""
+        folder = self.pbx.get("Configuration directory")
+        return Path(folder) if folder and Path(self.cli.argv[0]).name == "asterisk" else None
 
-        async def ask(command: str) -> str:
-            async with places:
-                return await self.cli.ask(command)
-
-        return await asyncio.gather(*(ask(command) for command in commands))
+    async def _rivals(self) -> None:
+        if self._needs_cli("rivals", "whether anything else would record"):
+            ours = sorted({queue for line in self.lines for queue in line.queues})
+            house = await HouseLook(self.cli, self.modules, self._configuration()).look(ours)
+            self._add(*judge_house(house))
 
     async def _stat(self, flag: str, path: str) -> str | None:
         """STAT() as Asterisk's own user sees `path`; None where it cannot be evaluated."""
@@ -396,38 +398,3 @@ def _answers(url: str) -> bool:
             return bool(answer.status == 200)
     except (URLError, OSError, ValueError):
         return False
-
-
-@asynccontextmanager
-async def connected_ami(address: AmiAddress, reasons: list[str]) -> AsyncIterator[Ami | None]:
-    """A session under the daemon's own account, None where there is none in time; `reasons` gets why."""
-    up = asyncio.Event()
-
-    def down(reason: str) -> None:
-        reasons.append(reason)
-        up.set()
-
-    ami = Ami(address, lambda _: None, connected=lambda _: up.set(), disconnected=down)
-    async with ami:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(up.wait(), LOGIN_LIMIT)
-        yield ami if ami.state.connected else None
-
-
-async def _may_stop(ami: Ami) -> bool:
-    """Try what a pause and a stop need: of a channel that does not exist, which only who may is told."""
-    try:
-        await ami.stop_mixmonitor("Local/recorder-doctor", "0x0")
-    except AmiRefused as error:
-        return "permission" not in str(error).lower()
-    except AmiError:
-        return False
-    return True
-
-
-async def _may_report(ami: Ami) -> bool:
-    try:
-        await ami.core_status()
-    except AmiError:
-        return False
-    return True

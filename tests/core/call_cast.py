@@ -27,6 +27,7 @@ from recorder.call import (
     RecordingErased,
     RecordingMade,
     RecordingUnmade,
+    RivalMet,
     SightLost,
     SilenceFailed,
 )
@@ -57,6 +58,8 @@ from recorder.model import (
     MixMonitorStopped,
     OverrideReason,
     RecordingId,
+    RivalFate,
+    RivalKind,
     Uniqueid,
 )
 from tests.facts import NOON, QUESTION
@@ -244,6 +247,22 @@ def next_recording(state: CallState) -> int:
     return 1 + max((capture.id.int for capture in state.captures), default=0)
 
 
+def held() -> HoldBegan:
+    return HoldBegan(at=NOON, channel=AGENT)
+
+
+def rival(fate: RivalFate = RivalFate.STOPPED, *, channel: Channel = CALLER) -> RivalMet:
+    """Somebody else's MixMonitor was met on the channel."""
+    return RivalMet(
+        at=NOON,
+        audit=UUID(int=900),
+        kind=RivalKind.MIXMONITOR,
+        fate=fate,
+        channel=channel,
+        file="/spool/#.wav",
+    )
+
+
 def every_event(state: CallState) -> Iterator[CallEvent]:
     """Every kind of event, about everybody who matters, as it could come in this state: fitting or not."""
     yield from _events_of_ours(state)
@@ -268,6 +287,7 @@ def _events_of_ours(state: CallState) -> Iterator[CallEvent]:
     yield answered(ConsentState.GIVEN, mint, hindrance=LostReason.CAPTURE_FAILED)
     yield DialogueBroke(at=NOON, reason=LostReason.CAPTURE_FAILED)
     yield sight_lost()
+    yield rival()
     yield from (pressed(reason, mint) for reason in (OverrideReason.EMERGENCY, OverrideReason.BUSINESS))
     yield pressed(recording=mint, far=AGENT)
     yield from (key(act) for act in KeyAct)
@@ -292,7 +312,7 @@ def _events_of_the_pbx(state: CallState) -> Iterator[CallEvent]:
     yield entered(AGENT, company(state, TALK, AGENT) + 2)  # and somebody of whom we never heard
     yield entered(CALLER, 1, PARKING)
     yield left(CALLER, 0, PARKING)
-    yield HoldBegan(at=NOON, channel=AGENT)
+    yield held()
     yield HoldEnded(at=NOON, channel=AGENT)
     yield ChannelRenamed(at=NOON, channel=replace(CALLER, name="PJSIP/trunk-00000009"))
     yield MixMonitorStarted(at=NOON, channel=CALLER)

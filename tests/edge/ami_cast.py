@@ -18,6 +18,8 @@ from recorder.model import (
     Channel,
     ChannelHungUp,
     ChannelRenamed,
+    ConferenceRecorded,
+    ConferenceUnrecorded,
     DialBegan,
     HoldBegan,
     HoldEnded,
@@ -26,7 +28,11 @@ from recorder.model import (
     MixMonitorMuted,
     MixMonitorStarted,
     MixMonitorStopped,
+    MonitorStarted,
+    MonitorStopped,
     PbxEvent,
+    SpyBegan,
+    SpyEnded,
     Uniqueid,
     UserEventRaised,
 )
@@ -142,6 +148,28 @@ EVERY_EVENT: list[tuple[bytes, PbxEvent]] = [
     (
         event("MixMonitorMute", *shown(CALLER), ("Direction", "read"), ("State", 0)),
         MixMonitorMuted(at=NOW, channel=CALLER, direction="read", muted=False),
+    ),
+    (event("MonitorStart", *shown(CALLER)), MonitorStarted(at=NOW, channel=CALLER)),
+    (event("MonitorStop", *shown(CALLER)), MonitorStopped(at=NOW, channel=CALLER)),
+    (
+        event("ChanSpyStart", *shown(AGENT, "Spyer"), *shown(CALLER, "Spyee")),
+        SpyBegan(at=NOW, channel=CALLER, spy=AGENT),
+    ),
+    (
+        event("ChanSpyStop", *shown(AGENT, "Spyer"), *shown(CALLER, "Spyee")),
+        SpyEnded(at=NOW, channel=CALLER, spy=AGENT),
+    ),
+    (
+        event("ConfbridgeRecord", ("Conference", "77"), ("BridgeUniqueid", BRIDGE), ("BridgeType", "base")),
+        ConferenceRecorded(at=NOW, bridge=BRIDGE),
+    ),
+    (
+        event("ConfbridgeStopRecord", ("Conference", "77"), ("BridgeUniqueid", BRIDGE), ("BridgeType", "base")),
+        ConferenceUnrecorded(at=NOW, bridge=BRIDGE),
+    ),
+    (
+        event("ConfbridgeEnd", ("Conference", "77"), ("BridgeUniqueid", BRIDGE), ("BridgeType", "base")),
+        ConferenceUnrecorded(at=NOW, bridge=BRIDGE),
     ),
     (
         event("Rename", ("Channel", "PJSIP/old-1"), ("Newname", AGENT.name), ("Uniqueid", AGENT.uniqueid)),

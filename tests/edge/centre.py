@@ -57,6 +57,7 @@ class Mix:
     seconds: float = 1.0  # of audio when it ends
     muted: bool = False
     open: bool = True
+    file: str = ""  # the mixed file, which ours has not
 
     def begin(self) -> None:
         """The headers of a file in progress: both sizes are 0 until it is closed."""
@@ -360,26 +361,42 @@ class Centre:
             id=f"0x{len(self.mixes) + 1:x}", channel=channel, caller=Path(found["caller"]), agent=Path(found["agent"])
         )
         self.mixes.append(mix)
-        channel.variables["RECORDER_ID"] = mix.id
+        channel.variables |= {"RECORDER_ID": mix.id, "MIXMONITOR_FILENAME": ""}
         if self.writes_files:
             mix.begin()
         self.say("MixMonitorStart", channel)
 
+    def rival(self, channel: FakeChannel, *, file: str = "rival.wav", told: bool = True) -> Mix:
+        """Somebody else's MixMonitor begins; `file` "" is one without a mixed file; `told`: by an event."""
+        legs = [self.spool.parent / f"rival-{len(self.mixes)}-{leg}.wav" for leg in ("caller", "agent")]
+        mix = Mix(id=f"0x{len(self.mixes) + 1:x}", channel=channel, caller=legs[0], agent=legs[1], file=file)
+        self.mixes.append(mix)
+        channel.variables["MIXMONITOR_FILENAME"] = file
+        if told:
+            self.say("MixMonitorStart", channel)
+        return mix
+
+    def ends(self, mix: Mix) -> None:
+        """It is stopped by somebody else."""
+        mix.end()
+        self.say("MixMonitorStop", mix.channel)
+
     def _open_on(self, channel: str, id_: str | None = None) -> list[Mix]:
-        return [mix for mix in self.mixes if mix.open and mix.channel.name == channel and id_ in (None, mix.id)]
+        """The newest first, as Asterisk looks through them."""
+        found = [mix for mix in self.mixes if mix.open and mix.channel.name == channel and id_ in (None, mix.id)]
+        return found[::-1]
 
     def _stop_mixmonitor(self, action: Action) -> bytes:
-        for mix in self._open_on(action["Channel"], action["MixMonitorID"]):
-            mix.end()
-            self.say("MixMonitorStop", mix.channel)
+        for mix in self._open_on(action["Channel"], action.get("MixMonitorID")):
+            self.ends(mix)
             return response(action, "Success")
         return response(action, "Error", "Could not stop monitoring channel")
 
     def _mute_mixmonitor(self, action: Action) -> bytes:
-        for mix in self._open_on(action["Channel"], action["MixMonitorID"]):
+        found = self._open_on(action["Channel"], action.get("MixMonitorID"))
+        for mix in found:
             mix.muted = action["State"] == "1"
-            return response(action, "Success")
-        return response(action, "Error", "Cannot set mute flag")
+        return response(action, "Success") if found else response(action, "Error", "Cannot set mute flag")
 
 
 def _bridge(bridge: str, count: int, kind: str) -> tuple[tuple[str, object], ...]:

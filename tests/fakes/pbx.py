@@ -71,6 +71,7 @@ class FakeChannel:
     linkedid: str
     bridge: str = ""
     application: str = "Wait"
+    data: str = ""
     variables: dict[str, str] = field(default_factory=dict)
 
     def headers(self) -> list[tuple[str, object]]:
@@ -267,11 +268,14 @@ class FakePbx:
         wanted = [name for name in action.get("Variables", "").split(",") if name]
         items = []
         for channel in self.channels:
+            if action.get("Channel", channel.name) != channel.name:
+                continue
             variables = [("Variable", f"{name}={channel.variables.get(name, '(null)')}") for name in wanted]
             headers = [
                 *channel.headers(),
                 ("BridgeID", channel.bridge),
                 ("Application", channel.application),
+                ("Data", channel.data),
                 *variables,
             ]
             items.append(("Status", headers))

@@ -55,11 +55,13 @@ async def stage(
     mounts: Sequence[Mount] = (),
     recorder: Recorder | None = None,
     changes: Mapping[str, Mapping[str, object]] | None = None,
+    additions: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Stage]:
-    """Everything up and ready; everything removed at the end."""
+    """Everything up and ready; everything removed at the end. `additions` go to the house's own configuration."""
     with tempfile.TemporaryDirectory(prefix="recorder-stage-") as home:
         daemon = recorder or Recorder(Path(home), lines=lines)
-        async with PbxServer(release=release, agi=daemon.agi, mounts=tuple(mounts)) as pbx, daemon:
+        server = PbxServer(release=release, agi=daemon.agi, mounts=tuple(mounts), additions=additions or {})
+        async with server as pbx, daemon:
             daemon.configure(pbx, **(changes or {}))
             await daemon.start()
             async with Calls(pbx) as calls:

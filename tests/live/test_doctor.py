@@ -155,6 +155,24 @@ async def test_every_mistake_on_asterisks_end_is_found_in_one_run(site: Site) ->
     assert found.has("WRONG", "fastagi", "does not reach 127.0.0.1:1", "differ")
 
 
+@pytest.mark.asterisk16
+async def test_everything_that_would_record_beside_us_is_found_in_one_run(site: Site) -> None:
+    site.edit("queues.conf", r"^\[support\]\(line\)$", "[support](line)\nmonitor-format = wav")
+    site.edit("features.conf", r"^\[featuremap\]$", "[featuremap]\nautomixmon = *3")
+    site.edit("extensions.conf", r"Queue\(\$\{HOUSE_QUEUE\},t", "Queue(${HOUSE_QUEUE},tx")
+    site.edit("extensions.conf", r"^exten => 2100,1,Dial.*$", "exten => 2100,1,MixMonitor(a.wav)")
+    site.edit("pjsip.conf", r"^\[agent\]\(phone\)$", "[agent](phone)\none_touch_recording = yes")
+    await site.asterisk("module reload app_queue.so", "module reload features", "dialplan reload")
+    await site.asterisk("module reload res_pjsip.so")
+    found = await site.doctor()
+    assert found.exit_code == 1
+    assert found.has("WRONG", "rivals", "the queue support records every call by itself", "wav")
+    assert found.has("WRONG", "rivals", "One Touch MixMonitor *3", "line,_[a-z].")
+    assert found.has("note", "rivals", "personal,2100 runs MixMonitor()")
+    assert found.has("WRONG", "rivals", "a key of the phone", "agent")
+    assert found.of("not checked") == []
+
+
 async def test_an_account_without_reporting_is_found_by_trying(site: Site) -> None:
     site.edit("manager.conf", r"^write = call,reporting$", "write = agent")
     await site.asterisk("manager reload")
@@ -201,7 +219,17 @@ async def test_a_pbx_that_is_not_there_is_one_fault_and_the_rest_is_not_checked(
     assert found.has("WRONG", "pbx cli")
     assert found.has("WRONG", "ami", "127.0.0.1:1 cannot be reached")
     unchecked = {finding["about"] for finding in found.of("not checked")}
-    assert unchecked == {"ami account", "modules", "dialplan", "keys", "queues", "prompts", "spool", "fastagi"}
+    assert unchecked == {
+        "ami account",
+        "modules",
+        "dialplan",
+        "keys",
+        "queues",
+        "rivals",
+        "prompts",
+        "spool",
+        "fastagi",
+    }
     assert found.has("ok", "catalogue")
 
 

@@ -64,12 +64,14 @@ class PbxServer:
     """`async with PbxServer(agi="127.0.0.1:4573") as pbx:`; `agi` is where the daemon listens.
 
     `prompts` inside the container is the shipped dialplan/prompts, read-only. `captures` is an empty folder of mode
-    0700, the same path on both sides, meant as the capture spool.
+    0700, the same path on both sides, meant as the capture spool. `additions` are texts put behind the house's own
+    configuration files, by file name.
     """
 
     release: str = "22"
     agi: str = "127.0.0.1:4573"
     mounts: tuple[Mount, ...] = ()
+    additions: Mapping[str, str] = field(default_factory=dict)
     progress: image.Progress = lambda _: None
     name: str = field(default_factory=lambda: f"recorder-pbx-{os.getpid()}-{secrets.token_hex(3)}")
     admin_secret: str = field(default_factory=lambda: secrets.token_hex(12))
@@ -180,6 +182,9 @@ class PbxServer:
         self.captures.chmod(0o700)
         for template in ETC.glob("*.conf"):
             (self.base / "etc" / template.name).write_text(filled(template.read_text(), self._words()))
+        for name, text in self.additions.items():
+            with (self.base / "etc" / name).open("a") as file:
+                file.write(filled(text, self._words()))
         for shipped in DIALPLAN.glob("*_recorder.conf"):
             shutil.copy(shipped, self.base / "etc")
         tones.write_sln(self.base / "music" / "music.sln", 2000)
