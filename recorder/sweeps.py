@@ -39,7 +39,8 @@ from recorder.model import (
 )
 from recorder.policy import LineRules
 from recorder.quality import Measures
-from recorder.queue_log import Passage, Place, QueueLog, passages
+from recorder.queue_log import Passage, QueueLog, passages
+from recorder.rotated import Place
 from recorder.storage import Spool, StorageError
 
 log = structlog.get_logger(__name__)

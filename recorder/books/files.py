@@ -24,7 +24,10 @@ REMOVED_WITHIN: Final = timedelta(minutes=3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A settled recording's file as it lies there. Without size it is missing; `trouble` says why it was not read."""
+    """A settled recording's file as it lies there. Without size it is missing; `trouble` says why it was not read.
+
+    `sha256` is None where the digest was not asked for.
+    """
 
     path: Path
     size: int | None = None
@@ -43,7 +46,7 @@ def judge_settled(row: RecordingRow, seen: Seen) -> Iterator[Mismatch]:
     if seen.size != row.size:
         what = f"the file has {seen.size} bytes, the catalogue says {row.size}"
         yield _of_row(Code.FILE_SIZE_DIFFERS, row, seen.path, what)
-    elif seen.sha256 != row.sha256:
+    elif seen.sha256 is not None and seen.sha256 != row.sha256:
         what = f"the file has SHA-256 {seen.sha256}, the catalogue says {row.sha256}"
         yield _of_row(Code.FILE_DIGEST_DIFFERS, row, seen.path, what)
     samples = (seen.size - HEADER_BYTES) // FRAME_BYTES

@@ -14,8 +14,18 @@ from recorder.model import CallId, RecordingId
 
 
 class Code(StrEnum):
-    """Names one kind of mismatch; never renamed."""
+    """Names one kind of mismatch; never renamed. The worst first: in this order they are told."""
 
+    # audio that must not exist
+    PERSONAL_AUDIO = "personal_audio"
+    FILE_AGAINST_OUTCOME = "file_against_outcome"
+    # our books and Asterisk's own
+    CALL_UNKNOWN = "call_unknown"
+    CALL_DOUBLED = "call_doubled"
+    CALL_UNKNOWN_TO_ASTERISK = "call_unknown_to_asterisk"
+    OUTCOME_AGAINST_ASTERISK = "outcome_against_asterisk"
+    LEDGERS_DISAGREE = "ledgers_disagree"
+    LEDGER_UNREADABLE = "ledger_unreadable"
     # the call and its journal
     CALL_WITHOUT_OUTCOME = "call_without_outcome"
     CALL_ENDED_OPEN = "call_ended_open"
@@ -51,7 +61,6 @@ class Code(StrEnum):
     FILE_WITHOUT_ROW = "file_without_row"
     FILE_OF_UNSETTLED = "file_of_unsettled"
     FILE_MISPLACED = "file_misplaced"
-    FILE_AGAINST_OUTCOME = "file_against_outcome"
     FILE_NOT_OURS = "file_not_ours"
     STAGING_LEFT = "staging_left"
     STAGED_WITHOUT_ROW = "staged_without_row"
@@ -69,6 +78,28 @@ _RESTORE: Final = "Restore the file from a backup; the catalogue has its digest.
 _FOREIGN: Final = "Find out who put it there, and move it away; the recorder never touches it."
 
 MENDS: Final[dict[Code, str]] = {
+    Code.PERSONAL_AUDIO: (
+        "Let nobody listen to it, tell the privacy officer now, and find what wrote it (`recorder doctor`)."
+        " `recorder adopt` takes a file away."
+    ),
+    Code.CALL_UNKNOWN: (
+        "Is the recorder running? It takes the queue log and the CDR in each minute and gives such a call its outcome."
+        " If this stays, look for sweep_failed in its log."
+    ),
+    Code.CALL_DOUBLED: _TAMPERED,
+    Code.CALL_UNKNOWN_TO_ASTERISK: (
+        "Was a log of Asterisk's cut, edited or switched off then? If not, the call was put into the catalogue:"
+        " compare with a backup of both."
+    ),
+    Code.OUTCOME_AGAINST_ASTERISK: (
+        "Read `recorder calls show` beside the queue log's lines of its caller: one of the two was changed, or the"
+        " recorder missed what happened."
+    ),
+    Code.LEDGERS_DISAGREE: "A line of Asterisk's own ledgers is gone: was one cut, edited or switched off then?",
+    Code.LEDGER_UNREADABLE: (
+        "Let [pbx] queue_log and cdr name the files that Asterisk writes, readable for the recorder; `recorder doctor`"
+        " says what is missing."
+    ),
     Code.CALL_WITHOUT_OUTCOME: _RESTART,
     Code.CALL_ENDED_OPEN: _TAMPERED,
     Code.JOURNAL_MISSING: _TAMPERED,

@@ -7,6 +7,7 @@ from recorder.catalogue.engine import CALLER_WAITS
 from recorder.catalogue.errors import CatalogueAway, CatalogueError, CatalogueRefused, CatalogueSchema
 from recorder.catalogue.rows import (
     AuditRow,
+    BookedCall,
     CallRow,
     ConsentRow,
     Counts,
@@ -15,6 +16,7 @@ from recorder.catalogue.rows import (
     PromptRow,
     RecordingRow,
     WholeCall,
+    booked,
 )
 from recorder.catalogue.schema import current, downgrade, newest, upgrade
 from recorder.catalogue.store import READER_WAITS, Catalogue, open_catalogue
@@ -23,6 +25,7 @@ __all__ = [
     "CALLER_WAITS",
     "READER_WAITS",
     "AuditRow",
+    "BookedCall",
     "CallRow",
     "Catalogue",
     "CatalogueAway",
@@ -36,6 +39,7 @@ __all__ = [
     "PromptRow",
     "RecordingRow",
     "WholeCall",
+    "booked",
     "current",
     "downgrade",
     "newest",

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from recorder.catalogue import reading, schema, writing
 from recorder.catalogue.engine import CALLER_WAITS, Rooms, url_of
 from recorder.catalogue.rows import (
+    BookedCall,
     CallRow,
     ConsentRow,
     Counts,
@@ -148,10 +149,34 @@ class Catalogue:
         return await self.read(lambda connection: reading.calls_of_linkedid(connection, node, linkedid), within)
 
     async def calls_after(
-        self, after: CallId | None, limit: int, node: str | None = None, within: timedelta = READER_WAITS
+        self,
+        after: CallId | None,
+        limit: int,
+        node: str | None = None,
+        *,
+        since: datetime | None = None,
+        within: timedelta = READER_WAITS,
     ) -> tuple[WholeCall, ...]:
         """Return the next `limit` whole calls by id (None: from the first); an empty answer ends the walk."""
-        return await self.read(lambda connection: reading.calls_after(connection, after, limit, node), within)
+        return await self.read(lambda connection: reading.calls_after(connection, after, limit, node, since), within)
+
+    async def calls_of_uniqueids(
+        self, node: str, uniqueids: Iterable[Uniqueid], within: timedelta = READER_WAITS
+    ) -> dict[Uniqueid, tuple[BookedCall, ...]]:
+        """Return the node's calls that each of `uniqueids` is a leg of; one that is in none is not there."""
+        wanted = tuple(uniqueids)
+        return await self.read(lambda connection: reading.calls_of_uniqueids(connection, node, wanted), within)
+
+    async def calls_of_linkedids(
+        self, node: str, linkedids: Iterable[Linkedid], within: timedelta = READER_WAITS
+    ) -> dict[Linkedid, tuple[BookedCall, ...]]:
+        """Return the node's calls that carry these linkedids. Reads every leg for each: for exceptions."""
+        wanted = tuple(linkedids)
+        return await self.read(lambda connection: reading.calls_of_linkedids(connection, node, wanted), within)
+
+    async def first_call_at(self, node: str, within: timedelta = READER_WAITS) -> datetime | None:
+        """Return when the node's first call started; None where it has none."""
+        return await self.read(lambda connection: reading.first_call_at(connection, node), within)
 
     async def recordings_due(
         self,

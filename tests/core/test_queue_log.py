@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from recorder import queue_log
+from recorder import rotated
 from recorder.model import Uniqueid
-from recorder.queue_log import Entry, Passage, Place, QueueLog, passages
+from recorder.queue_log import Entry, Passage, QueueLog, passages
+from recorder.rotated import Place
 
 START = 1_772_452_800
 CALLER = Uniqueid("1772452800.1")
@@ -139,7 +140,7 @@ def test_a_log_that_was_emptied_in_place_is_read_from_its_beginning(path: Path) 
 def test_a_long_log_is_read_in_several_blocks_and_nothing_falls_between_them(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue_log, "READ_AT_ONCE", 100)
+    monkeypatch.setattr(rotated, "READ_AT_ONCE", 100)
     path.write_bytes(b"".join(LINES) * 3)
     log, place, found = QueueLog(path), beginning(path), []
     while place != log.end():
@@ -150,7 +151,7 @@ def test_a_long_log_is_read_in_several_blocks_and_nothing_falls_between_them(
 
 
 def test_a_line_longer_than_a_block_does_not_stop_the_reading(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue_log, "READ_AT_ONCE", 100)
+    monkeypatch.setattr(rotated, "READ_AT_ONCE", 100)
     path.write_bytes(b"x" * 250 + b"\n" + LINES[1])
     log, place, found = QueueLog(path), beginning(path), []
     for _ in range(10):
