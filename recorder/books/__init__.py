@@ -6,7 +6,8 @@ anything.
 
 from recorder.books.asterisk import BEGINNINGS, Ledgers
 from recorder.books.balance import balance
+from recorder.books.join import Reach
 from recorder.books.mismatch import MENDS, Code, Mismatch
 from recorder.books.walk import Books, Progress, verify
 
-__all__ = ["BEGINNINGS", "MENDS", "Books", "Code", "Ledgers", "Mismatch", "Progress", "balance", "verify"]
+__all__ = ["BEGINNINGS", "MENDS", "Books", "Code", "Ledgers", "Mismatch", "Progress", "Reach", "balance", "verify"]
