@@ -4,10 +4,10 @@
 anything.
 """
 
-from recorder.books.asterisk import BEGINNINGS, Ledgers
+from recorder.books.asterisk import Ledgers
 from recorder.books.balance import balance
 from recorder.books.join import Reach
 from recorder.books.mismatch import MENDS, Code, Mismatch
 from recorder.books.walk import Books, Progress, verify
 
-__all__ = ["BEGINNINGS", "MENDS", "Books", "Code", "Ledgers", "Mismatch", "Progress", "Reach", "balance", "verify"]
+__all__ = ["MENDS", "Books", "Code", "Ledgers", "Mismatch", "Progress", "Reach", "balance", "verify"]

@@ -6,6 +6,7 @@ asked for its call, so that a call which ends meanwhile is no mismatch.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,12 +19,11 @@ from recorder.books.join import Reach, Scope, Told
 from recorder.books.mismatch import Code, Mismatch
 from recorder.catalogue import BookedCall, Catalogue
 from recorder.cdr import Cdr, CdrRow, SignKind
+from recorder.marks import CDR, QUEUE_LOG, beginnings, taken_in_at
 from recorder.model import Uniqueid
-from recorder.queue_log import Entry, QueueLog, each_passage
+from recorder.queue_log import Entry, Passage, QueueLog, each_passage
 
-BEGINNINGS: Final = "books"
-"""The bookmark that holds since when this node's books are kept ("") and since when each queue is a line's."""
-RECONCILE: Final = "reconcile"
+Booked = Mapping[Uniqueid, tuple[BookedCall, ...]]
 RESTARTED: Final = "QUEUESTART"
 LONGEST_CALL: Final = timedelta(hours=24)
 NAMED_BY_ID = re.compile(r"\d{9,11}\.\d+")
@@ -42,20 +42,14 @@ async def scope_of(
     catalogue: Catalogue, node: str, queues: Iterable[str], since: datetime | None, now: datetime
 ) -> Scope:
     """What the books must account for: from the daemon's first start on, a queue from when it became a line's."""
-    kept = await catalogue.bookmark(node, BEGINNINGS)
-    begin = _time(kept, "") or await catalogue.first_call_at(node) or now
-    begins = {queue: _time(kept, queue) if kept else begin for queue in queues}
-    marks = await catalogue.sweep_marks(node)
+    begin, begins = await beginnings(catalogue, node, frozenset(queues), now)
+    taken_in = [at for name in (QUEUE_LOG, CDR) if (at := await taken_in_at(catalogue, node, name)) is not None]
     return Scope(
         since=max(begin, since or begin),
-        begins={queue: at for queue, at in begins.items() if at is not None},
-        reconciled_at=marks.get(RECONCILE, begin),
+        begins=begins,
+        reconciled_at=min(taken_in, default=begin),
         now=now,
     )
-
-
-def _time(kept: Mapping[str, str | int] | None, name: str) -> datetime | None:
-    return datetime.fromisoformat(str(kept[name])) if kept and name in kept else None
 
 
 def ids_in(paths: Iterable[Path]) -> dict[str, Path]:
@@ -94,9 +88,8 @@ async def _queue_log(
     entries = _watched(QueueLog(path).every(since), reach, told.restarts)
     async for batch in batches(each_passage(entries)):
         booked = await catalogue.calls_of_uniqueids(node, [passage.uniqueid for passage in batch])
-        for passage in batch:
-            for item in told.passage(passage, booked.get(passage.uniqueid, ())):
-                yield item
+        for item in await asyncio.to_thread(_passages, told, batch, booked):
+            yield item
 
 
 def _watched(entries: Iterable[Entry], reach: Reach, restarts: list[datetime]) -> Iterator[Entry]:
@@ -114,9 +107,8 @@ async def _cdr(catalogue: Catalogue, node: str, path: Path, since: datetime, tol
         for row in batch:
             reach.widen(row.ended_at)
         booked = await _booked(catalogue, node, batch)
-        for row in batch:
-            for item in told.row(row, booked.get(row.uniqueid, ())):
-                yield item
+        for item in await asyncio.to_thread(_rows, told, batch, booked):
+            yield item
     if cdr.without_uniqueid and not told.rows:
         told.cdr = None
         what = (
@@ -125,10 +117,17 @@ async def _cdr(catalogue: Catalogue, node: str, path: Path, since: datetime, tol
         yield Mismatch(code=Code.LEDGER_UNREADABLE, what=what, path=path)
 
 
-async def _booked(catalogue: Catalogue, node: str, rows: list[CdrRow]) -> dict[Uniqueid, tuple[BookedCall, ...]]:
+def _passages(told: Told, batch: list[Passage], booked: Booked) -> list[Mismatch]:
+    return [item for passage in batch for item in told.passage(passage, booked.get(passage.uniqueid, ()))]
+
+
+def _rows(told: Told, batch: list[CdrRow], booked: Booked) -> list[Mismatch]:
+    return [item for row in batch for item in told.row(row, booked.get(row.uniqueid, ()))]
+
+
+async def _booked(catalogue: Catalogue, node: str, rows: list[CdrRow]) -> Booked:
     """The calls of these rows' channels. An agent who dialled may be known by the linkedid alone."""
     booked = await catalogue.calls_of_uniqueids(node, [row.uniqueid for row in rows])
     dialled = [row for row in rows if row.sign and row.sign.kind is SignKind.DIALLED and row.uniqueid not in booked]
     linked = await catalogue.calls_of_linkedids(node, [row.linkedid for row in dialled if row.linkedid])
-    booked |= {row.uniqueid: linked[row.linkedid] for row in dialled if row.linkedid in linked}
-    return booked
+    return {**booked, **{row.uniqueid: linked[row.linkedid] for row in dialled if row.linkedid in linked}}

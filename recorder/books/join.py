@@ -26,8 +26,8 @@ WRITTEN_WITHIN: Final = timedelta(minutes=5)
 """After a call's end Asterisk has written its row, and the reconcile sweep, which comes each minute, ours."""
 GIVEN_UP_AFTER: Final = timedelta(hours=12)
 """A passage that the queue log never ends was cut by Asterisk's own end."""
-REALLY_TALKED: Final = timedelta(seconds=2)
-"""The log counts whole seconds: a difference of two of them was more than one."""
+TWO_SECONDS: Final = timedelta(seconds=2)
+"""The ledgers count whole seconds: a difference of two of them was more than one."""
 LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -43,7 +43,7 @@ class Scope:
 
     def is_due(self, ended_at: datetime) -> bool:
         """Whether a call that ended then has to be in our books by now, with the daemon or without it."""
-        return ended_at < max(self.reconciled_at - timedelta(seconds=5), self.now - WRITTEN_WITHIN)
+        return ended_at < max(self.reconciled_at - TWO_SECONDS, self.now - WRITTEN_WITHIN)
 
     def is_ours(self, queue: str, entered_at: datetime) -> bool:
         begin = self.begins.get(queue)
@@ -232,7 +232,7 @@ class Told:
 
 def _has_talked(passage: Passage) -> bool:
     until, begin = passage.talked_until, passage.connected_at
-    return until is not None and begin is not None and until - begin >= REALLY_TALKED
+    return until is not None and begin is not None and until - begin >= TWO_SECONDS
 
 
 def _overlap(calls: Iterable[BookedCall]) -> bool:

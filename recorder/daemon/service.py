@@ -21,6 +21,7 @@ from recorder.call import CallEvent, Phase, SightLost
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway, CatalogueError
 from recorder.consent_ivr import ConsentIvr
+from recorder.daemon.bookkeeper import Bookkeeper
 from recorder.daemon.calls import CallBook
 from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.readiness import Readiness
@@ -28,12 +29,14 @@ from recorder.daemon.reception import FrontDesk
 from recorder.daemon.resync import restore, resynchronise
 from recorder.model import CallId, PbxEvent, UserEventRaised
 from recorder.sweeps import Sweeps
+from recorder.unseen import UnseenCalls
 
 log = structlog.get_logger(__name__)
 
 OUTBOUND_EVENT: Final = "RecorderOutbound"
 AWAKE_EVERY: Final = timedelta(milliseconds=500)
 ASLEEP_AFTER: Final = timedelta(seconds=2)
+BALANCED_EVERY: Final = timedelta(minutes=10)
 LOOK_EVERY: Final = timedelta(seconds=2)
 SWEEP_MARK_EVERY: Final = timedelta(seconds=30)
 DRAIN_WITHIN: Final = timedelta(seconds=5)
@@ -52,6 +55,8 @@ class Parts:
     front: FrontDesk
     ivr: ConsentIvr
     sweeps: Sweeps
+    unseen: UnseenCalls
+    bookkeeper: Bookkeeper
     readiness: Readiness
     growth: GrowthWatch
     now: Callable[[], datetime]
@@ -243,14 +248,18 @@ class Daemon:
             Sweep("settle", made.settle_due, timedelta(seconds=5)),
             Sweep("analyse", made.analyse_due, timedelta(seconds=10)),
             Sweep("reconcile", self._reconcile, timedelta(seconds=60)),
+            Sweep("books", self.parts.bookkeeper.look, BALANCED_EVERY),
             Sweep("growth", self.parts.growth.look, timedelta(seconds=5)),
         ):
             self.sweeps[sweep.name] = sweep
-            sweep.bell.set()
+            if sweep.name != "books":  # rung once reconcile has taken in what passed while nobody looked
+                sweep.bell.set()
 
     async def _reconcile(self) -> bool:
         await self.parts.sweeps.remove_settled_leftovers()
-        return await self.parts.sweeps.read_queue_log()
+        more = await self.parts.sweeps.read_queue_log()
+        await self.parts.sweeps.begin_books()
+        return await self.parts.unseen.look() or more
 
     async def _look(self) -> bool:
         """See whether a call could be captured now, and tell systemd that we live."""
@@ -288,6 +297,8 @@ class Daemon:
         sweep.last_ok_at = now
         if sweep.name == "settle":
             self.sweeps["analyse"].bell.set()
+        if sweep.name == "reconcile" and self.sweeps["books"].last_ok_at is None:
+            self.sweeps["books"].bell.set()
         if sweep.marked_at is None or now - sweep.marked_at >= SWEEP_MARK_EVERY:
             sweep.marked_at = now
             await self.parts.catalogue.write_sweep(self.parts.node, sweep.name, now)

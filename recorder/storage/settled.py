@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn
@@ -40,6 +40,7 @@ from recorder.storage.spool import UUID_PATTERN, Spool
 
 _SETTLED_NAME = re.compile(rf"\d{{4}}/\d{{2}}/\d{{2}}/({UUID_PATTERN})\.wav")
 _STAGING_NAME = re.compile(rf"\d{{4}}/\d{{2}}/\d{{2}}/\.({UUID_PATTERN})\.[0-9a-f]{{8}}\.staging")
+_DATED = re.compile(r"\d{4}(/\d{2}(/\d{2})?)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,9 +157,14 @@ class Storage:
                 raise SettledFileDamaged(path, str(error)) from error
         return analyser.finish()
 
-    def walk(self) -> Iterator[Found]:
-        """Yield every file under the root, ours and strangers', in no order; links are not followed."""
-        for folder, _, names in os.walk(self.root, onerror=_raise):
+    def walk(self, since: date | None = None) -> Iterator[Found]:
+        """Yield every file under the root, ours and strangers', in no order; links are not followed.
+
+        With `since` the folders of earlier days are passed over.
+        """
+        for folder, below, names in os.walk(self.root, onerror=_raise):
+            if since is not None:
+                below[:] = [name for name in below if not _is_earlier(Path(folder, name), self.root, since)]
             for name in names:
                 yield self._found(Path(folder, name))
 
@@ -198,6 +204,12 @@ class Storage:
             if match := pattern.fullmatch(name):
                 return Found(kind=kind, path=path, size=size, recording=RecordingId(UUID(match[1])))
         return Found(kind=FoundKind.STRANGE, path=path, size=size, recording=None)
+
+
+def _is_earlier(folder: Path, root: Path, since: date) -> bool:
+    """Whether this is a year's, month's or day's folder of ours from before `since`."""
+    name = folder.relative_to(root).as_posix()
+    return _DATED.fullmatch(name) is not None and name < f"{since:%Y/%m/%d}"[: len(name)]
 
 
 def _is_there(target: Path, digest: str) -> bool:
