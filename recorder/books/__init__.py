@@ -8,6 +8,6 @@ from recorder.books.asterisk import Ledgers
 from recorder.books.balance import balance
 from recorder.books.join import Reach
 from recorder.books.mismatch import MENDS, Code, Mismatch
-from recorder.books.walk import Books, Progress, verify
+from recorder.books.walk import Books, Progress, stray_files, verify
 
-__all__ = ["MENDS", "Books", "Code", "Ledgers", "Mismatch", "Progress", "Reach", "balance", "verify"]
+__all__ = ["MENDS", "Books", "Code", "Ledgers", "Mismatch", "Progress", "Reach", "balance", "stray_files", "verify"]

@@ -5,14 +5,14 @@ Pure: told what was seen on disk. A recording is not a mismatch for being settle
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from recorder.books.mismatch import Code, Mismatch
-from recorder.catalogue import RecordingRow
+from recorder.catalogue import FileAct, FileAction, RecordingRow
 from recorder.model import RecordingStatus
 from recorder.storage import Found, FoundKind, Leftover
 from recorder.storage.header import HEADER_BYTES
@@ -57,6 +57,8 @@ def judge_settled(row: RecordingRow, seen: Seen) -> Iterator[Mismatch]:
 
 def judge_found(found: Found, row: RecordingRow | None, place: Path | None) -> Mismatch | None:
     """A file in the store, its recording's row, and where that recording's file belongs."""
+    if found.kind is FoundKind.QUARANTINED:
+        return None  # judge_quarantined
     if found.kind is FoundKind.STRANGE:
         return Mismatch(code=Code.FILE_NOT_OURS, what="no recording's file is named so", path=found.path)
     if row is None:
@@ -70,6 +72,13 @@ def judge_found(found: Found, row: RecordingRow | None, place: Path | None) -> M
     if row.status in (RecordingStatus.SETTLED, RecordingStatus.STOPPED):
         return None
     return _of_row(Code.FILE_OF_UNSETTLED, row, found.path, f"the recording is {row.status}")
+
+
+def judge_quarantined(found: Found, acts: Collection[FileAct]) -> Mismatch | None:
+    """A file in quarantine, and what was done with the file of its name: nobody puts one there in silence."""
+    if any(act.action is FileAction.QUARANTINING for act in acts):
+        return None
+    return Mismatch(code=Code.FILE_NOT_OURS, what="it lies in quarantine, and no act put it there", path=found.path)
 
 
 def judge_staged(left: Leftover, row: RecordingRow | None, now: datetime) -> Mismatch | None:

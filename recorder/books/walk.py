@@ -17,12 +17,12 @@ from typing import Final
 from recorder.books.asterisk import Ledgers, ids_in, read_ledgers, scope_of
 from recorder.books.balance import balance
 from recorder.books.batches import batches
-from recorder.books.files import Seen, judge_found, judge_settled, judge_staged
+from recorder.books.files import Seen, judge_found, judge_quarantined, judge_settled, judge_staged
 from recorder.books.join import Told
 from recorder.books.mismatch import Code, Mismatch
-from recorder.catalogue import Catalogue, RecordingRow, WholeCall, booked
+from recorder.catalogue import Catalogue, FileAct, RecordingRow, WholeCall, booked
 from recorder.model import CallId, Outcome, RecordingId, RecordingStatus
-from recorder.storage import Leftover, SettledFileMissing, Spool, Storage, StorageError
+from recorder.storage import Found, FoundKind, Leftover, SettledFileMissing, Spool, Storage, StorageError
 
 CALLS_AT_ONCE: Final = 200
 WALKS: Final = 3
@@ -43,6 +43,7 @@ class Books:
     settled_bytes: int = 0
     files: int = 0
     staged_files: int = 0
+    quarantined_files: int = 0
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     recordings: Counter[RecordingStatus] = field(default_factory=Counter)
     files_of: Counter[Outcome] = field(default_factory=Counter)  # of the outcomes that keep none
@@ -91,6 +92,14 @@ async def verify(
     order = {code: place for place, code in enumerate(Code)}
     books.mismatches.sort(key=lambda item: (order[item.code], str(item.call), str(item.path)))
     return books
+
+
+async def stray_files(catalogue: Catalogue, storage: Storage, *, node: str, now: datetime) -> list[Mismatch]:
+    """The files in store and spool that no recording claims, or not there. Errors as in `verify`."""
+    books = Books(node=node)
+    await _walk_store(books, catalogue, storage, lambda *_: None)
+    await _walk_spool(books, catalogue, storage.spool, now)
+    return books.mismatches
 
 
 # --------------------------------------------------------------------------- Asterisk's own ledgers
@@ -207,27 +216,34 @@ async def _walk_store(books: Books, catalogue: Catalogue, storage: Storage, prog
             if walk == WALKS or error.path == storage.root or error.path.exists():
                 raise
             continue
-        books.files += files
+        books.files += files.total() - files[FoundKind.QUARANTINED]
+        books.quarantined_files += files[FoundKind.QUARANTINED]
         books.mismatches += mismatches
         return
 
 
 async def _walk_store_once(
     catalogue: Catalogue, storage: Storage, since: datetime | None, progress: Progress
-) -> tuple[int, list[Mismatch]]:
-    files = 0
+) -> tuple[Counter[FoundKind], list[Mismatch]]:
+    files: Counter[FoundKind] = Counter()
     mismatches: list[Mismatch] = []
     async for batch in batches(storage.walk(since.date() if since else None)):
         rows = await catalogue.recordings_named({found.recording for found in batch if found.recording})
+        acts = await catalogue.file_acts_of({found.of_file for found in batch if found.of_file})
         for found in batch:
             row = rows.get(found.recording) if found.recording else None
-            place = storage.path(row.id, row.authorised_at) if row else None
-            mismatch = judge_found(found, row, place)
+            mismatch = _found(found, row, [act for act in acts if act.of_file == found.of_file], storage)
             if mismatch is not None and found.path.exists():  # the daemon's probes come and go
                 mismatches.append(mismatch)
-        files += len(batch)
-        progress("files in the store", files, None)
+        files.update(found.kind for found in batch)
+        progress("files in the store", files.total(), None)
     return files, mismatches
+
+
+def _found(found: Found, row: RecordingRow | None, acts: list[FileAct], storage: Storage) -> Mismatch | None:
+    if found.kind is FoundKind.QUARANTINED:
+        return judge_quarantined(found, acts)
+    return judge_found(found, row, storage.path(row.id, row.authorised_at) if row else None)
 
 
 async def _walk_spool(books: Books, catalogue: Catalogue, spool: Spool, now: datetime) -> None:

@@ -21,6 +21,7 @@ from recorder.catalogue.rows import (
     CallRow,
     ConsentRow,
     Counts,
+    FileAct,
     JournalRow,
     LegRow,
     PromptRow,
@@ -34,6 +35,7 @@ from recorder.catalogue.tables import (
     call_events,
     calls,
     consent_events,
+    file_acts,
     legs,
     prompts,
     recordings,
@@ -236,6 +238,18 @@ def first_call_at(connection: Connection, node: str) -> datetime | None:
         select(func.min(calls.c.started_at)).where(calls.c.node == node)
     ).scalar_one()
     return first
+
+
+def file_acts_of(connection: Connection, files: Iterable[UUID]) -> tuple[FileAct, ...]:
+    """Return what was done with these files, oldest first."""
+    columns = [column for column in file_acts.c if column.name != "seq"]
+    return tuple(
+        act
+        for part in _parts(list(files))
+        for act in _all(
+            connection, FileAct, select(*columns).where(file_acts.c.of_file.in_(part)).order_by(file_acts.c.seq)
+        )
+    )
 
 
 def bookmark(connection: Connection, node: str, name: str) -> dict[str, str | int] | None:

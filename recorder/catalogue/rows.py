@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from recorder.model import (
@@ -171,6 +172,34 @@ class Counts:
     lost: Mapping[LostReason, int]
     recordings: Mapping[RecordingStatus, int]
     to_analyse: int  # settled and not yet analysed
+
+
+class FileAction(StrEnum):
+    """What is, and then was, done with a file that no recording claims: the intention, and the result."""
+
+    QUARANTINING = "quarantining"
+    QUARANTINED = "quarantined"
+    ERASING = "erasing"
+    ERASED = "erased"
+    RESTORING = "restoring"
+    RESTORED = "restored"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileAct:
+    """A person's act on a file. `of_file` is the same in its intention and its result, and names it in quarantine."""
+
+    id: UUID
+    of_file: UUID
+    at: datetime
+    node: str
+    actor: str
+    action: FileAction
+    path: str  # where the file lay
+    size: int
+    sha256: str
+    recording: RecordingId | None  # by the file's name
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

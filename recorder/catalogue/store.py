@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
+from uuid import UUID
 
 from sqlalchemy import Connection
 
@@ -19,6 +20,7 @@ from recorder.catalogue.rows import (
     CallRow,
     ConsentRow,
     Counts,
+    FileAct,
     JournalRow,
     RecordingRow,
     WholeCall,
@@ -117,6 +119,10 @@ class Catalogue:
         await self.write(
             lambda connection: writing.write_analysis(connection, recording, at, measures, findings), within
         )
+
+    async def write_file_act(self, act: FileAct, within: timedelta = READER_WAITS) -> None:
+        """Add what a person does, or did, with a file that no recording claims."""
+        await self.write(lambda connection: writing.write_file_act(connection, act), within)
 
     async def write_bookmark(
         self, node: str, name: str, value: Mapping[str, str | int], within: timedelta = READER_WAITS
@@ -258,6 +264,11 @@ class Catalogue:
     async def counts(self, since: datetime, node: str | None = None, within: timedelta = CALLER_WAITS) -> Counts:
         """Count for /status; `node` None counts every node's."""
         return await self.read(lambda connection: reading.counts(connection, node, since), within)
+
+    async def file_acts_of(self, files: Iterable[UUID], within: timedelta = READER_WAITS) -> tuple[FileAct, ...]:
+        """Return what was done with these files, oldest first."""
+        wanted = tuple(files)
+        return await self.read(lambda connection: reading.file_acts_of(connection, wanted), within)
 
     async def bookmark(self, node: str, name: str, within: timedelta = READER_WAITS) -> dict[str, str | int] | None:
         return await self.read(lambda connection: reading.bookmark(connection, node, name), within)
