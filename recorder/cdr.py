@@ -10,6 +10,7 @@ usegmtime: so a row's time comes from its uniqueid, which begins with the second
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from typing import Final
 from recorder.model import Linkedid, Uniqueid
 from recorder.rotated import Line, Place, Rotated
 
+LAST_BYTES: Final = 8192  # a row is shorter by far
 STARTED_AT: Final = 9
 UNIQUEID_AT: Final = 16
 COLUMNS_WITHOUT_UNIQUEID: Final = 16
@@ -94,11 +96,38 @@ class Cdr:
                 yield row
 
     def _told(self, line: Line) -> CdrRow | None:
-        columns = next(csv.reader([line.text.decode("utf-8", "replace")]), [])
+        columns = _columns(line.text)
         row = _row(columns, line)
         self.senseless += row is None
         self.without_uniqueid += row is None and len(columns) == COLUMNS_WITHOUT_UNIQUEID
         return row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Which of the columns that the recorder needs the file's last row has."""
+
+    uniqueid: bool
+    linkedid: bool
+
+
+def columns_of(path: Path) -> Columns | None:
+    """What cdr_csv writes now, by its last row; None where there is none yet. OSError passes."""
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - LAST_BYTES))
+        lines = file.read().splitlines()
+    columns = _columns(lines[-1]) if lines else []
+    if len(columns) < COLUMNS_WITHOUT_UNIQUEID:
+        return None
+    return Columns(uniqueid=len(columns) > UNIQUEID_AT, linkedid=len(columns) in COLUMNS_WITH_LINKEDID)
+
+
+def _columns(text: bytes) -> list[str]:
+    try:
+        return next(csv.reader([text.decode("utf-8", "replace")]), [])
+    except csv.Error:  # a carriage return, a field without end
+        return []
 
 
 def _row(columns: list[str], line: Line) -> CdrRow | None:
