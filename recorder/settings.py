@@ -101,6 +101,11 @@ class Pbx(Section):
     queue_log: Path | None = Path("/var/log/asterisk/queue_log")
     cdr: Path | None = None  # cdr-csv/Master.csv, as we see it
 
+    @field_validator("queue_log", "cdr", mode="before")
+    @classmethod
+    def _none(cls, path: object) -> object:
+        return None if path == "" else path  # TOML has no other word for it
+
 
 class Agi(Section):
     bind: Address = "127.0.0.1:4573"

@@ -76,7 +76,9 @@ class Bookkeeper:
         self.personal_calls = books.personal_calls
         if self.found and self.found != self._said:  # once for each state: an alarm each ten minutes is none
             first = [_words(item) for item in books.mismatches[:FIRST_NAMED]]
-            log.error("books_do_not_balance", found=dict(self.found), first=first)
+            log.error(
+                "books_do_not_balance", found={str(code): count for code, count in self.found.items()}, first=first
+            )
         elif self._said and not self.found:
             log.info("books_balance_again")
         self._said = self.found

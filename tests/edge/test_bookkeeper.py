@@ -44,7 +44,7 @@ async def test_what_does_not_fit_is_said_once_and_stands_until_it_is_mended(stor
         await keeper.look()
     (line,) = said
     assert (line["event"], line["log_level"]) == ("books_do_not_balance", "error")
-    assert line["found"] == {Code.FILE_MISSING: 1, Code.FILE_NOT_OURS: 1}
+    assert line["found"] == {"file_missing": 1, "file_not_ours": 1}
     assert line["first"] == [f"file_missing {story.call}", "file_not_ours elsewhere"]
     assert keeper.found[Code.FILE_MISSING] == 1
     assert keeper.warnings == ["the books do not balance (1 file_missing, 1 file_not_ours): run `recorder verify`"]
