@@ -23,6 +23,7 @@ from recorder.model import Linkedid, Uniqueid
 from recorder.rotated import Line, Place, Rotated
 
 LAST_BYTES: Final = 8192  # a row is shorter by far
+REACHED_AT: Final = 6
 STARTED_AT: Final = 9
 UNIQUEID_AT: Final = 16
 COLUMNS_WITHOUT_UNIQUEID: Final = 16
@@ -54,13 +55,17 @@ class Sign:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CdrRow:
-    """One row. `linkedid` is None where cdr.conf leaves the column out. `made_at` is when the channel was made."""
+    """One row. `linkedid` is None where cdr.conf leaves the column out. `made_at` is when the channel was made.
+
+    `reached`: another channel was dialled for it (`dstchannel`), whoever answered.
+    """
 
     uniqueid: Uniqueid
     linkedid: Linkedid | None
     made_at: datetime
     lasted: timedelta
     talked: timedelta
+    reached: bool
     sign: Sign | None
     offset: int = field(default=0, compare=False)
     inode: int = field(default=0, compare=False)
@@ -145,6 +150,7 @@ def _row(columns: list[str], line: Line) -> CdrRow | None:
         made_at=made_at,
         lasted=lasted,
         talked=talked,
+        reached=bool(columns[REACHED_AT]),
         sign=sign_of(context=columns[3], application=columns[7], data=columns[8]),
         offset=line.offset,
         inode=line.inode,

@@ -1,6 +1,7 @@
 """The one-step job that gives calls which the CDR alone tells of their outcome: dialled, or left in the prompt, unseen.
 
-The queue's own calls are told by the queue log (sweeps.py). Must not decide what a row shows (cdr.py) and must not hold
+The queue's own calls are told by the queue log (sweeps.py), which is read before: what is left of them here never got
+into the queue, or has no queue log. Must not decide what a row shows (cdr.py) and must not hold
 a to-do list. The invariant: a call is written whole, once, and only when nobody of ours knows its channel.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Final
 from uuid import NAMESPACE_OID, uuid5
 
 import structlog
@@ -35,6 +37,13 @@ from recorder.model import (
 from recorder.policy import LineRules
 
 log = structlog.get_logger(__name__)
+
+DIRECTIONS: Final = {
+    SignKind.QUEUE: Direction.INCOMING,
+    SignKind.DIALOGUE: Direction.INCOMING,
+    SignKind.DIALLED: Direction.OUTGOING,
+}
+"""Which way a call went whose own row shows a line so."""
 
 
 class UnseenCalls:
@@ -71,7 +80,7 @@ class UnseenCalls:
     async def _take_in(self, cdr: Cdr) -> bool:
         place, began = await self._mark.place(cdr.end()), self._now()
         rows, end = await asyncio.to_thread(cdr.read, place)
-        for row in await self._unknown([row for row in rows if _direction(row) is not None]):
+        for row in await self._unknown([row for row in rows if self._line(row) is not None]):
             await self._write_away(row)
         at_end = end == cdr.end()
         await self._mark.keep(end, began if at_end else None)
@@ -83,12 +92,20 @@ class UnseenCalls:
         linked = await self._catalogue.calls_of_linkedids(self._node, [row.linkedid for row in left if row.linkedid])
         return [row for row in left if row.linkedid not in linked]
 
+    def _line(self, row: CdrRow) -> LineRules | None:
+        """The line that the row shows, where it begins a call: one of our queues', or as our dialplan names it."""
+        if row.sign is None or row.sign.kind not in DIRECTIONS:
+            return None
+        if row.sign.kind is SignKind.QUEUE:
+            return next((rules for rules in self._lines.values() if row.sign.name in rules.queues), None)
+        return self._lines.get(row.sign.name, LineRules(name=row.sign.name))
+
     async def _write_away(self, row: CdrRow) -> None:
         """A whole call in one step. Its id follows from the channel's uniqueid, so that writing it twice is once."""
-        direction = _direction(row)
+        rules = self._line(row)
+        assert rules is not None
         assert row.sign is not None
-        assert direction is not None
-        rules = self._lines.get(row.sign.name, LineRules(name=row.sign.name))
+        direction = DIRECTIONS[row.sign.kind]
         call = CallId(uuid5(NAMESPACE_OID, f"{self._node} {row.uniqueid}"))
         outcome, reason = outcome_of_row(row, rules.mode)
         linkedid = row.linkedid or Linkedid(row.uniqueid)
@@ -112,17 +129,11 @@ class UnseenCalls:
             log.error("call_lost", call=str(call), reason=reason)
 
 
-def _direction(row: CdrRow) -> Direction | None:
-    """Which way the row's call went, where it is one that only the CDR tells of."""
-    if row.sign is None:
-        return None
-    ways = {SignKind.DIALOGUE: Direction.INCOMING, SignKind.DIALLED: Direction.OUTGOING}
-    return ways.get(row.sign.kind)
-
-
 def outcome_of_row(row: CdrRow, mode: ConsentMode) -> tuple[Outcome, LostReason | None]:
     """How a call ended that nobody of ours saw and that waited in no queue."""
     if mode is ConsentMode.NEVER:
         return Outcome.EXCLUDED, None
-    was_answered = row.sign is not None and row.sign.kind is SignKind.DIALLED and bool(row.talked)
+    kind = row.sign.kind if row.sign else None
+    # In a queue the caller's own answered time says nothing of an agent; that one was rung is all that the row has.
+    was_answered = (kind is SignKind.DIALLED and bool(row.talked)) or (kind is SignKind.QUEUE and row.reached)
     return (Outcome.LOST, LostReason.RECORDER_AWAY) if was_answered else (Outcome.ABANDONED, None)

@@ -141,7 +141,8 @@ class Told:
         return row.sign.kind is not SignKind.QUEUE or self.scope.is_ours(row.sign.name, row.made_at)
 
     def _not_in_queue_log(self, row: CdrRow) -> Iterator[Mismatch]:
-        if self.queue_log is None or row.sign is None or row.sign.kind is not SignKind.QUEUE:
+        """Only where a member was rung: a queue that is full or empty lets nobody in, and its log says nothing."""
+        if not row.reached or self.queue_log is None or row.sign is None or row.sign.kind is not SignKind.QUEUE:
             return
         reaches = self.queue_log.covers(row.made_at, row.ended_at)
         if reaches and not self._is_excused(row.made_at, row.ended_at) and row.uniqueid not in self._queued:

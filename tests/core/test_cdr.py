@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from recorder.cdr import Cdr, CdrRow, Columns, Sign, SignKind, columns_of, sign_of
 from recorder.model import Linkedid, Uniqueid
 from recorder.rotated import Place
 
+patient = hypothesis_settings(deadline=None)  # the machine may be busy
 MADE = 1_772_452_800
 
 
@@ -28,9 +30,10 @@ def written(
     data: str = "support,tb(recorder-agent^s^1(support)),,,300",
     clid: str = '"" <15550100>',
     start: str = "2026-03-02 14:00:00",
+    reached: str = "PJSIP/a-2",
 ) -> bytes:
     """A row as cdr_csv of Asterisk 16 and 22 writes it."""
-    columns = ["", "15550100", "support", context, clid, "PJSIP/trunk-1", "PJSIP/a-2", application, data]
+    columns = ["", "15550100", "support", context, clid, "PJSIP/trunk-1", reached, application, data]
     columns += [start, start, start, "65", "60", "ANSWERED", "DOCUMENTATION"]
     columns += [column for column in (uniqueid, userfield) if column is not None]
     columns += ["", linkedid, "3"] if linkedid is not None else []
@@ -57,6 +60,7 @@ def test_a_row_is_read_with_its_ids_and_its_sign(path: Path) -> None:
         made_at=datetime.fromtimestamp(MADE, UTC),
         lasted=timedelta(seconds=65),
         talked=timedelta(seconds=60),
+        reached=True,
         sign=Sign(kind=SignKind.QUEUE, name="support"),
     )
 
@@ -97,11 +101,16 @@ def test_a_uniqueid_that_somebody_chose_takes_the_rows_own_time(path: Path) -> N
     assert row.made_at == datetime(2026, 3, 2, 14, tzinfo=UTC)
 
 
+def test_whether_anybody_was_dialled_is_told(path: Path) -> None:
+    assert [row.reached for row in rows(path, written(), written(reached=""))] == [True, False]
+
+
 def test_quotes_and_commas_in_a_callers_name_move_no_column(path: Path) -> None:
     (row,) = rows(path, written(clid='"a ""b"", c" <1>, "Queue","support"'))
     assert row.sign == Sign(kind=SignKind.QUEUE, name="support")
 
 
+@patient
 @given(st.binary(max_size=300))
 def test_whatever_stands_in_the_file_it_is_read_to_its_end(
     tmp_path_factory: pytest.TempPathFactory, mess: bytes

@@ -81,6 +81,8 @@ async def unseen(store: Catalogue, tmp_path: Path) -> Unseen:
         (dialled(1, talked=False), (Direction.OUTGOING, Outcome.ABANDONED, None)),
         (dialled(1, "closed"), (Direction.OUTGOING, Outcome.EXCLUDED, None)),
         (dialled(1, "unheard-of"), (Direction.OUTGOING, Outcome.EXCLUDED, None)),
+        (written(reached=""), (Direction.INCOMING, Outcome.ABANDONED, None)),
+        (written(), (Direction.INCOMING, Outcome.LOST, LostReason.RECORDER_AWAY)),
         (left_in_the_prompt(1), (Direction.INCOMING, Outcome.ABANDONED, None)),
     ],
 )
@@ -92,8 +94,8 @@ async def test_a_call_that_nobody_saw_gets_its_outcome(
     assert await unseen.outcomes() == [expected]
 
 
-async def test_rows_of_personal_calls_and_of_queues_are_left_to_others(unseen: Unseen) -> None:
-    unseen.write(written(context="personal", application="Dial", data="PJSIP/2001,60"), written())
+async def test_rows_that_show_no_line_of_ours_are_left_alone(unseen: Unseen) -> None:
+    unseen.write(written(context="personal", application="Dial", data="PJSIP/2001,60"), written(data="canteen,t"))
     await unseen.sweep.look()
     assert await unseen.outcomes() == []
 
