@@ -75,7 +75,9 @@ _TAMPERED: Final = (
 )
 _UNLAWFUL: Final = "Let nobody listen to it, and tell the privacy officer: the audio has no authority that we can show."
 _RESTORE: Final = "Restore the file from a backup; the catalogue has its digest."
-_FOREIGN: Final = "Find out who put it there, and move it away; the recorder never touches it."
+_FOREIGN: Final = (
+    "Find out who put it there; `recorder adopt` takes it away on your word, the recorder never does by itself."
+)
 
 MENDS: Final[dict[Code, str]] = {
     Code.PERSONAL_AUDIO: (
@@ -127,15 +129,17 @@ MENDS: Final[dict[Code, str]] = {
     Code.FILE_SIZE_DIFFERS: _RESTORE,
     Code.FILE_DIGEST_DIFFERS: _RESTORE,
     Code.FILE_SAMPLES_DIFFER: _TAMPERED,
-    Code.FILE_WITHOUT_ROW: f"{_UNLAWFUL} A catalogue restored from an older backup does this too.",
+    Code.FILE_WITHOUT_ROW: (
+        f"{_UNLAWFUL} A catalogue restored from an older backup does this too. `recorder adopt` quarantines or erases it."
+    ),
     Code.FILE_OF_UNSETTLED: "Compare it with the call's journal; if it is whole, restore the catalogue that knows it.",
-    Code.FILE_MISPLACED: "Compare its digest with the one in its right place, then move it there or away.",
+    Code.FILE_MISPLACED: "`recorder adopt` puts it into its place where that is empty, or takes a copy away.",
     Code.FILE_AGAINST_OUTCOME: _UNLAWFUL,
     Code.FILE_NOT_OURS: _FOREIGN,
     Code.STAGING_LEFT: "A settling that was cut left it: remove it while the recorder is stopped.",
-    Code.STAGED_WITHOUT_ROW: _UNLAWFUL,
+    Code.STAGED_WITHOUT_ROW: f"{_UNLAWFUL} `recorder adopt` quarantines or erases it.",
     Code.STAGED_NOT_REMOVED: "The running recorder removes it within a minute; if not, check its rights on the spool.",
-    Code.STAGED_OF_FAILED: "Save what can be heard of it if the call permits that, then remove it.",
+    Code.STAGED_OF_FAILED: "`recorder adopt` settles it where an event authorised it and both directions are there.",
 }
 
 

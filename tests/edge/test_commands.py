@@ -239,6 +239,63 @@ def test_a_ledger_that_cannot_be_read_is_named_and_not_passed_over(cli: Cli, mon
     assert cli.run("verify").returncode == 1
 
 
+# --------------------------------------------------------------------------- orphans
+
+
+@pytest.fixture
+def littered(broken: Cli) -> Cli:
+    """A file that nothing authorises lies in the spool."""
+    (broken.storage.spool.here / "in-1772452900.7.wav").write_bytes(b"RIFF")
+    return broken
+
+
+def test_adopt_lists_what_waits_for_a_hand_and_does_nothing(littered: Cli) -> None:
+    done = littered.run("adopt", "--json")
+    (one,) = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert set(one) == {"orphan", "recording", "call", "paths", "fate", "why", "mend"}
+    assert (one["fate"], one["paths"]) == ("unauthorised", [str(littered.storage.spool.here / "in-1772452900.7.wav")])
+    assert Path(one["orphan"]).exists()
+    assert "--quarantine (or --erase)" in littered.run("adopt", columns=80).stdout
+
+
+def test_what_nothing_authorises_is_not_adopted_and_leaves_on_a_word_only(littered: Cli) -> None:
+    name = str(littered.storage.spool.here / "in-1772452900.7.wav")
+    refused = littered.run("adopt", name, "--reason", "why not")
+    assert (refused.returncode, Path(name).exists()) == (1, True)
+    assert "becomes no recording" in refused.stdout
+    done = littered.run("adopt", name, "--erase", "--reason", "nobody agreed", "--by", "ada", "--json")
+    assert (done.returncode, json.loads(done.stdout)[0]["done"], Path(name).exists()) == (0, "erased", False)
+    database = sqlite3.connect(littered.home / "catalogue.db")
+    rows = database.execute("SELECT actor, action, reason FROM file_acts ORDER BY seq").fetchall()
+    database.close()
+    assert rows == [("ada", "erasing", "nobody agreed"), ("ada", "erased", "nobody agreed")]
+    assert littered.run("adopt").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("x",),
+        ("x", "--reason", " "),
+        ("--erase",),
+        ("--reason", "why"),
+        ("x", "--all", "--reason", "why"),
+        ("--all", "--erase", "--reason", "why"),
+        ("x", "--erase", "--quarantine", "--reason", "why"),
+    ],
+)
+def test_half_a_word_is_none(littered: Cli, words: tuple[str, ...]) -> None:
+    assert littered.run("adopt", *words).returncode == 2
+
+
+def test_an_orphan_that_there_is_not_stops_everything_that_was_asked(littered: Cli) -> None:
+    name = littered.storage.spool.here / "in-1772452900.7.wav"
+    done = littered.run("adopt", str(name), "/nowhere.wav", "--quarantine", "--reason", "why")
+    assert (done.returncode, name.exists()) == (1, True)
+    assert "/nowhere.wav" in done.stderr
+
+
 # --------------------------------------------------------------------------- of a copy
 
 
