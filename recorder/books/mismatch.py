@@ -130,7 +130,7 @@ MENDS: Final[dict[Code, str]] = {
     Code.FILE_DIGEST_DIFFERS: _RESTORE,
     Code.FILE_SAMPLES_DIFFER: _TAMPERED,
     Code.FILE_WITHOUT_ROW: (
-        f"{_UNLAWFUL} A catalogue restored from an older backup does this too. `recorder adopt` quarantines or erases it."
+        f"{_UNLAWFUL} A catalogue restored from an older backup does this too. `recorder adopt` takes it away."
     ),
     Code.FILE_OF_UNSETTLED: "Compare it with the call's journal; if it is whole, restore the catalogue that knows it.",
     Code.FILE_MISPLACED: "`recorder adopt` puts it into its place where that is empty, or takes a copy away.",
