@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from recorder import rotated
 from recorder.model import Uniqueid
-from recorder.queue_log import Entry, Passage, QueueLog, passages
+from recorder.queue_log import Entry, Passage, QueueLog, each_passage, passages
 from recorder.rotated import Place
 
 START = 1_772_452_800
@@ -265,3 +265,30 @@ def test_lines_of_a_caller_whose_beginning_was_not_read_tell_nothing() -> None:
 )
 def test_lines_told_in_two_parts_tell_the_same(entries: list[Entry], cut: int) -> None:
     assert passages(entries[cut:], passages(entries[:cut])) == passages(entries)
+
+
+# --------------------------------------------------------------------------- passage by passage
+
+
+def test_each_passage_is_told_once_as_soon_as_it_is_over() -> None:
+    told = each_passage(
+        [
+            entry(0, "ENTERQUEUE"),
+            entry(1, "ENTERQUEUE", caller="other"),
+            entry(2, "CONNECT", "2", "agent.1", "1", agent="PJSIP/alice"),
+            entry(9, "COMPLETECALLER", "2", "7", "1"),
+            entry(12, "ABANDON", "1", "1", "11", caller="other"),
+        ]
+    )
+    assert [(passage.uniqueid, passage.connected_at is not None) for passage in told] == [
+        (CALLER, True),
+        ("other", False),
+    ]
+
+
+def test_a_caller_who_enters_anew_has_two_passages_and_the_last_may_be_under_way() -> None:
+    told = list(each_passage([entry(0, "ENTERQUEUE"), entry(5, "ENTERQUEUE")]))
+    assert [(passage.entered_at, passage.is_over) for passage in told] == [
+        (datetime.fromtimestamp(START, UTC), False),
+        (datetime.fromtimestamp(START + 5, UTC), False),
+    ]

@@ -6,7 +6,7 @@ import bz2
 import gzip
 import lzma
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,6 +63,24 @@ def test_a_rotation_while_reading_takes_nothing_away(path: Path) -> None:
     path.rename(path.with_name("queue_log.2"))
     put(path, 3, b"3\n")
     assert list(reading) == [b"2"]
+
+
+class RotatedMeanwhile(Rotated):
+    """The log is rotated once between its listing and its opening."""
+
+    def _siblings(self) -> Iterator[Path]:
+        listed = list(super()._siblings())
+        yield from listed
+        if len(listed) == 2:
+            self.path.with_name("queue_log.1").rename(self.path.with_name("queue_log.2"))
+            self.path.rename(self.path.with_name("queue_log.1"))
+            put(self.path, 3, b"3\n")
+
+
+def test_a_rotation_between_listing_and_opening_loses_no_file(path: Path) -> None:
+    put(path.with_name("queue_log.1"), 1, b"1\n")
+    put(path, 2, b"2\n")
+    assert list(RotatedMeanwhile(path).every()) == [b"1", b"2", b"3"]
 
 
 def test_where_there_is_no_log_at_all_that_is_said(path: Path) -> None:
