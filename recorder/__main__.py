@@ -14,6 +14,7 @@ import typer
 
 from recorder import __version__, logs
 from recorder.commands import calls, listings
+from recorder.commands.adopt import adopt
 from recorder.commands.asking import mistaken, settings_of
 from recorder.commands.setting_up import doctor, init
 from recorder.commands.status import status
@@ -34,6 +35,7 @@ app.add_typer(calls.app, name="calls")
 app.command()(listings.recordings)
 app.command()(listings.consents)
 app.command("verify")(verify_books)
+app.command()(adopt)
 app.add_typer(db, name="db")
 
 

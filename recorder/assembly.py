@@ -23,11 +23,23 @@ import structlog
 
 from recorder import __version__
 from recorder.ami import Ami, AmiAddress
+from recorder.books import Code, Ledgers
 from recorder.call import CaptureState, capture_in_hand
 from recorder.capture import CaptureDesk
 from recorder.catalogue import CatalogueError, Counts, open_catalogue
+from recorder.cdr import Cdr
 from recorder.consent_ivr import ConsentIvr
-from recorder.daemon import CallBook, CallRunner, Daemon, FrontDesk, GrowthWatch, Parts, Readiness, RivalWatch
+from recorder.daemon import (
+    Bookkeeper,
+    CallBook,
+    CallRunner,
+    Daemon,
+    FrontDesk,
+    GrowthWatch,
+    Parts,
+    Readiness,
+    RivalWatch,
+)
 from recorder.http import Answers, HttpServer, make_app
 from recorder.model import RecordingStatus, Uniqueid
 from recorder.prompts import PromptSet, PromptsUnreadable, load
@@ -48,6 +60,7 @@ from recorder.status import (
 )
 from recorder.storage import FreeSpace, Problem, ProblemKind, Spool, Storage, StorageError
 from recorder.sweeps import Sweeps
+from recorder.unseen import UnseenCalls
 
 log = structlog.get_logger(__name__)
 
@@ -154,6 +167,22 @@ class Assembly:
             in_progress=lambda uniqueid: _is_in_progress(book, uniqueid),
             now=now,
         )
+        unseen = UnseenCalls(
+            node=settings.node.name,
+            catalogue=self.catalogue,
+            cdr=Cdr(settings.pbx.cdr) if settings.pbx.cdr else None,
+            lines=lines,
+            knows=lambda uniqueid: _knows(book, uniqueid),
+            now=now,
+        )
+        queues = frozenset(queue for rules in lines.values() for queue in rules.queues)
+        bookkeeper = Bookkeeper(
+            node=settings.node.name,
+            catalogue=self.catalogue,
+            storage=self.storage,
+            ledgers=Ledgers(queue_log=settings.pbx.queue_log, cdr=settings.pbx.cdr, queues=queues),
+            now=now,
+        )
         host, port = host_and_port(settings.agi.bind)
         ivr = ConsentIvr(front, host=host, port=port, peers=self.peers, dialogues=settings.agi.dialogues)
         return Parts(
@@ -165,6 +194,8 @@ class Assembly:
             front=front,
             ivr=ivr,
             sweeps=sweeps,
+            unseen=unseen,
+            bookkeeper=bookkeeper,
             readiness=readiness,
             growth=GrowthWatch(book, capture),
             rivals=rivals,
@@ -209,6 +240,7 @@ class Assembly:
         warnings += self.prompts.problems
         warnings += [f"the capture of recording {recording} has stopped growing" for recording in parts.growth.stalled]
         warnings += parts.rivals.reasons(now())
+        warnings += parts.bookkeeper.warnings
         state, reasons = state_of(Seen(hindrances=parts.readiness.reasons, warnings=warnings))
         pbx = parts.ami.state
         return Status(
@@ -313,6 +345,15 @@ class Assembly:
             "recorder_agi_peers_refused": Figure(
                 about="Connections to the AGI port from elsewhere", values={"": parts.ivr.refused_peers}, counts=True
             ),
+            "recorder_books_mismatches": Figure(
+                about="What did not fit when the books were last balanced, by code",
+                values={code: float(parts.bookkeeper.found[code]) for code in Code},
+                label="code",
+            ),
+            "recorder_books_personal_calls": Figure(
+                about="Calls that passed no line in the time that the books were last balanced for",
+                values={"": float(parts.bookkeeper.personal_calls or 0)},
+            ),
             "recorder_sweep_failures": Figure(
                 about="Passes of a sweep that failed",
                 values={sweep.name: sweep.failures for sweep in self.daemon.sweeps.values()},
@@ -371,6 +412,11 @@ def _addresses(host: str) -> frozenset[str]:
     except OSError as error:
         raise SettingsMistaken((f"ami.host: {host} has no address: {error}",)) from error
     return frozenset(found)
+
+
+def _knows(book: CallBook, uniqueid: Uniqueid) -> bool:
+    """Whether the channel is one that a call in the book began with, or an agent's of it."""
+    return _is_in_progress(book, uniqueid) or any(uniqueid in runner.state.agents for runner in book)
 
 
 def _is_in_progress(book: CallBook, uniqueid: Uniqueid) -> bool:

@@ -1,35 +1,24 @@
 """The only one that reads Asterisk's queue log: what passed through the queues while nobody of ours looked.
 
-Must not write anything, and must not decide what a passage means for the books. The invariant: a line is read whole or
-not yet; a line that makes no sense is passed over and counted.
+Must not write anything, and must not decide what a passage means for the books. The invariant: a line that makes no
+sense is passed over and counted.
 Source of the format: Asterisk, main/logger.c ast_queue_log and apps/app_queue.c
 (`epoch|uniqueid|queue|agent|event|data...`).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from recorder.model import Uniqueid
-
-READ_AT_ONCE = 8 * 1024 * 1024
-"""Bytes in one read; a longer log is read in several."""
+from recorder.rotated import Line, Place, Rotated
 
 LEFT_UNSERVED = frozenset({"ABANDON", "EXITWITHTIMEOUT", "EXITWITHKEY", "EXITEMPTY"})
 TALK_ENDED = frozenset({"COMPLETEAGENT", "COMPLETECALLER"})
 TALK_MOVED = frozenset({"TRANSFER", "BLINDTRANSFER", "ATTENDEDTRANSFER"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """How far a log was read: `inode` tells a rotated file from its successor."""
-
-    inode: int
-    offset: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,65 +59,34 @@ class QueueLog:
     """The log file at `path`, read forwards."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self.senseless = 0  # lines passed over
+        self._log = Rotated(path)
+        self._senseless = 0
+
+    @property
+    def senseless(self) -> int:
+        """How many lines were passed over."""
+        return self._senseless + self._log.overlong
 
     def end(self) -> Place | None:
         """Where the log ends now; None while there is no log."""
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            return None
-        return Place(inode=status.st_ino, offset=status.st_size)
+        return self._log.end()
 
     def read(self, since: Place) -> tuple[list[Entry], Place]:
-        """Whole lines after `since`, and where they end. OSError passes.
+        """What whole lines after `since` say, and where they end, over a rotation as Rotated.read. OSError passes."""
+        lines, place = self._log.read(since)
+        return [entry for line in lines if (entry := self._told(line)) is not None], place
 
-        A log that was rotated meanwhile is first read to its end under the name that it has now, where it lies beside
-        its successor and is not compressed; the successor is read from its beginning.
-        """
-        rotated = self._rotated(since)
-        if rotated is None:
-            return self._read(self._path, since)
-        entries, reached = self._read(rotated, since)
-        while (more := self._read(rotated, reached))[1].offset > reached.offset:
-            entries, reached = entries + more[0], more[1]
-        successor, end = self._read(self._path, reached)
-        return entries + successor, end
-
-    def _rotated(self, since: Place) -> Path | None:
-        """The file that `since` is a place in, where it is no longer the log."""
-        try:
-            if not since.inode or self._path.stat().st_ino == since.inode:
-                return None
-        except FileNotFoundError:
-            pass  # between the rotation and the next line
-        siblings = self._path.parent.glob(f"{self._path.name}*")
-        return next((file for file in siblings if file.stat().st_ino == since.inode), None)
-
-    def _read(self, path: Path, since: Place) -> tuple[list[Entry], Place]:
-        try:
-            with path.open("rb") as log:
-                now = os.fstat(log.fileno())  # of what we hold open: the path may have been rotated meanwhile
-                start = since.offset if since.inode == now.st_ino and since.offset <= now.st_size else 0
-                log.seek(start)
-                block = log.read(READ_AT_ONCE)
-        except FileNotFoundError:
-            return [], since
-        whole = block[: block.rfind(b"\n") + 1]
-        if not whole and len(block) == READ_AT_ONCE:
-            self.senseless += 1  # no line of Asterisk's is so long
-            return [], Place(inode=now.st_ino, offset=start + len(block))
-        entries = []
-        offset = start
-        for line in whole.split(b"\n")[:-1]:  # not splitlines: a carriage return in a caller's name ends no line
-            entry = _entry(line, offset, now.st_ino)
-            offset += len(line) + 1
+    def every(self, since: datetime | None = None) -> Iterator[Entry]:
+        """All that is still there, rotated files too, oldest first; as Rotated.every."""
+        for text in self._log.every(since):
+            entry = self._told(Line(text=text, offset=0, inode=0))
             if entry is not None:
-                entries.append(entry)
-            else:
-                self.senseless += 1
-        return entries, Place(inode=now.st_ino, offset=offset)
+                yield entry
+
+    def _told(self, line: Line) -> Entry | None:
+        entry = _entry(line.text, line.offset, line.inode)
+        self._senseless += entry is None
+        return entry
 
 
 def _entry(line: bytes, offset: int, inode: int) -> Entry | None:
@@ -166,6 +124,24 @@ def passages(entries: Iterable[Entry], known: Mapping[Uniqueid, Passage] | None 
         elif (passage := told.get(entry.uniqueid)) is not None:
             told[entry.uniqueid] = _moved(passage, entry)
     return told
+
+
+def each_passage(entries: Iterable[Entry]) -> Iterator[Passage]:
+    """Every passage once, as soon as it is over or its caller enters anew; at the end those still under way.
+
+    Holds no more than what is under way, so that a log of any length can be read.
+    """
+    under_way: dict[Uniqueid, Passage] = {}
+    for entry in entries:
+        if entry.event == "ENTERQUEUE" and entry.uniqueid in under_way:
+            yield under_way.pop(entry.uniqueid)
+        under_way |= passages(
+            (entry,), {entry.uniqueid: under_way[entry.uniqueid]} if entry.uniqueid in under_way else None
+        )
+        passage = under_way.get(entry.uniqueid)
+        if passage is not None and passage.is_over:
+            yield under_way.pop(entry.uniqueid)
+    yield from under_way.values()
 
 
 def _moved(passage: Passage, entry: Entry) -> Passage:

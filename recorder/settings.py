@@ -99,6 +99,12 @@ class Ami(Section):
 class Pbx(Section):
     cli: tuple[str, ...] = ("asterisk", "-rx")
     queue_log: Path | None = Path("/var/log/asterisk/queue_log")
+    cdr: Path | None = None  # cdr-csv/Master.csv, as we see it
+
+    @field_validator("queue_log", "cdr", mode="before")
+    @classmethod
+    def _none(cls, path: object) -> object:
+        return None if path == "" else path  # TOML has no other word for it
 
 
 class Agi(Section):
@@ -266,11 +272,28 @@ def _rules(name: str, line: Line) -> LineRules:
 
 def settings_from(text: str, environment: Mapping[str, str], *, source: str) -> Settings:
     """Settings of a TOML text with the environment laid over it; raises SettingsMistaken with every mistake."""
+    tree = _tree(text, source)
+    return _validated(tree, source, _lay_over(tree, environment))
+
+
+def settings_of_copy(text: str, places: Mapping[str, Mapping[str, str | None]], *, source: str) -> Settings:
+    """Settings for looking at copied books: the lines and the node of a TOML text, everything else at `places`.
+
+    No secret is needed and none is read. Raises SettingsMistaken as settings_from does.
+    """
+    kept = {name: section for name, section in _tree(text, source).items() if name in ("node", "line")}
+    nobody = {"username": "nobody", "secret": "none"}
+    return _validated({**kept, "ami": nobody, **places}, source, {})
+
+
+def _tree(text: str, source: str) -> dict[str, object]:
     try:
-        tree: dict[str, object] = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsMistaken((f"{source}: not TOML: {error}",)) from error
-    origins = _lay_over(tree, environment)
+
+
+def _validated(tree: Mapping[str, object], source: str, origins: Mapping[tuple[str, ...], str]) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:

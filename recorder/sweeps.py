@@ -19,6 +19,7 @@ import structlog
 from recorder.call import CallEvent, RecordingUnmade
 from recorder.capture import CaptureDesk, Staging
 from recorder.catalogue import Catalogue, CatalogueError, RecordingRow
+from recorder.marks import QUEUE_LOG, ReadingMark, begin_books
 from recorder.model import (
     CallEnded,
     CallId,
@@ -39,7 +40,8 @@ from recorder.model import (
 )
 from recorder.policy import LineRules
 from recorder.quality import Measures
-from recorder.queue_log import Passage, Place, QueueLog, passages
+from recorder.queue_log import Passage, QueueLog, passages
+from recorder.rotated import Place
 from recorder.storage import Spool, StorageError
 
 log = structlog.get_logger(__name__)
@@ -49,7 +51,6 @@ AT_ONCE = 4
 POSTPONE = timedelta(seconds=30)
 UNFINISHED_FOR = timedelta(hours=12)
 """A passage that the queue log never ends (Asterisk was killed) is given up after this."""
-BOOKMARK = "queue_log"
 
 
 class Ledger(Protocol):
@@ -91,6 +92,7 @@ class Sweeps:
         self._spool = spool
         self._ledger = ledger
         self._queue_log = queue_log
+        self._mark = ReadingMark(catalogue, node, QUEUE_LOG)
         self._lines = lines
         self._in_progress = in_progress
         self._now = now
@@ -177,11 +179,16 @@ class Sweeps:
                 await self._capture.discard_staged(recording)
         return False
 
+    async def begin_books(self) -> None:
+        """Note since when books are kept here, and for which queues. After the queue log was first looked at."""
+        queues = {queue for rules in self._lines.values() for queue in rules.queues}
+        await begin_books(self._catalogue, self._node, queues, self._now())
+
     async def read_queue_log(self) -> bool:
         """Give every queue call that passed while nobody looked its outcome."""
         if self._queue_log is None:
             return False
-        place = await self._place()
+        place, began = await self._place(), self._now()
         entries, end = await asyncio.to_thread(self._queue_log.read, place)
         told = self._ours(passages(entries))
         # What is still under way is read again: a call in progress may yet need the log's word for how it went on.
@@ -193,7 +200,8 @@ class Sweeps:
                 held.append(passage)
         places = [Place(inode=passage.inode, offset=passage.offset) for passage in held]
         # Of two files the rotated one is the older.
-        await self._keep_place(min(places, key=lambda at: (at.inode == end.inode, at.offset), default=end))
+        onwards = min(places, key=lambda at: (at.inode == end.inode, at.offset), default=end)
+        await self._mark.keep(onwards, began if end == self._queue_log.end() else None)
         return False
 
     async def talks_since(self) -> dict[Uniqueid, Passage]:
@@ -211,16 +219,7 @@ class Sweeps:
 
     async def _place(self) -> Place:
         assert self._queue_log is not None
-        kept = await self._catalogue.bookmark(self._node, BOOKMARK)
-        if kept is not None:
-            return Place(inode=int(kept["inode"]), offset=int(kept["offset"]))
-        # Calls from before we were installed are not ours to account for; a log that is yet to be made is, all of it.
-        end = self._queue_log.end() or Place(inode=0, offset=0)
-        await self._keep_place(end)
-        return end
-
-    async def _keep_place(self, place: Place) -> None:
-        await self._catalogue.write_bookmark(self._node, BOOKMARK, {"inode": place.inode, "offset": place.offset})
+        return await self._mark.place(self._queue_log.end())
 
     def _ours(self, told: Mapping[Uniqueid, Passage]) -> list[Passage]:
         queues = {queue for rules in self._lines.values() for queue in rules.queues}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from recorder.catalogue import JournalRow
+from recorder.catalogue import FileAct, FileAction, JournalRow
 from recorder.model import (
     AuditEntry,
     CallId,
@@ -161,3 +161,20 @@ def settled(recording: RecordingAuthorised) -> RecordingSettled:
 
 def step(seq: int, name: str = "CallerJoinedQueue", **fields: str) -> JournalRow:
     return JournalRow(seq=seq, at=later(seq), name=name, old_phase="waiting", new_phase="waiting", fields=fields)
+
+
+def file_act() -> FileAct:
+    """Somebody is about to erase a file."""
+    return FileAct(
+        id=uuid4(),
+        of_file=uuid4(),
+        at=NOON,
+        node=NODE,
+        actor="ada",
+        action=FileAction.ERASING,
+        path="/var/spool/recorder/strange.wav",
+        size=44,
+        sha256="b" * 64,
+        recording=None,
+        reason="nobody agreed",
+    )

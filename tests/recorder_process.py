@@ -87,7 +87,7 @@ class Recorder:
                 "username": pbx.recorder_user,
                 "secret": pbx.recorder_secret,
             },
-            "pbx": {"cli": list(pbx.cli), "queue_log": str(pbx.queue_log)},
+            "pbx": {"cli": list(pbx.cli), "queue_log": str(pbx.queue_log), "cdr": str(pbx.cdr)},
             "agi": {"bind": self.agi},
             "prompts": {"path": pbx.prompts, "path_here": str(REPOSITORY / "dialplan" / "prompts")},
             "capture": {"spool": str(pbx.captures), "min_free_mb": 5},

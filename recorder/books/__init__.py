@@ -1,10 +1,13 @@
 """The books: whether calls, consent events, recordings, files and digests balance, and what does not fit by name.
 
-`walk` reads, `balance` and `files` judge (pure), `mismatch` holds the codes. Nothing here changes anything.
+`walk` and `asterisk` read, `balance`, `files` and `join` judge (pure), `mismatch` holds the codes. Nothing here changes
+anything.
 """
 
+from recorder.books.asterisk import Ledgers
 from recorder.books.balance import balance
+from recorder.books.join import Reach
 from recorder.books.mismatch import MENDS, Code, Mismatch
-from recorder.books.walk import Books, Progress, verify
+from recorder.books.walk import Books, Progress, stray_files, verify
 
-__all__ = ["MENDS", "Books", "Code", "Mismatch", "Progress", "balance", "verify"]
+__all__ = ["MENDS", "Books", "Code", "Ledgers", "Mismatch", "Progress", "Reach", "balance", "stray_files", "verify"]

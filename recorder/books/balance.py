@@ -24,11 +24,14 @@ from recorder.model import (
 )
 from recorder.policy import Circumstances, decide
 
-UNFINISHED: Final = frozenset({RecordingStatus.AUTHORISED, RecordingStatus.ARMED, RecordingStatus.STOPPED})
+UNFINISHED: Final = frozenset(
+    {RecordingStatus.AUTHORISED, RecordingStatus.ARMED, RecordingStatus.STOPPED, RecordingStatus.ERASING}
+)
 UNWITNESSED: Final = frozenset({Outcome.EXCLUDED, Outcome.ABANDONED, Outcome.LOST})
 """Outcomes of a call that only the queue log told of: it has no journal."""
 EXPLAINS_FAILURE: Final = frozenset({Outcome.LOST, Outcome.ABANDONED})
 OVERRIDE: Final = "override"
+ADOPT: Final = "adopt"
 
 
 def balance(whole: WholeCall) -> list[Mismatch]:
@@ -72,6 +75,8 @@ def _recordings(whole: WholeCall) -> Iterator[Mismatch]:
         )
     if ended is not Outcome.RECORDED:
         for row in settled:
+            if _is_adopted(whole, row.id):
+                continue  # the outcome is how the call ended; what was saved of it afterwards is audited
             yield _mismatch(
                 whole, Code.RECORDING_AGAINST_OUTCOME, f"a recording is settled, yet the outcome is {ended}", row.id
             )
@@ -87,6 +92,11 @@ def _recordings(whole: WholeCall) -> Iterator[Mismatch]:
                 f"the capture failed ({row.reason}), the outcome is {ended} and there was no override",
                 row.id,
             )
+
+
+def _is_adopted(whole: WholeCall, recording: RecordingId) -> bool:
+    """Whether a person settled it after it had failed (`recorder adopt`)."""
+    return any(act.action == ADOPT and act.recording == recording for act in whole.audit)
 
 
 def _is_accounted(whole: WholeCall) -> bool:
@@ -213,12 +223,17 @@ def _statuses(whole: WholeCall, steps: list[Step]) -> Iterator[Mismatch]:
     for key, status in told.items():
         if key not in kept:
             yield _mismatch(whole, Code.RECORDING_MISSING, "the journal tells of it and there is no row", key)
-        elif kept[key] is not status:
+        elif kept[key] is not status and not _was_saved(whole, key, status, kept[key]):
             yield _mismatch(
                 whole, Code.STATUS_DIFFERS, f"the journal leads to {status}, the recording is {kept[key]}", key
             )
     for key in kept.keys() - told.keys():
         yield _mismatch(whole, Code.RECORDING_STRANGE, "the journal never authorised this recording", key)
+
+
+def _was_saved(whole: WholeCall, key: RecordingId, told: RecordingStatus, kept: RecordingStatus) -> bool:
+    failed_to_settled = (told, kept) == (RecordingStatus.FAILED, RecordingStatus.SETTLED)
+    return failed_to_settled and _is_adopted(whole, key)
 
 
 def _status_told(steps: list[Step]) -> dict[RecordingId, RecordingStatus]:

@@ -5,14 +5,14 @@ Pure: told what was seen on disk. A recording is not a mismatch for being settle
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from recorder.books.mismatch import Code, Mismatch
-from recorder.catalogue import RecordingRow
+from recorder.catalogue import FileAct, FileAction, RecordingRow
 from recorder.model import RecordingStatus
 from recorder.storage import Found, FoundKind, Leftover
 from recorder.storage.header import HEADER_BYTES
@@ -24,7 +24,10 @@ REMOVED_WITHIN: Final = timedelta(minutes=3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A settled recording's file as it lies there. Without size it is missing; `trouble` says why it was not read."""
+    """A settled recording's file as it lies there. Without size it is missing; `trouble` says why it was not read.
+
+    `sha256` is None where the digest was not asked for.
+    """
 
     path: Path
     size: int | None = None
@@ -43,7 +46,7 @@ def judge_settled(row: RecordingRow, seen: Seen) -> Iterator[Mismatch]:
     if seen.size != row.size:
         what = f"the file has {seen.size} bytes, the catalogue says {row.size}"
         yield _of_row(Code.FILE_SIZE_DIFFERS, row, seen.path, what)
-    elif seen.sha256 != row.sha256:
+    elif seen.sha256 is not None and seen.sha256 != row.sha256:
         what = f"the file has SHA-256 {seen.sha256}, the catalogue says {row.sha256}"
         yield _of_row(Code.FILE_DIGEST_DIFFERS, row, seen.path, what)
     samples = (seen.size - HEADER_BYTES) // FRAME_BYTES
@@ -54,6 +57,8 @@ def judge_settled(row: RecordingRow, seen: Seen) -> Iterator[Mismatch]:
 
 def judge_found(found: Found, row: RecordingRow | None, place: Path | None) -> Mismatch | None:
     """A file in the store, its recording's row, and where that recording's file belongs."""
+    if found.kind is FoundKind.QUARANTINED:
+        return None  # judge_quarantined
     if found.kind is FoundKind.STRANGE:
         return Mismatch(code=Code.FILE_NOT_OURS, what="no recording's file is named so", path=found.path)
     if row is None:
@@ -64,9 +69,16 @@ def judge_found(found: Found, row: RecordingRow | None, place: Path | None) -> M
         return _of_row(Code.STAGING_LEFT, row, found.path, f"the recording is {row.status}") if is_left else None
     if found.path != place:
         return _of_row(Code.FILE_MISPLACED, row, found.path, f"its place is {place}")
-    if row.status in (RecordingStatus.SETTLED, RecordingStatus.STOPPED):
+    if row.status in (RecordingStatus.SETTLED, RecordingStatus.STOPPED, RecordingStatus.ERASING):
         return None
     return _of_row(Code.FILE_OF_UNSETTLED, row, found.path, f"the recording is {row.status}")
+
+
+def judge_quarantined(found: Found, acts: Collection[FileAct]) -> Mismatch | None:
+    """A file in quarantine, and what was done with the file of its name: nobody puts one there in silence."""
+    if any(act.action is FileAction.QUARANTINING for act in acts):
+        return None
+    return Mismatch(code=Code.FILE_NOT_OURS, what="it lies in quarantine, and no act put it there", path=found.path)
 
 
 def judge_staged(left: Leftover, row: RecordingRow | None, now: datetime) -> Mismatch | None:
@@ -80,7 +92,7 @@ def judge_staged(left: Leftover, row: RecordingRow | None, now: datetime) -> Mis
         return None
     if row.status is RecordingStatus.FAILED:
         return _of_row(Code.STAGED_OF_FAILED, row, left.path, f"the capture failed ({row.reason})")
-    if row.status in (RecordingStatus.SETTLED, RecordingStatus.EMPTY):
+    if row.status in (RecordingStatus.SETTLED, RecordingStatus.EMPTY, RecordingStatus.ERASED):
         return _of_row(Code.STAGED_NOT_REMOVED, row, left.path, f"the recording is {row.status} since {row.changed_at}")
     return None
 

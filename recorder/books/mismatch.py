@@ -14,8 +14,18 @@ from recorder.model import CallId, RecordingId
 
 
 class Code(StrEnum):
-    """Names one kind of mismatch; never renamed."""
+    """Names one kind of mismatch; never renamed. The worst first: in this order they are told."""
 
+    # audio that must not exist
+    PERSONAL_AUDIO = "personal_audio"
+    FILE_AGAINST_OUTCOME = "file_against_outcome"
+    # our books and Asterisk's own
+    CALL_UNKNOWN = "call_unknown"
+    CALL_DOUBLED = "call_doubled"
+    CALL_UNKNOWN_TO_ASTERISK = "call_unknown_to_asterisk"
+    OUTCOME_AGAINST_ASTERISK = "outcome_against_asterisk"
+    LEDGERS_DISAGREE = "ledgers_disagree"
+    LEDGER_UNREADABLE = "ledger_unreadable"
     # the call and its journal
     CALL_WITHOUT_OUTCOME = "call_without_outcome"
     CALL_ENDED_OPEN = "call_ended_open"
@@ -51,7 +61,6 @@ class Code(StrEnum):
     FILE_WITHOUT_ROW = "file_without_row"
     FILE_OF_UNSETTLED = "file_of_unsettled"
     FILE_MISPLACED = "file_misplaced"
-    FILE_AGAINST_OUTCOME = "file_against_outcome"
     FILE_NOT_OURS = "file_not_ours"
     STAGING_LEFT = "staging_left"
     STAGED_WITHOUT_ROW = "staged_without_row"
@@ -66,9 +75,33 @@ _TAMPERED: Final = (
 )
 _UNLAWFUL: Final = "Let nobody listen to it, and tell the privacy officer: the audio has no authority that we can show."
 _RESTORE: Final = "Restore the file from a backup; the catalogue has its digest."
-_FOREIGN: Final = "Find out who put it there, and move it away; the recorder never touches it."
+_FOREIGN: Final = (
+    "Find out who put it there; `recorder adopt` takes it away on your word, the recorder never does by itself."
+)
 
 MENDS: Final[dict[Code, str]] = {
+    Code.PERSONAL_AUDIO: (
+        "Let nobody listen to it, tell the privacy officer now, and find what wrote it (`recorder doctor`)."
+        " `recorder adopt` takes a file away."
+    ),
+    Code.CALL_UNKNOWN: (
+        "Is the recorder running? It takes the queue log and the CDR in each minute and gives such a call its outcome."
+        " If this stays, look for sweep_failed in its log."
+    ),
+    Code.CALL_DOUBLED: _TAMPERED,
+    Code.CALL_UNKNOWN_TO_ASTERISK: (
+        "Was a log of Asterisk's cut, edited or switched off then? If not, the call was put into the catalogue:"
+        " compare with a backup of both."
+    ),
+    Code.OUTCOME_AGAINST_ASTERISK: (
+        "Read `recorder calls show` beside the queue log's lines of its caller: one of the two was changed, or the"
+        " recorder missed what happened."
+    ),
+    Code.LEDGERS_DISAGREE: "A line of Asterisk's own ledgers is gone: was one cut, edited or switched off then?",
+    Code.LEDGER_UNREADABLE: (
+        "Let [pbx] queue_log and cdr name the files that Asterisk writes, readable for the recorder; `recorder doctor`"
+        " says what is missing."
+    ),
     Code.CALL_WITHOUT_OUTCOME: _RESTART,
     Code.CALL_ENDED_OPEN: _TAMPERED,
     Code.JOURNAL_MISSING: _TAMPERED,
@@ -96,15 +129,17 @@ MENDS: Final[dict[Code, str]] = {
     Code.FILE_SIZE_DIFFERS: _RESTORE,
     Code.FILE_DIGEST_DIFFERS: _RESTORE,
     Code.FILE_SAMPLES_DIFFER: _TAMPERED,
-    Code.FILE_WITHOUT_ROW: f"{_UNLAWFUL} A catalogue restored from an older backup does this too.",
+    Code.FILE_WITHOUT_ROW: (
+        f"{_UNLAWFUL} A catalogue restored from an older backup does this too. `recorder adopt` takes it away."
+    ),
     Code.FILE_OF_UNSETTLED: "Compare it with the call's journal; if it is whole, restore the catalogue that knows it.",
-    Code.FILE_MISPLACED: "Compare its digest with the one in its right place, then move it there or away.",
+    Code.FILE_MISPLACED: "`recorder adopt` puts it into its place where that is empty, or takes a copy away.",
     Code.FILE_AGAINST_OUTCOME: _UNLAWFUL,
     Code.FILE_NOT_OURS: _FOREIGN,
     Code.STAGING_LEFT: "A settling that was cut left it: remove it while the recorder is stopped.",
-    Code.STAGED_WITHOUT_ROW: _UNLAWFUL,
+    Code.STAGED_WITHOUT_ROW: f"{_UNLAWFUL} `recorder adopt` quarantines or erases it.",
     Code.STAGED_NOT_REMOVED: "The running recorder removes it within a minute; if not, check its rights on the spool.",
-    Code.STAGED_OF_FAILED: "Save what can be heard of it if the call permits that, then remove it.",
+    Code.STAGED_OF_FAILED: "`recorder adopt` settles it where an event authorised it and both directions are there.",
 }
 
 

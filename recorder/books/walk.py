@@ -1,30 +1,30 @@
-"""The walk through one node's books: every call in the catalogue, every settled file, every file in store and spool.
+"""The walk through one node's books: every file in store and spool, Asterisk's ledgers, every call in the catalogue.
 
-Reads in bounded batches and changes nothing; works beside a running daemon and without one. The invariant: a file is
-listed before its row is asked for, and a row is read before its file, so that work under way is no mismatch.
+Reads in bounded batches and changes nothing; works beside a running daemon and without one. The invariant: a file or a
+ledger's line is read before its row is asked for, and a row before its file, so that work under way is no mismatch.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
+from recorder.books.asterisk import Ledgers, ids_in, read_ledgers, scope_of
 from recorder.books.balance import balance
-from recorder.books.files import Seen, judge_found, judge_settled, judge_staged
+from recorder.books.batches import batches
+from recorder.books.files import Seen, judge_found, judge_quarantined, judge_settled, judge_staged
+from recorder.books.join import Told
 from recorder.books.mismatch import Code, Mismatch
-from recorder.catalogue import Catalogue, RecordingRow, WholeCall
+from recorder.catalogue import Catalogue, FileAct, RecordingRow, WholeCall, booked
 from recorder.model import CallId, Outcome, RecordingId, RecordingStatus
-from recorder.storage import Leftover, SettledFileMissing, Spool, Storage, StorageError
+from recorder.storage import Found, FoundKind, Leftover, SettledFileMissing, Spool, Storage, StorageError
 
-T = TypeVar("T")
 CALLS_AT_ONCE: Final = 200
-FILES_AT_ONCE: Final = 500
 WALKS: Final = 3
 NEVER_KEPT: Final = (Outcome.EXCLUDED, Outcome.DECLINED)
 
@@ -43,26 +43,84 @@ class Books:
     settled_bytes: int = 0
     files: int = 0
     staged_files: int = 0
+    quarantined_files: int = 0
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     recordings: Counter[RecordingStatus] = field(default_factory=Counter)
     files_of: Counter[Outcome] = field(default_factory=Counter)  # of the outcomes that keep none
+    since: datetime | None = None  # of the calls that were read; None: all
+    read_digests: bool = True
+    told: Told | None = None  # what Asterisk's ledgers say
     mismatches: list[Mismatch] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
         return not self.mismatches
 
+    @property
+    def personal_calls(self) -> int | None:
+        """Calls that passed no line, by the CDR; None where it was not read or does not tell."""
+        personal = self.told.personal if self.told else None
+        return None if personal is None else len(personal)
+
+    @property
+    def files_of_personal(self) -> int:
+        return sum(item.code is Code.PERSONAL_AUDIO for item in self.mismatches)
+
 
 async def verify(
-    catalogue: Catalogue, storage: Storage, *, node: str, now: datetime, progress: Progress = lambda *_: None
+    catalogue: Catalogue,
+    storage: Storage,
+    *,
+    node: str,
+    now: datetime,
+    ledgers: Ledgers | None = None,
+    since: datetime | None = None,
+    read_digests: bool = True,
+    progress: Progress = lambda *_: None,
 ) -> Books:
-    """Read all the books of `node`. CatalogueError or StorageError where they cannot be read to the end."""
-    books = Books(node=node)
+    """Read all the books of `node`, or those of the calls started since `since`.
+
+    `read_digests` False leaves the settled files' contents alone: they must be there in their length. CatalogueError or
+    StorageError where the books cannot be read to the end.
+    """
+    books = Books(node=node, since=since, read_digests=read_digests)
     await _walk_store(books, catalogue, storage, progress)  # first: a store that is not mounted is no missing file
     await _walk_spool(books, catalogue, storage.spool, now)
+    await _read_ledgers(books, catalogue, ledgers or Ledgers(), now, progress)
     await _walk_calls(books, catalogue, storage, now, progress)
-    books.mismatches.sort(key=lambda item: (list(Code).index(item.code), str(item.call), str(item.path)))
+    _name_personal(books)
+    order = {code: place for place, code in enumerate(Code)}
+    books.mismatches.sort(key=lambda item: (order[item.code], str(item.call), str(item.path)))
     return books
+
+
+async def stray_files(catalogue: Catalogue, storage: Storage, *, node: str, now: datetime) -> list[Mismatch]:
+    """The files in store and spool that no recording claims, or not there. Errors as in `verify`."""
+    books = Books(node=node)
+    await _walk_store(books, catalogue, storage, lambda *_: None)
+    await _walk_spool(books, catalogue, storage.spool, now)
+    return books.mismatches
+
+
+# --------------------------------------------------------------------------- Asterisk's own ledgers
+
+
+async def _read_ledgers(
+    books: Books, catalogue: Catalogue, ledgers: Ledgers, now: datetime, progress: Progress
+) -> None:
+    progress("Asterisk's ledgers", 0, None)
+    scope = await scope_of(catalogue, books.node, ledgers.queues, books.since, now)
+    strange = ids_in(item.path for item in books.mismatches if item.code is Code.FILE_NOT_OURS and item.path)
+    books.told = Told(scope=scope, strange=strange)
+    books.mismatches += await read_ledgers(catalogue, books.node, ledgers, books.told)
+
+
+def _name_personal(books: Books) -> None:
+    """A file that bears a personal call's id is that, and no longer merely not ours."""
+    named = list(books.told.files_of_personal()) if books.told else []
+    paths = {item.path for item in named}
+    kept = [item for item in books.mismatches if item.code is not Code.FILE_NOT_OURS or item.path not in paths]
+    books.mismatches = [*named, *kept]
 
 
 # --------------------------------------------------------------------------- the catalogue, call by call
@@ -73,15 +131,31 @@ async def _walk_calls(books: Books, catalogue: Catalogue, storage: Storage, now:
     read = 0
     after: CallId | None = None
     progress("settled recordings", 0, total)
-    while batch := await catalogue.calls_after(after, CALLS_AT_ONCE, books.node):
+    while batch := await catalogue.calls_after(after, CALLS_AT_ONCE, books.node, since=books.since):
         after = batch[-1].call.id
+        books.mismatches += await asyncio.to_thread(_judged, books, batch)
         for whole in batch:
-            _count(books, whole)
-            books.mismatches += balance(whole)
             for row in whole.recordings:
                 books.mismatches += await asyncio.to_thread(_look_at, books, whole, row, storage)
                 read += row.status is RecordingStatus.SETTLED
                 progress("settled recordings", read, total)
+
+
+def _judged(books: Books, batch: Iterable[WholeCall]) -> list[Mismatch]:
+    """On a thread of its own: replaying two hundred journals would keep callers waiting."""
+    found: list[Mismatch] = []
+    for whole in batch:
+        _count(books, whole)
+        found += balance(whole)
+        found += _against_asterisk(books, whole)
+    return found
+
+
+def _against_asterisk(books: Books, whole: WholeCall) -> list[Mismatch]:
+    if books.told is None:
+        return []
+    has_audio = any(row.status is RecordingStatus.SETTLED for row in whole.recordings)
+    return list(books.told.booked(booked(whole.call, whole.legs), has_audio=has_audio))
 
 
 def _count(books: Books, whole: WholeCall) -> None:
@@ -97,7 +171,7 @@ def _count(books: Books, whole: WholeCall) -> None:
 def _look_at(books: Books, whole: WholeCall, row: RecordingRow, storage: Storage) -> list[Mismatch]:
     found: list[Mismatch] = []
     if row.status is RecordingStatus.SETTLED:
-        seen = _seen(row, storage)
+        seen = _seen(row, storage, read_digest=books.read_digests)
         books.settled_bytes += seen.size or 0
         found += judge_settled(row, seen)
     ended = whole.call.outcome
@@ -111,11 +185,11 @@ def _look_at(books: Books, whole: WholeCall, row: RecordingRow, storage: Storage
     return found
 
 
-def _seen(row: RecordingRow, storage: Storage) -> Seen:
+def _seen(row: RecordingRow, storage: Storage, *, read_digest: bool) -> Seen:
     path = storage.path(row.id, row.authorised_at)
     try:
         size = path.stat().st_size
-        digest = storage.digest(row.id, row.authorised_at) if size == row.size else None
+        digest = storage.digest(row.id, row.authorised_at) if read_digest and size == row.size else None
     except (FileNotFoundError, SettledFileMissing):
         return Seen(path=path)
     except StorageError as error:
@@ -137,34 +211,43 @@ async def _walk_store(books: Books, catalogue: Catalogue, storage: Storage, prog
     """The daemon may rename a file between its listing and the look at it: then the walk is taken again."""
     for walk in range(1, WALKS + 1):
         try:
-            files, mismatches = await _walk_store_once(catalogue, storage, progress)
+            files, mismatches = await _walk_store_once(catalogue, storage, books.since, progress)
         except StorageError as error:
             if walk == WALKS or error.path == storage.root or error.path.exists():
                 raise
             continue
-        books.files += files
+        books.files += files.total() - files[FoundKind.QUARANTINED]
+        books.quarantined_files += files[FoundKind.QUARANTINED]
         books.mismatches += mismatches
         return
 
 
-async def _walk_store_once(catalogue: Catalogue, storage: Storage, progress: Progress) -> tuple[int, list[Mismatch]]:
-    files = 0
+async def _walk_store_once(
+    catalogue: Catalogue, storage: Storage, since: datetime | None, progress: Progress
+) -> tuple[Counter[FoundKind], list[Mismatch]]:
+    files: Counter[FoundKind] = Counter()
     mismatches: list[Mismatch] = []
-    async for batch in _batches(storage.walk()):
+    async for batch in batches(storage.walk(since.date() if since else None)):
         rows = await catalogue.recordings_named({found.recording for found in batch if found.recording})
+        acts = await catalogue.file_acts_of({found.of_file for found in batch if found.of_file})
         for found in batch:
             row = rows.get(found.recording) if found.recording else None
-            place = storage.path(row.id, row.authorised_at) if row else None
-            mismatch = judge_found(found, row, place)
+            mismatch = _found(found, row, [act for act in acts if act.of_file == found.of_file], storage)
             if mismatch is not None and found.path.exists():  # the daemon's probes come and go
                 mismatches.append(mismatch)
-        files += len(batch)
-        progress("files in the store", files, None)
+        files.update(found.kind for found in batch)
+        progress("files in the store", files.total(), None)
     return files, mismatches
 
 
+def _found(found: Found, row: RecordingRow | None, acts: list[FileAct], storage: Storage) -> Mismatch | None:
+    if found.kind is FoundKind.QUARANTINED:
+        return judge_quarantined(found, acts)
+    return judge_found(found, row, storage.path(row.id, row.authorised_at) if row else None)
+
+
 async def _walk_spool(books: Books, catalogue: Catalogue, spool: Spool, now: datetime) -> None:
-    async for batch in _batches(spool.leftovers()):
+    async for batch in batches(spool.leftovers()):
         rows = await catalogue.recordings_named({left.recording for left in batch if left.recording})
         books.staged_files += len(batch)
         books.mismatches += [item for left in batch if (item := _staged(left, rows, now)) is not None]
@@ -173,10 +256,3 @@ async def _walk_spool(books: Books, catalogue: Catalogue, spool: Spool, now: dat
 def _staged(left: Leftover, rows: dict[RecordingId, RecordingRow], now: datetime) -> Mismatch | None:
     mismatch = judge_staged(left, rows.get(left.recording) if left.recording else None, now)
     return mismatch if left.path.exists() else None  # removed since it was listed
-
-
-async def _batches(items: Iterable[T]) -> AsyncIterator[list[T]]:
-    """The items of a blocking iterator, FILES_AT_ONCE at a time, without blocking the loop."""
-    source = iter(items)
-    while batch := await asyncio.to_thread(lambda: list(islice(source, FILES_AT_ONCE))):
-        yield batch

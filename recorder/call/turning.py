@@ -54,6 +54,7 @@ from recorder.model import (
 
 CONFIRMED_WITHIN: Final = timedelta(seconds=1)
 """A stop confirmed later than this left Asterisk writing what nobody permitted: it is not kept."""
+WITH_LEDGER: Final = frozenset({RecordingStatus.STOPPED, RecordingStatus.FAILED})
 BRIDGEABLE: Final = frozenset({CaptureState.ARMED, CaptureState.RUNNING, CaptureState.QUIET, CaptureState.PAUSED})
 """In these the first permitted bridge is where the recording's time line begins, also where silence is written."""
 TRIGGER_BY_STANDING: Final[dict[Standing, Trigger]] = {
@@ -297,7 +298,7 @@ def _change(
             bridged_at=capture.bridged_at,
             bridged_seconds=seconds,
             keep_seconds=seconds if capture.unproved else None,
-            silences=_ledger(draft, capture) if status is RecordingStatus.STOPPED else (),
+            silences=_ledger(draft, capture) if status in WITH_LEDGER else (),
             reason=reason,
         )
     )

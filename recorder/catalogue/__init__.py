@@ -7,14 +7,18 @@ from recorder.catalogue.engine import CALLER_WAITS
 from recorder.catalogue.errors import CatalogueAway, CatalogueError, CatalogueRefused, CatalogueSchema
 from recorder.catalogue.rows import (
     AuditRow,
+    BookedCall,
     CallRow,
     ConsentRow,
     Counts,
+    FileAct,
+    FileAction,
     JournalRow,
     LegRow,
     PromptRow,
     RecordingRow,
     WholeCall,
+    booked,
 )
 from recorder.catalogue.schema import current, downgrade, newest, upgrade
 from recorder.catalogue.store import READER_WAITS, Catalogue, open_catalogue
@@ -23,6 +27,7 @@ __all__ = [
     "CALLER_WAITS",
     "READER_WAITS",
     "AuditRow",
+    "BookedCall",
     "CallRow",
     "Catalogue",
     "CatalogueAway",
@@ -31,11 +36,14 @@ __all__ = [
     "CatalogueSchema",
     "ConsentRow",
     "Counts",
+    "FileAct",
+    "FileAction",
     "JournalRow",
     "LegRow",
     "PromptRow",
     "RecordingRow",
     "WholeCall",
+    "booked",
     "current",
     "downgrade",
     "newest",

@@ -13,18 +13,21 @@ from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Table, bindparam, func, select
+from sqlalchemy import Column, ColumnElement, CompoundSelect, Connection, Row, Select, Table, bindparam, func, select
 
 from recorder.catalogue.rows import (
     AuditRow,
+    BookedCall,
     CallRow,
     ConsentRow,
     Counts,
+    FileAct,
     JournalRow,
     LegRow,
     PromptRow,
     RecordingRow,
     WholeCall,
+    booked,
 )
 from recorder.catalogue.tables import (
     audit,
@@ -32,6 +35,7 @@ from recorder.catalogue.tables import (
     call_events,
     calls,
     consent_events,
+    file_acts,
     legs,
     prompts,
     recordings,
@@ -70,9 +74,12 @@ def calls_of_linkedid(connection: Connection, node: str, linkedid: Linkedid) -> 
     return _all(connection, CallRow, mine.order_by(calls.c.started_at))
 
 
-def calls_after(connection: Connection, after: CallId | None, limit: int, node: str | None) -> tuple[WholeCall, ...]:
-    """Return up to `limit` whole calls in the order of their ids, from the one after `after`."""
+def calls_after(
+    connection: Connection, after: CallId | None, limit: int, node: str | None, since: datetime | None = None
+) -> tuple[WholeCall, ...]:
+    """Return up to `limit` whole calls in the order of their ids, from the one after `after`, started since `since`."""
     batch = select(calls).where(*_matches(calls, node=node)).order_by(calls.c.id).limit(limit)
+    batch = _between(batch, calls.c.started_at, since, None)
     if after is not None:
         batch = batch.where(calls.c.id > after)
     return _whole(connection, connection.execute(batch).all())
@@ -187,6 +194,62 @@ def known_uniqueids(connection: Connection, node: str, uniqueids: Iterable[Uniqu
         connection.execute(here.where(legs.c.uniqueid.in_(part))).scalars().all() for part in _parts(list(uniqueids))
     )
     return frozenset(Uniqueid(name) for part in found for name in part)
+
+
+def calls_of_uniqueids(
+    connection: Connection, node: str, uniqueids: Iterable[Uniqueid]
+) -> dict[Uniqueid, tuple[BookedCall, ...]]:
+    """Return the node's calls that each of `uniqueids` is a leg of; one that is in none is not there."""
+    wanted = tuple(dict.fromkeys(uniqueids))
+    found = [
+        call
+        for part in _parts(wanted)
+        for call in _booked(connection, node, select(legs.c.call).where(legs.c.uniqueid.in_(part)))
+    ]
+    by_name: dict[Uniqueid, dict[CallId, BookedCall]] = defaultdict(dict)
+    for call in found:
+        for uniqueid in call.uniqueids:
+            by_name[uniqueid][call.id] = call
+    return {name: tuple(by_name[name].values()) for name in wanted if name in by_name}
+
+
+def calls_of_linkedids(
+    connection: Connection, node: str, linkedids: Iterable[Linkedid]
+) -> dict[Linkedid, tuple[BookedCall, ...]]:
+    """Return the node's calls that carry these linkedids, themselves or by a leg. Reads every leg: for exceptions."""
+    found: dict[Linkedid, tuple[BookedCall, ...]] = {}
+    for linkedid in dict.fromkeys(linkedids):
+        by_leg = select(legs.c.call).where(legs.c.linkedid == linkedid)
+        by_call = select(calls.c.id).where(calls.c.linkedid == linkedid)
+        if these := _booked(connection, node, by_leg.union(by_call)):
+            found[linkedid] = these
+    return found
+
+
+def _booked(connection: Connection, node: str, ids: Select[Any] | CompoundSelect[Any]) -> tuple[BookedCall, ...]:
+    rows = _all(connection, CallRow, select(calls).where(calls.c.node == node, calls.c.id.in_(ids)))
+    of_call = _of_calls(connection, LegRow, legs, [row.id for row in rows], legs.c.seen_at, legs.c.uniqueid)
+    return tuple(booked(row, of_call[row.id]) for row in rows)
+
+
+def first_call_at(connection: Connection, node: str) -> datetime | None:
+    """Return when the node's first call started; None where it has none."""
+    first: datetime | None = connection.execute(
+        select(func.min(calls.c.started_at)).where(calls.c.node == node)
+    ).scalar_one()
+    return first
+
+
+def file_acts_of(connection: Connection, files: Iterable[UUID]) -> tuple[FileAct, ...]:
+    """Return what was done with these files, oldest first."""
+    columns = [column for column in file_acts.c if column.name != "seq"]
+    return tuple(
+        act
+        for part in _parts(list(files))
+        for act in _all(
+            connection, FileAct, select(*columns).where(file_acts.c.of_file.in_(part)).order_by(file_acts.c.seq)
+        )
+    )
 
 
 def bookmark(connection: Connection, node: str, name: str) -> dict[str, str | int] | None:

@@ -6,9 +6,10 @@ Owns no decision and no SQL. A row's fields are its table's columns; every datet
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from recorder.model import (
@@ -174,3 +175,64 @@ class Counts:
     lost: Mapping[LostReason, int]
     recordings: Mapping[RecordingStatus, int]
     to_analyse: int  # settled and not yet analysed
+
+
+class FileAction(StrEnum):
+    """What is, and then was, done with a file that no recording claims: the intention, and the result."""
+
+    QUARANTINING = "quarantining"
+    QUARANTINED = "quarantined"
+    ERASING = "erasing"
+    ERASED = "erased"
+    RESTORING = "restoring"
+    RESTORED = "restored"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileAct:
+    """A person's act on a file. `of_file` is the same in its intention and its result, and names it in quarantine."""
+
+    id: UUID
+    of_file: UUID
+    at: datetime
+    node: str
+    actor: str
+    action: FileAction
+    path: str  # where the file lay
+    size: int
+    sha256: str
+    recording: RecordingId | None  # by the file's name
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookedCall:
+    """A call as Asterisk's ledgers can be compared with it: by ids. `own` are the legs that it began with.
+
+    These are the caller's of an incoming call, the agent's of an outgoing one.
+    """
+
+    id: CallId
+    direction: Direction
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: Outcome | None
+    own: frozenset[Uniqueid]
+    uniqueids: frozenset[Uniqueid]
+    linkedids: frozenset[Linkedid]
+
+
+def booked(call: CallRow, legs: Iterable[LegRow]) -> BookedCall:
+    """The call with the ids of its legs."""
+    legs = tuple(legs)
+    begins = PartyKind.CALLER if call.direction is Direction.INCOMING else PartyKind.AGENT
+    return BookedCall(
+        id=call.id,
+        direction=call.direction,
+        started_at=call.started_at,
+        ended_at=call.ended_at,
+        outcome=call.outcome,
+        own=frozenset(leg.uniqueid for leg in legs if leg.kind is begins),
+        uniqueids=frozenset(leg.uniqueid for leg in legs),
+        linkedids=frozenset((call.linkedid, *(leg.linkedid for leg in legs))),
+    )

@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
+from uuid import UUID
 
 from sqlalchemy import Connection
 
 from recorder.catalogue import reading, schema, writing
 from recorder.catalogue.engine import CALLER_WAITS, Rooms, url_of
 from recorder.catalogue.rows import (
+    BookedCall,
     CallRow,
     ConsentRow,
     Counts,
+    FileAct,
     JournalRow,
     RecordingRow,
     WholeCall,
@@ -117,6 +120,10 @@ class Catalogue:
             lambda connection: writing.write_analysis(connection, recording, at, measures, findings), within
         )
 
+    async def write_file_act(self, act: FileAct, within: timedelta = READER_WAITS) -> None:
+        """Add what a person does, or did, with a file that no recording claims."""
+        await self.write(lambda connection: writing.write_file_act(connection, act), within)
+
     async def write_bookmark(
         self, node: str, name: str, value: Mapping[str, str | int], within: timedelta = READER_WAITS
     ) -> None:
@@ -148,10 +155,34 @@ class Catalogue:
         return await self.read(lambda connection: reading.calls_of_linkedid(connection, node, linkedid), within)
 
     async def calls_after(
-        self, after: CallId | None, limit: int, node: str | None = None, within: timedelta = READER_WAITS
+        self,
+        after: CallId | None,
+        limit: int,
+        node: str | None = None,
+        *,
+        since: datetime | None = None,
+        within: timedelta = READER_WAITS,
     ) -> tuple[WholeCall, ...]:
         """Return the next `limit` whole calls by id (None: from the first); an empty answer ends the walk."""
-        return await self.read(lambda connection: reading.calls_after(connection, after, limit, node), within)
+        return await self.read(lambda connection: reading.calls_after(connection, after, limit, node, since), within)
+
+    async def calls_of_uniqueids(
+        self, node: str, uniqueids: Iterable[Uniqueid], within: timedelta = READER_WAITS
+    ) -> dict[Uniqueid, tuple[BookedCall, ...]]:
+        """Return the node's calls that each of `uniqueids` is a leg of; one that is in none is not there."""
+        wanted = tuple(uniqueids)
+        return await self.read(lambda connection: reading.calls_of_uniqueids(connection, node, wanted), within)
+
+    async def calls_of_linkedids(
+        self, node: str, linkedids: Iterable[Linkedid], within: timedelta = READER_WAITS
+    ) -> dict[Linkedid, tuple[BookedCall, ...]]:
+        """Return the node's calls that carry these linkedids. Reads every leg for each: for exceptions."""
+        wanted = tuple(linkedids)
+        return await self.read(lambda connection: reading.calls_of_linkedids(connection, node, wanted), within)
+
+    async def first_call_at(self, node: str, within: timedelta = READER_WAITS) -> datetime | None:
+        """Return when the node's first call started; None where it has none."""
+        return await self.read(lambda connection: reading.first_call_at(connection, node), within)
 
     async def recordings_due(
         self,
@@ -233,6 +264,11 @@ class Catalogue:
     async def counts(self, since: datetime, node: str | None = None, within: timedelta = CALLER_WAITS) -> Counts:
         """Count for /status; `node` None counts every node's."""
         return await self.read(lambda connection: reading.counts(connection, node, since), within)
+
+    async def file_acts_of(self, files: Iterable[UUID], within: timedelta = READER_WAITS) -> tuple[FileAct, ...]:
+        """Return what was done with these files, oldest first."""
+        wanted = tuple(files)
+        return await self.read(lambda connection: reading.file_acts_of(connection, wanted), within)
 
     async def bookmark(self, node: str, name: str, within: timedelta = READER_WAITS) -> dict[str, str | int] | None:
         return await self.read(lambda connection: reading.bookmark(connection, node, name), within)

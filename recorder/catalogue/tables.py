@@ -36,6 +36,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from recorder.catalogue.rows import FileAction
 from recorder.model import (
     ConsentMode,
     ConsentState,
@@ -347,4 +348,26 @@ sweeps = Table(
     PrimaryKeyConstraint("node", "name"),
 )
 
-APPEND_ONLY = (prompts, consent_events, audit, call_events)
+file_acts = Table(
+    "file_acts",
+    metadata,
+    Column("seq", COUNTER, nullable=False, autoincrement=True),
+    Column("id", Uuid, nullable=False),
+    Column("of_file", Uuid, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("node", String(64), nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("action", Word(FileAction), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("recording", Uuid),  # no foreign key: most of these files have no recording
+    Column("reason", Text, nullable=False),
+    PrimaryKeyConstraint("seq"),
+    UniqueConstraint("id"),
+    one_of("action", FileAction),
+    CheckConstraint("length(reason) > 0", name="said_why"),
+    Index(None, "of_file"),
+)
+
+APPEND_ONLY = (file_acts, prompts, consent_events, audit, call_events)

@@ -7,7 +7,7 @@ every change is idempotent (a fact that is in already changes nothing), and comp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import cache, singledispatch
 from typing import Any
@@ -16,13 +16,14 @@ from sqlalchemy import Connection, Insert, Row, Select, Table, Update, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 
 from recorder.catalogue.errors import CatalogueRefused
-from recorder.catalogue.rows import JournalRow
+from recorder.catalogue.rows import FileAct, JournalRow
 from recorder.catalogue.tables import (
     audit,
     bookmarks,
     call_events,
     calls,
     consent_events,
+    file_acts,
     legs,
     prompts,
     recordings,
@@ -327,6 +328,13 @@ def write_analysis(
     together = tuple(dict.fromkeys((*found.findings, *findings)))
     now = {"analysed_at": at, "measures": dict(measures), "findings": together}
     connection.execute(update(recordings).where(settled).values(now))
+
+
+def write_file_act(connection: Connection, act: FileAct) -> None:
+    """Add what a person does, or did, with a file that no recording claims."""
+    values = asdict(act)
+    values |= {name: clean_text(values[name]) for name in ("actor", "path", "reason")}
+    _insert_once(connection, file_acts, values, id=act.id)
 
 
 def write_bookmark(connection: Connection, node: str, name: str, value: Mapping[str, str | int]) -> None:

@@ -1,34 +1,56 @@
-"""`recorder verify`: do the books balance, and what does not fit, by name, with its mend."""
+"""`recorder verify`: do the books balance, and what does not fit, by name, with its mend. Here, or of a copy."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from recorder.books import Books, Mismatch, verify
-from recorder.commands.asking import SOMETHING_WRONG, Json, ask, settings_of, storage_of
+from recorder.books import Books, Ledgers, Mismatch, Reach, verify
+from recorder.commands.asking import SOMETHING_WRONG, Json, Since, ask, moment, storage_of
+from recorder.commands.copied import settings_at
 from recorder.commands.display import amount, number, print_json, print_line, screen, text
 from recorder.model import Outcome, RecordingStatus
+from recorder.settings import Settings
 
 SHOWN_AT_MOST: Final = 50
 
 
-def verify_books(context: typer.Context, as_json: Json = False) -> None:
-    """Balance calls, consent events, recordings, files and digests; exit 1 where anything does not fit.
+Copy = Annotated[
+    Path | None,
+    typer.Option(
+        "--copy",
+        exists=True,
+        file_okay=False,
+        help="Read the copied books in this folder (catalogue.db, recordings, spool, queue_log, Master.csv,"
+        " recorder.toml) and nothing else; it stays as it is.",
+    ),
+]
 
-    Changes nothing, and may run at any time, with the recorder or without it.
+
+def verify_books(context: typer.Context, since: Since = None, copy: Copy = None, as_json: Json = False) -> None:
+    """Balance calls, consent events, recordings, files, digests, queue log and CDR; exit 1 where anything does not fit.
+
+    Changes nothing, and may run at any time, with the recorder or without it. Calls in progress are open, not wrong.
     """
-    settings = settings_of(context)
-    storage = storage_of(settings)
-    with _Bar(screen(error=True)) as bar:
+    now = datetime.now(UTC)
+    with _Bar(screen(error=True)) as bar, settings_at(context, copy) as settings:
+        storage = storage_of(settings)
+        begin = moment(since, now)
         books = ask(
             settings,
             lambda catalogue: verify(
-                catalogue, storage, node=settings.node.name, now=datetime.now(UTC), progress=bar.show
+                catalogue,
+                storage,
+                node=settings.node.name,
+                now=now,
+                ledgers=ledgers_of(settings),
+                since=begin,
+                progress=bar.show,
             ),
         )
     if as_json:
@@ -37,6 +59,12 @@ def verify_books(context: typer.Context, as_json: Json = False) -> None:
         print_books(screen(), books)
     if not books.ok:
         raise typer.Exit(SOMETHING_WRONG)
+
+
+def ledgers_of(settings: Settings) -> Ledgers:
+    """Where Asterisk's ledgers are, and which queues' calls are ours."""
+    queues = frozenset(queue for rules in settings.rules().values() for queue in rules.queues)
+    return Ledgers(queue_log=settings.pbx.queue_log, cdr=settings.pbx.cdr, queues=queues)
 
 
 def counts(books: Books) -> dict[str, Any]:
@@ -51,8 +79,29 @@ def counts(books: Books) -> dict[str, Any]:
         "settled_bytes": books.settled_bytes,
         "files": books.files,
         "staged_files": books.staged_files,
+        "quarantined_files": books.quarantined_files,
         "files_of_excluded": books.files_of[Outcome.EXCLUDED],
         "files_of_declined": books.files_of[Outcome.DECLINED],
+        "personal_calls": books.personal_calls,
+        "files_of_personal": books.files_of_personal,
+        "queue_log": _ledger(books, "queue_log"),
+        "cdr": _ledger(books, "cdr"),
+        "queues_of_no_line": dict(books.told.unlisted) if books.told else {},
+        "since": books.since,
+    }
+
+
+def _ledger(books: Books, name: str) -> dict[str, Any] | None:
+    """How far a ledger of Asterisk's tells; None where it was not read."""
+    told = books.told
+    reach: Reach | None = getattr(told, name, None)
+    if told is None or reach is None:
+        return None
+    told_of = told.passages if name == "queue_log" else told.rows
+    return {
+        "passages" if name == "queue_log" else "rows": told_of,
+        "first_at": reach.first if told_of else None,
+        "last_at": reach.last if told_of else None,
     }
 
 
@@ -132,8 +181,34 @@ def _facts(books: Books) -> list[tuple[str, str]]:
         ("Consent events", str(books.consent_events)),
         ("Recordings", f"{sum(books.recordings.values())}{f': {statuses}' if statuses else ''}"),
         ("Digests", f"{number(settled, 'settled file')} read, {amount(books.settled_bytes)}"),
-        ("Files", f"{books.files} in the store, {books.staged_files} staged"),
+        ("Files", f"{books.files} in the store, {books.staged_files} staged, {books.quarantined_files} in quarantine"),
+        ("Queue log", _reach(books, "queue_log", "passage")),
+        ("CDR", _reach(books, "cdr", "row")),
+        ("Personal", _personal(books)),
+        *(
+            (f"  queue {name}", f"{number(rows, 'call')}, and no line names it")
+            for name, rows in (books.told.unlisted.most_common(5) if books.told else ())
+        ),
     ]
+
+
+def _reach(books: Books, name: str, unit: str) -> str:
+    told = _ledger(books, name)
+    if told is None:
+        return "not read"
+    count = number(told[f"{unit}s"], unit)
+    return (
+        f"{count}, {told['first_at']:%Y-%m-%d %H:%M} to {told['last_at']:%Y-%m-%d %H:%M} UTC"
+        if told["first_at"]
+        else count
+    )
+
+
+def _personal(books: Books) -> str:
+    """The negative report: how many calls passed no line, and that there is nothing of them."""
+    if books.personal_calls is None:
+        return f"not counted (that takes the CDR with linkedids), with {number(books.files_of_personal, 'file')}"
+    return f"{number(books.personal_calls, 'call')} through no line, with {number(books.files_of_personal, 'file')}"
 
 
 def _outcome(count: int, files: int | None) -> str:

@@ -1,5 +1,6 @@
 """The daemon: wires the PBX's events, the dialogue, the captures and the sweeps together, and keeps them running."""
 
+from recorder.daemon.bookkeeper import Bookkeeper
 from recorder.daemon.calls import CallBook
 from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.readiness import Readiness
@@ -9,6 +10,7 @@ from recorder.daemon.runner import CallCounters, CallRunner
 from recorder.daemon.service import Daemon, Parts
 
 __all__ = [
+    "Bookkeeper",
     "CallBook",
     "CallCounters",
     "CallRunner",

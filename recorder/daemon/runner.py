@@ -99,6 +99,8 @@ class Rivals(Protocol):
 
     def disown(self, channel: Channel) -> None: ...
 
+    async def silence(self, runner: CallRunner) -> None: ...
+
     def adopt(self, runner: CallRunner, channels: Iterable[Channel], at: datetime) -> None: ...
 
     async def meet(self, runner: CallRunner, event: PbxEvent) -> None: ...
@@ -270,6 +272,8 @@ class CallRunner:
         for command in step.commands:
             if not _captures_less(command):
                 await self._carry_out(command, written=written, at=event.at)
+        if step.state.paused is not None and before.paused is None:
+            await self._around.rivals.silence(self)  # who else records would hear what the pause is for
 
     async def _pay_meanwhile(self, commands: Iterable[Command], at: datetime) -> bool:
         """What makes less be captured waits for no catalogue: it is done while the step is written."""

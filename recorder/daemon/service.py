@@ -21,6 +21,7 @@ from recorder.call import CallEvent, CallState, KeyAnswer, Phase, SightLost
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway, CatalogueError
 from recorder.consent_ivr import ConsentIvr
+from recorder.daemon.bookkeeper import Bookkeeper
 from recorder.daemon.calls import CallBook
 from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.readiness import Readiness
@@ -29,6 +30,7 @@ from recorder.daemon.resync import restore, resynchronise
 from recorder.daemon.rivals import RivalWatch
 from recorder.model import CallId, Channel, PbxEvent, UserEventRaised
 from recorder.sweeps import Sweeps
+from recorder.unseen import UnseenCalls
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +38,7 @@ OUTBOUND_EVENT: Final = "RecorderOutbound"
 KEY_EVENT: Final = "RecorderKey"
 AWAKE_EVERY: Final = timedelta(milliseconds=500)
 ASLEEP_AFTER: Final = timedelta(seconds=2)
+BALANCED_EVERY: Final = timedelta(minutes=10)
 LOOK_EVERY: Final = timedelta(seconds=2)
 SWEEP_MARK_EVERY: Final = timedelta(seconds=30)
 DRAIN_WITHIN: Final = timedelta(seconds=5)
@@ -54,6 +57,8 @@ class Parts:
     front: FrontDesk
     ivr: ConsentIvr
     sweeps: Sweeps
+    unseen: UnseenCalls
+    bookkeeper: Bookkeeper
     readiness: Readiness
     growth: GrowthWatch
     rivals: RivalWatch
@@ -253,15 +258,19 @@ class Daemon:
             Sweep("settle", made.settle_due, timedelta(seconds=5)),
             Sweep("analyse", made.analyse_due, timedelta(seconds=10)),
             Sweep("reconcile", self._reconcile, timedelta(seconds=60)),
+            Sweep("books", self.parts.bookkeeper.look, BALANCED_EVERY),
             Sweep("growth", self.parts.growth.look, timedelta(seconds=5)),
             Sweep("rivals", self._rivals, LOOK_EVERY),
         ):
             self.sweeps[sweep.name] = sweep
-            sweep.bell.set()
+            if sweep.name != "books":  # rung once reconcile has taken in what passed while nobody looked
+                sweep.bell.set()
 
     async def _reconcile(self) -> bool:
         await self.parts.sweeps.remove_settled_leftovers()
-        return await self.parts.sweeps.read_queue_log()
+        more = await self.parts.sweeps.read_queue_log()
+        await self.parts.sweeps.begin_books()
+        return await self.parts.unseen.look() or more
 
     async def _rivals(self) -> bool:
         return self.parts.rivals.look(self.parts.book)
@@ -302,6 +311,8 @@ class Daemon:
         sweep.last_ok_at = now
         if sweep.name == "settle":
             self.sweeps["analyse"].bell.set()
+        if sweep.name == "reconcile" and self.sweeps["books"].last_ok_at is None:
+            self.sweeps["books"].bell.set()
         if sweep.marked_at is None or now - sweep.marked_at >= SWEEP_MARK_EVERY:
             sweep.marked_at = now
             await self.parts.catalogue.write_sweep(self.parts.node, sweep.name, now)

@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 from recorder import shipped
 from recorder.ami import AmiAddress
 from recorder.catalogue import CatalogueError, open_catalogue
+from recorder.cdr import columns_of
 from recorder.doctor import judge
 from recorder.doctor.access import ENTER, READ, WRITE, facts_of, judge_access, owner_of
 from recorder.doctor.account import LOGIN_LIMIT, connected_ami, may_report, may_stop
@@ -80,6 +81,7 @@ class Examination:
             ("spool", self._spool),
             ("catalogue", self._catalogue),
             ("queue log", self._queue_log),
+            ("CDR", self._cdr),
             ("FastAGI", self._agi),
         ):
             self.said(name)
@@ -235,11 +237,11 @@ class Examination:
         person = owner_of(self.settings.storage.path)
         if person is None:
             return  # there is no such folder, which is a finding already
-        here, url, log = self.settings.capture.here, self.settings.catalogue.url, self.settings.pbx.queue_log
+        here, url, pbx = self.settings.capture.here, self.settings.catalogue.url, self.settings.pbx
         wanted = [(here, ENTER | READ | WRITE), (self.settings.prompts.here, ENTER | READ)]
         if url.startswith("sqlite:////"):
             wanted.append((Path(url.removeprefix("sqlite:///")), READ | WRITE))
-        wanted += [(path, READ) for path in (log, self.settings.ami.secret_file) if path is not None]
+        wanted += [(path, READ) for path in (pbx.queue_log, pbx.cdr, self.settings.ami.secret_file) if path is not None]
         self._add(*judge_access(person, wanted, facts_of(path for path, _ in wanted)))
 
     async def _spool(self) -> None:
@@ -320,6 +322,18 @@ class Examination:
             self._add(wrong("queue log", f"{path} cannot be read: {error.strerror}", mend))
             return
         self._add(fine("queue log", f"{path} can be read"))
+
+    async def _cdr(self) -> None:
+        path, columns, trouble = self.settings.pbx.cdr, None, ""
+        if path is not None:
+            try:
+                columns = columns_of(path)
+            except FileNotFoundError:
+                trouble = "" if path.parent.is_dir() else "there is no such folder"  # made with the first row
+            except OSError as error:
+                trouble = error.strerror or str(error)
+        has_module = "cdr_csv" in self.modules if self.modules else None
+        self._add(judge.judge_cdr(path, columns, trouble=trouble, has_module=has_module))
 
     # ---------------------------------------------------------------- FastAGI
 

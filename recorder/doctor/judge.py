@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from recorder.cdr import Columns
 from recorder.doctor.findings import Finding, fine, note, unchecked, wrong
 from recorder.model import ConsentMode, PromptKind
 from recorder.pbx_cli import Account
@@ -116,6 +118,30 @@ def judge_modules(running: frozenset[str]) -> list[Finding]:
         if name not in running
     ]
     return missing or [fine("modules", f"all {len(MODULES)} that the recorder uses run")]
+
+
+CDR_MEND = "in cdr.conf: enable = yes in [general], loguniqueid = yes and newcdrcolumns = yes in [csv]; load cdr_csv.so"
+CDR_RELOAD = f"{CDR_MEND}; then `module reload cdr_csv`"
+
+
+def judge_cdr(path: Path | None, columns: Columns | None, *, trouble: str, has_module: bool | None) -> Finding:
+    """Whether calls that only the CDR tells of can be accounted for. `trouble`: why it is not read, "" where it is.
+
+    `columns` None: nothing is written there yet. `has_module` None: Asterisk was not asked.
+    """
+    if path is None:
+        what = "[pbx] cdr is not set: personal calls are not counted, nor outgoing calls known that pass unseen"
+        return note("cdr", what, "name cdr-csv/Master.csv" if has_module else CDR_MEND)
+    if has_module is False:
+        return wrong("cdr", "cdr_csv does not run: Asterisk writes no row", CDR_MEND)
+    if trouble:
+        return wrong("cdr", f"{path} cannot be read: {trouble}", "let [pbx] cdr be what cdr_csv writes, readable")
+    if columns is None:
+        return note("cdr", f"{path} has no row yet: whether it will have all columns shows after a call", CDR_MEND)
+    missing = [name for name in ("uniqueid", "linkedid") if not getattr(columns, name)]
+    if missing:
+        return wrong("cdr", f"the rows of {path} have no {' and no '.join(missing)}", CDR_RELOAD)
+    return fine("cdr", f"{path} can be read and has the columns that the books need")
 
 
 Steps = Mapping[str, tuple[str, ...]]

@@ -6,6 +6,7 @@ run proposes nothing; and a file that the house may have made its own (settings,
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,11 +25,13 @@ from recorder.init.texts import (
     with_include,
 )
 from recorder.model import RecorderError
-from recorder.pbx_cli import Cli, CliFailed, ami_account, core_settings, queue_names, worded
+from recorder.pbx_cli import Cli, CliFailed, ami_account, core_settings, queue_names, running_modules, worded
 from recorder.settings import Settings, host_and_port, load
 
 WHY = "the call recorder"
 GROUP = "recorder"
+CDR_FILE = "cdr-csv/Master.csv"
+CDR_COLUMNS = ("loguniqueid", "newcdrcolumns")
 ACCOUNT_FILE = "manager_recorder.conf"
 CUSTOM = {
     "extensions.conf": "extensions_custom.conf",
@@ -64,6 +67,7 @@ class Known:
     ami: Mapping[str, str] = field(default_factory=dict)  # `manager show settings`
     queues: tuple[str, ...] = ()
     has_account: bool = False
+    has_cdr_csv: bool = False
     silent: str = ""  # why it could not be asked
 
 
@@ -83,6 +87,7 @@ async def ask(cli: Cli, username: str) -> Known:
             pbx=core_settings(await cli.ask("core show settings")),
             ami=core_settings(await cli.ask("manager show settings")),
             queues=queue_names(await cli.ask("queue show")),
+            has_cdr_csv="cdr_csv" in running_modules(await cli.ask("module show")),
             has_account=ami_account(await cli.ask(f"manager show user {worded(username)}")) is not None,
         )
     except CliFailed as error:
@@ -108,7 +113,7 @@ def plan(choices: Choices, known: Known, environment: Mapping[str, str] | None =
     changes += _prompts(prompts)
     return Plan(
         changes=tuple(change for change in changes if change.is_needed),
-        remarks=tuple(_remarks(choices, known, settings)),
+        remarks=tuple(_remarks(choices, known, settings, etc)),
         dialplan={name: dialplan_lines(name, queues) for name, queues in lines.items()},
     )
 
@@ -147,14 +152,15 @@ def _proposal(
 ) -> Proposal:
     assert secret_file is not None
     host, port = host_and_port(known.ami.get("TCP Bindaddress") or "127.0.0.1:5038")
-    log = Path(known.pbx.get("Log directory", "/var/log/asterisk")) / "queue_log"
+    logs = Path(known.pbx.get("Log directory", "/var/log/asterisk"))
     return Proposal(
         cli=choices.cli,
         host="127.0.0.1" if host in ("0.0.0.0", "", "::") else host,
         port=port,
         username=choices.username,
         secret_file=secret_file,
-        queue_log=log,
+        queue_log=logs / "queue_log",
+        cdr=logs / CDR_FILE if known.has_cdr_csv else None,
         prompts=choices.prompts,
         lines=lines,
         version=known.pbx.get("Version", ""),
@@ -216,8 +222,21 @@ def _prompts(folder: Path) -> list[Change]:
     return [change_to(folder / file.relative_to(source), file.read_bytes(), shipped=True) for file in files]
 
 
-def _remarks(choices: Choices, known: Known, settings: Settings | None) -> list[str]:
-    remarks = []
+def _cdr_remarks(etc: Path, known: Known) -> list[str]:
+    """What cdr.conf lacks. Never changed here: who reads the house's CDR by its columns would be surprised."""
+    if known.silent:
+        return []
+    text = _text(etc / "cdr.conf")
+    lacks = [name for name in CDR_COLUMNS if not re.search(rf"^\s*{name}\s*=>?\s*yes\b", text, re.MULTILINE)]
+    remarks = [] if known.has_cdr_csv else ["cdr_csv does not run: load it, and the recorder can count personal calls."]
+    if lacks:
+        columns = " and ".join(f"{name} = yes" for name in lacks)
+        remarks.append(f"cdr.conf, section [csv]: set {columns}; the rows that cdr_csv writes then have more columns.")
+    return remarks
+
+
+def _remarks(choices: Choices, known: Known, settings: Settings | None, etc: Path) -> list[str]:
+    remarks = _cdr_remarks(etc, known)
     if known.silent:
         remarks.append(f"Asterisk could not be asked ({known.silent}): queues and addresses are guesses.")
     if known.ami.get("Manager (AMI)") == "No":

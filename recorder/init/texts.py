@@ -26,6 +26,7 @@ class Proposal:
     username: str = "recorder"
     secret_file: Path
     queue_log: Path | None = None
+    cdr: Path | None = None
     prompts: Path
     lines: Mapping[str, tuple[str, ...]]
     version: str = ""
@@ -43,6 +44,7 @@ def lines_from_queues(queues: Sequence[str]) -> dict[str, tuple[str, ...]]:
 def settings_text(proposal: Proposal) -> str:
     """recorder.toml with every section; what is commented out is the default."""
     queue_log = f"queue_log = {_quoted(proposal.queue_log)}" if proposal.queue_log else "# queue_log ="
+    cdr = f"cdr = {_quoted(proposal.cdr)}" if proposal.cdr else "# cdr ="
     found = f" for Asterisk {proposal.version}" if proposal.version else ""
     return f"""\
 # Settings of the call recorder, as `recorder init` proposed them{found}.
@@ -64,6 +66,8 @@ secret_file = {_quoted(proposal.secret_file)}
 cli = {json.dumps(list(proposal.cli))}
 # read for calls that passed while the daemon was away
 {queue_log}
+# read for calls that no queue has, and to count those that pass no line; cdr_csv writes it
+{cdr}
 
 [agi]
 # bind = "127.0.0.1:4573"            # where the dialplan asks; another address also goes into the global RECORDER_AGI

@@ -24,6 +24,7 @@ from recorder.storage.join import Span
 from recorder.storage.markers import Marker, new_marker
 from recorder.storage.settled import Found, FoundKind, Settled, Storage
 from recorder.storage.spool import Leftover, LegFile, Spool, Staged, StagedFile
+from recorder.storage.strays import Strays
 
 __all__ = [
     "Found",
@@ -52,6 +53,7 @@ __all__ = [
     "StorageFull",
     "StorageRefused",
     "StorageUnavailable",
+    "Strays",
     "folder_problems",
     "free_space",
     "is_closed",

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn
@@ -40,6 +40,9 @@ from recorder.storage.spool import UUID_PATTERN, Spool
 
 _SETTLED_NAME = re.compile(rf"\d{{4}}/\d{{2}}/\d{{2}}/({UUID_PATTERN})\.wav")
 _STAGING_NAME = re.compile(rf"\d{{4}}/\d{{2}}/\d{{2}}/\.({UUID_PATTERN})\.[0-9a-f]{{8}}\.staging")
+QUARANTINE = "quarantine"
+_QUARANTINED_NAME = re.compile(rf"{QUARANTINE}/({UUID_PATTERN})")
+_DATED = re.compile(r"\d{4}(/\d{2}(/\d{2})?)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,18 +71,20 @@ class FoundKind(StrEnum):
     """What a file in the store is, by its name."""
 
     SETTLED = "settled"
+    QUARANTINED = "quarantined"  # a person put it there; its name is its act's
     STAGING = "staging"  # left by a settle that was cut; the next one of that recording removes it
     STRANGE = "strange"  # not ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A file in the store. `recording` is None where the name is not one of ours."""
+    """A file in the store. `recording` is None where the name is not one of ours; `of_file` names a quarantined one."""
 
     kind: FoundKind
     path: Path
     size: int
     recording: RecordingId | None
+    of_file: UUID | None = None
 
 
 class Storage:
@@ -145,7 +150,7 @@ class Storage:
             for path in (target, *target.parent.glob(f".{target.stem}.*.staging")):
                 removed += path.exists()
                 path.unlink(missing_ok=True)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         return removed
 
     def digest(self, recording: RecordingId, started_at: datetime) -> str:
@@ -172,9 +177,14 @@ class Storage:
                 raise SettledFileDamaged(path, str(error)) from error
         return analyser.finish()
 
-    def walk(self) -> Iterator[Found]:
-        """Yield every file under the root, ours and strangers', in no order; links are not followed."""
-        for folder, _, names in os.walk(self.root, onerror=_raise):
+    def walk(self, since: date | None = None) -> Iterator[Found]:
+        """Yield every file under the root, ours and strangers', in no order; links are not followed.
+
+        With `since` the folders of earlier days are passed over.
+        """
+        for folder, below, names in os.walk(self.root, onerror=_raise):
+            if since is not None:
+                below[:] = [name for name in below if not _is_earlier(Path(folder, name), self.root, since)]
             for name in names:
                 yield self._found(Path(folder, name))
 
@@ -188,7 +198,7 @@ class Storage:
 
     def _put(self, target: Path, caller: Leg, agent: Leg, *, spans: Sequence[Span] | None, replace: bool) -> str:
         """Write beside the target, then rename; return the digest. Nothing of a cut attempt is ever under `target`."""
-        _make_folders(self.root, target.parent)
+        make_folders(self.root, target.parent)
         for leftover in target.parent.glob(f".{target.stem}.*.staging"):
             leftover.unlink(missing_ok=True)
         # A name of its own for each attempt: two at once cannot write into one file.
@@ -199,7 +209,7 @@ class Storage:
                 staging.rename(target)
         finally:
             staging.unlink(missing_ok=True)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
         return digest
 
     def _has_both_staged(self, recording: RecordingId) -> bool:
@@ -213,7 +223,16 @@ class Storage:
         for kind, pattern in ((FoundKind.SETTLED, _SETTLED_NAME), (FoundKind.STAGING, _STAGING_NAME)):
             if match := pattern.fullmatch(name):
                 return Found(kind=kind, path=path, size=size, recording=RecordingId(UUID(match[1])))
+        if match := _QUARANTINED_NAME.fullmatch(name):
+            of_file = UUID(match[1])
+            return Found(kind=FoundKind.QUARANTINED, path=path, size=size, recording=None, of_file=of_file)
         return Found(kind=FoundKind.STRANGE, path=path, size=size, recording=None)
+
+
+def _is_earlier(folder: Path, root: Path, since: date) -> bool:
+    """Whether this is a year's, month's or day's folder of ours from before `since`."""
+    name = folder.relative_to(root).as_posix()
+    return _DATED.fullmatch(name) is not None and name < f"{since:%Y/%m/%d}"[: len(name)]
 
 
 def _is_there(target: Path, digest: str) -> bool:
@@ -253,15 +272,15 @@ def _digest(path: Path) -> str:
         raise SettledFileDamaged(path, error.what) from error
 
 
-def _make_folders(root: Path, folder: Path) -> None:
+def make_folders(root: Path, folder: Path) -> None:
     """Make the day's folders (0700) below `root` and sync each one's entry in its parent."""
     missing = [folder, *folder.parents]
     for each in reversed(missing[: missing.index(root)]):
         each.mkdir(mode=0o700, exist_ok=True)
-        _sync_folder(each.parent)
+        sync_folder(each.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

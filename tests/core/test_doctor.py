@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from recorder import shipped
+from recorder.cdr import Columns
 from recorder.doctor import Finding, Mark, is_well, lines, summary
 from recorder.doctor.access import ENTER, READ, WRITE, Facts, Person, judge_access, may
 from recorder.doctor.findings import fine, note, unchecked, wrong
@@ -20,6 +21,7 @@ from recorder.doctor.judge import (
     judge_account,
     judge_agi,
     judge_ami_failure,
+    judge_cdr,
     judge_contexts,
     judge_features,
     judge_lines,
@@ -504,3 +506,31 @@ def test_only_what_is_fine_or_noted_is_well() -> None:
     assert summary(FINDINGS).startswith("1 ok, 1 wrong, 1 not checked. Begin with")
     assert "not everything could be looked at" in summary([FINDINGS[3]])
     assert summary(FINDINGS[:2]).endswith("All is well.")
+
+
+# --------------------------------------------------------------------------- CDR
+
+MASTER = Path("/var/log/asterisk/cdr-csv/Master.csv")
+WHOLE = Columns(uniqueid=True, linkedid=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "columns", "trouble", "has_module", "mark", "said"),
+    [
+        (MASTER, WHOLE, "", True, Mark.FINE, "has the columns"),
+        (MASTER, WHOLE, "", None, Mark.FINE, "has the columns"),
+        (MASTER, Columns(uniqueid=True, linkedid=False), "", True, Mark.WRONG, "have no linkedid"),
+        (MASTER, Columns(uniqueid=False, linkedid=False), "", True, Mark.WRONG, "no uniqueid and no linkedid"),
+        (MASTER, None, "", True, Mark.NOTE, "no row yet"),
+        (MASTER, None, "Permission denied", True, Mark.WRONG, "cannot be read: Permission denied"),
+        (MASTER, WHOLE, "", False, Mark.WRONG, "cdr_csv does not run"),
+        (None, None, "", True, Mark.NOTE, "personal calls are not counted"),
+    ],
+)
+def test_the_cdr_is_judged_by_what_is_written_there(
+    path: Path | None, columns: Columns | None, trouble: str, has_module: bool | None, mark: Mark, said: str
+) -> None:
+    finding = judge_cdr(path, columns, trouble=trouble, has_module=has_module)
+    assert (finding.mark, finding.about) == (mark, "cdr")
+    assert said in finding.what
+    assert finding.mend or mark is Mark.FINE

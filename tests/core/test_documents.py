@@ -19,6 +19,7 @@ from typer.main import get_command
 
 from recorder import shipped
 from recorder.__main__ import app
+from recorder.books.adoption import Fate
 from recorder.call import CaptureState, Phase
 from recorder.daemon.readiness import Readiness
 from recorder.doctor.releases import DEFECTS
@@ -96,6 +97,7 @@ def test_every_setting_is_documented_with_the_variable_that_sets_it() -> None:
     [
         ("Words for the state of a call", [*Phase, *CaptureState]),
         ("Findings", [*Finding]),
+        ("Orphans", [*Fate]),
     ],
 )
 def test_every_word_of_a_closed_list_is_explained(heading: str, words: list[str]) -> None:

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from recorder import queue_log
+from recorder import rotated
 from recorder.model import Uniqueid
-from recorder.queue_log import Entry, Passage, Place, QueueLog, passages
+from recorder.queue_log import Entry, Passage, QueueLog, each_passage, passages
+from recorder.rotated import Place
 
 START = 1_772_452_800
 CALLER = Uniqueid("1772452800.1")
@@ -139,7 +140,7 @@ def test_a_log_that_was_emptied_in_place_is_read_from_its_beginning(path: Path) 
 def test_a_long_log_is_read_in_several_blocks_and_nothing_falls_between_them(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue_log, "READ_AT_ONCE", 100)
+    monkeypatch.setattr(rotated, "READ_AT_ONCE", 100)
     path.write_bytes(b"".join(LINES) * 3)
     log, place, found = QueueLog(path), beginning(path), []
     while place != log.end():
@@ -150,7 +151,7 @@ def test_a_long_log_is_read_in_several_blocks_and_nothing_falls_between_them(
 
 
 def test_a_line_longer_than_a_block_does_not_stop_the_reading(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue_log, "READ_AT_ONCE", 100)
+    monkeypatch.setattr(rotated, "READ_AT_ONCE", 100)
     path.write_bytes(b"x" * 250 + b"\n" + LINES[1])
     log, place, found = QueueLog(path), beginning(path), []
     for _ in range(10):
@@ -264,3 +265,30 @@ def test_lines_of_a_caller_whose_beginning_was_not_read_tell_nothing() -> None:
 )
 def test_lines_told_in_two_parts_tell_the_same(entries: list[Entry], cut: int) -> None:
     assert passages(entries[cut:], passages(entries[:cut])) == passages(entries)
+
+
+# --------------------------------------------------------------------------- passage by passage
+
+
+def test_each_passage_is_told_once_as_soon_as_it_is_over() -> None:
+    told = each_passage(
+        [
+            entry(0, "ENTERQUEUE"),
+            entry(1, "ENTERQUEUE", caller="other"),
+            entry(2, "CONNECT", "2", "agent.1", "1", agent="PJSIP/alice"),
+            entry(9, "COMPLETECALLER", "2", "7", "1"),
+            entry(12, "ABANDON", "1", "1", "11", caller="other"),
+        ]
+    )
+    assert [(passage.uniqueid, passage.connected_at is not None) for passage in told] == [
+        (CALLER, True),
+        ("other", False),
+    ]
+
+
+def test_a_caller_who_enters_anew_has_two_passages_and_the_last_may_be_under_way() -> None:
+    told = list(each_passage([entry(0, "ENTERQUEUE"), entry(5, "ENTERQUEUE")]))
+    assert [(passage.entered_at, passage.is_over) for passage in told] == [
+        (datetime.fromtimestamp(START, UTC), False),
+        (datetime.fromtimestamp(START + 5, UTC), False),
+    ]

@@ -261,3 +261,9 @@ def test_the_command_line_prints_every_mistake_exits_78_and_starts_nothing(tmp_p
     assert told[-1] == "12 mistake(s) in the settings; nothing was started."
     assert SECRET not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["bad.toml"]
+
+
+def test_a_ledger_that_there_is_not_is_unset_by_an_empty_text() -> None:
+    text = '[ami]\nusername = "recorder"\nsecret = "s"\n[pbx]\nqueue_log = ""\n'
+    settings = settings_from(text, {"RECORDER_PBX__CDR": ""}, source="test")
+    assert (settings.pbx.queue_log, settings.pbx.cdr) == (None, None)

@@ -111,6 +111,10 @@ class Centre:
 
     # ------------------------------------------------------------------ the daemon
 
+    def change(self, section: str, **keys: Any) -> None:
+        """Other settings from the next start on."""
+        self._sections = {**self._sections, section: {**self._sections.get(section, {}), **keys}}
+
     async def start(self, *, ready: bool = True) -> None:
         """Build the daemon and run it; with `ready`, until it can capture."""
         self.assembly = Assembly(self._settings())

@@ -442,7 +442,9 @@ async def test_what_is_append_only_cannot_be_changed_or_removed(store: Catalogue
     call = await opened_call(store)
     event, recording = overridden(call)
     await write(store, call, event, facts.answered(call), facts.override_audit(recording))
-    column = {"prompts": "text", "audit": "actor", "consent_events": "policy", "call_events": "name"}[table]
+    await store.write_file_act(facts.file_act())
+    columns = {"prompts": "text", "audit": "actor", "consent_events": "policy", "call_events": "name"}
+    column = {**columns, "file_acts": "reason"}[table]
 
     for statement in (f"UPDATE {table} SET {column} = 'x'", f"DELETE FROM {table}"):
         with pytest.raises(CatalogueRefused, match="append-only"):

@@ -7,9 +7,10 @@ import json
 import os
 import pty
 import shutil
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -24,7 +25,7 @@ from recorder.commands.asking import moment
 from recorder.commands.display import amount, lasting, plain, text
 from recorder.model import CallId
 from recorder.storage import Storage
-from tests import books
+from tests import books, facts
 from tests.books import Story
 from tests.facts import NOON
 from tests.recorder_process import REPOSITORY, free_port
@@ -100,6 +101,7 @@ class Cli:
     def configure(self, url: str | None = None, **http: object) -> None:
         sections: Mapping[str, Mapping[str, object]] = {
             "ami": {"username": "recorder", "secret": "not used"},
+            "pbx": {"queue_log": str(self.home / "queue_log")},
             "catalogue": {"url": url or f"sqlite:///{self.home / 'catalogue.db'}"},
             "storage": {"path": str(self.storage.root)},
             "capture": {"spool": str(self.storage.spool.here)},
@@ -110,6 +112,7 @@ class Cli:
             for name, keys in sections.items()
         ]
         self.config.write_text("".join(lines), encoding="utf-8")
+        (self.home / "queue_log").write_text("1772452800|NONE|NONE|NONE|QUEUESTART|\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +221,177 @@ def test_verify_says_ok_and_counts(cli: Cli) -> None:
     assert (found["ok"], found["mismatches"]) == (True, [])
     assert found["counts"]["outcomes"] == {"excluded": 1, "abandoned": 0, "recorded": 2, "declined": 1, "lost": 1}
     assert (found["counts"]["files_of_excluded"], found["counts"]["files_of_declined"]) == (0, 0)
+    assert (found["counts"]["personal_calls"], found["counts"]["cdr"]) == (None, None)
+    assert found["counts"]["queue_log"]["passages"] == 0
     assert cli.run("verify").returncode == 0
+
+
+def test_verify_reads_only_what_came_since(cli: Cli) -> None:
+    counts = cli.json("verify", "--since", "2026-03-02T12:00:01")["counts"]
+    assert (counts["calls"], counts["since"]) == (0, "2026-03-02T12:00:01+00:00")
+    assert cli.json("verify", "--since", "2026-03-02T12:00")["counts"]["calls"] == 6
+
+
+def test_a_ledger_that_cannot_be_read_is_named_and_not_passed_over(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECORDER_PBX__CDR", "/nowhere/Master.csv")
+    (item,) = cli.json("verify")["mismatches"]
+    assert (item["code"], item["path"]) == (Code.LEDGER_UNREADABLE, "/nowhere/Master.csv")
+    assert cli.run("verify").returncode == 1
+
+
+# --------------------------------------------------------------------------- orphans
+
+
+@pytest.fixture
+def littered(broken: Cli) -> Cli:
+    """A file that nothing authorises lies in the spool."""
+    (broken.storage.spool.here / "in-1772452900.7.wav").write_bytes(b"RIFF")
+    return broken
+
+
+def test_adopt_lists_what_waits_for_a_hand_and_does_nothing(littered: Cli) -> None:
+    done = littered.run("adopt", "--json")
+    (one,) = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert set(one) == {"orphan", "recording", "call", "paths", "fate", "why", "mend"}
+    assert (one["fate"], one["paths"]) == ("unauthorised", [str(littered.storage.spool.here / "in-1772452900.7.wav")])
+    assert Path(one["orphan"]).exists()
+    assert "--quarantine (or --erase)" in littered.run("adopt", columns=80).stdout
+
+
+def test_what_nothing_authorises_is_not_adopted_and_leaves_on_a_word_only(littered: Cli) -> None:
+    name = str(littered.storage.spool.here / "in-1772452900.7.wav")
+    refused = littered.run("adopt", name, "--reason", "why not")
+    assert (refused.returncode, Path(name).exists()) == (1, True)
+    assert "becomes no recording" in refused.stdout
+    done = littered.run("adopt", name, "--erase", "--reason", "nobody agreed", "--by", "ada", "--json")
+    assert (done.returncode, json.loads(done.stdout)[0]["done"], Path(name).exists()) == (0, "erased", False)
+    database = sqlite3.connect(littered.home / "catalogue.db")
+    rows = database.execute("SELECT actor, action, reason FROM file_acts ORDER BY seq").fetchall()
+    database.close()
+    assert rows == [("ada", "erasing", "nobody agreed"), ("ada", "erased", "nobody agreed")]
+    assert littered.run("adopt").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("x",),
+        ("x", "--reason", " "),
+        ("--erase",),
+        ("--reason", "why"),
+        ("x", "--all", "--reason", "why"),
+        ("--all", "--erase", "--reason", "why"),
+        ("x", "--erase", "--quarantine", "--reason", "why"),
+    ],
+)
+def test_half_a_word_is_none(littered: Cli, words: tuple[str, ...]) -> None:
+    assert littered.run("adopt", *words).returncode == 2
+
+
+def test_an_orphan_that_there_is_not_stops_everything_that_was_asked(littered: Cli) -> None:
+    name = littered.storage.spool.here / "in-1772452900.7.wav"
+    done = littered.run("adopt", str(name), "/nowhere.wav", "--quarantine", "--reason", "why")
+    assert (done.returncode, name.exists()) == (1, True)
+    assert "/nowhere.wav" in done.stderr
+
+
+# --------------------------------------------------------------------------- of a copy
+
+
+ENDED = 1_772_453_000  # some minutes after the calls of NOON
+
+
+@pytest.fixture
+def copied(cli: Cli, tmp_path: Path) -> Path:
+    """The books in a folder, as an auditor is given them; no daemon, no PBX, no secret."""
+    copy = tmp_path / "copy"
+    shutil.copytree(cli.storage.root, copy / "recordings")
+    shutil.copy(cli.home / "catalogue.db", copy)
+    lines = '[ami]\nusername = "recorder"\nsecret_file = "/nowhere"\n[line.support]\nconsent = "opt_in"\n'
+    (copy / "recorder.toml").write_text(lines, encoding="utf-8")
+    entries = [f"{ENDED}|NONE|NONE|NONE|QUEUESTART|"]
+    for story in cli.stories.values():
+        name = facts.caller(story.call).uniqueid
+        entries += [f"1772452800|{name}|support|NONE|ENTERQUEUE||1|1", f"1772452801|{name}|support|P|CONNECT|1|x.2|1"]
+    (copy / "queue_log").write_text("\n".join(entries) + "\n", encoding="utf-8")
+    row = ["", "1", "2001", "personal", "", "P-1", "P-2", "Dial", "P/1", *["2026-03-02 12:00:00"] * 3, "60", "60"]
+    row += ["ANSWERED", "3", "1772452900.7", "", "1772452900.7", "7"]
+    (copy / "Master.csv").write_text(",".join(f'"{column}"' for column in row) + "\n", encoding="utf-8")
+    return copy
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_copy_is_verified_with_nothing_but_itself_and_stays_as_it_is(copied: Path, tmp_path: Path) -> None:
+    before = contents(copied)
+    done = CliRunner().invoke(app, ["--config", str(tmp_path / "none.toml"), "verify", "--copy", str(copied), "--json"])
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["mismatches"]) == (0, [])
+    assert found["counts"]["outcomes"]["recorded"] == 2
+    assert (found["counts"]["personal_calls"], found["counts"]["files_of_personal"]) == (1, 0)
+    assert found["counts"]["queue_log"]["passages"] == 6
+    assert contents(copied) == before
+
+
+def _append(line: str) -> Callable[[Path], None]:
+    def act(copy: Path) -> None:
+        with (copy / "queue_log").open("a", encoding="utf-8") as log:
+            log.write(line)
+
+    return act
+
+
+def _change_digest(copy: Path) -> None:
+    database = sqlite3.connect(copy / "catalogue.db")
+    database.execute("UPDATE recordings SET sha256 = replace(sha256, substr(sha256, 1, 1), 'x') WHERE sha256 NOTNULL")
+    database.commit()
+    database.close()
+
+
+def _personal_file(copy: Path) -> None:
+    (copy / "spool").mkdir()
+    (copy / "spool" / "monitor-1772452900.7.wav").write_bytes(b"RIFF")
+
+
+SEEN_BY_NOBODY = "1772452850|9.9|support|NONE|ENTERQUEUE||1|1\n1772452860|9.9|support|NONE|ABANDON|1|1|9\n"
+DOCTORED: list[tuple[str, Callable[[Path], object], set[Code]]] = [
+    ("a file removed", lambda copy: next(copy.rglob("*.wav")).unlink(), {Code.FILE_MISSING}),
+    (
+        "a file added",
+        lambda copy: (copy / "recordings/2026/03/02/5e0fd3a6-1f4b-4d0c-9d0a-5f3f4f1f2c11.wav").write_bytes(b"RIFF"),
+        {Code.FILE_WITHOUT_ROW},
+    ),
+    (
+        "a file renamed",
+        lambda copy: (it := next(copy.rglob("*.wav"))).rename(it.with_name("x.wav")),
+        {Code.FILE_MISSING, Code.FILE_NOT_OURS},
+    ),
+    ("a file cut", lambda copy: os.truncate(next(copy.rglob("*.wav")), 100), {Code.FILE_SIZE_DIFFERS}),
+    ("a digest changed by SQL", _change_digest, {Code.FILE_DIGEST_DIFFERS}),
+    ("a call in the queue log that nobody saw", _append(SEEN_BY_NOBODY), {Code.CALL_UNKNOWN}),
+    ("a file of a personal call", _personal_file, {Code.PERSONAL_AUDIO}),
+]
+
+
+@pytest.mark.parametrize(("what", "doctor", "expected"), DOCTORED, ids=[what for what, *_ in DOCTORED])
+def test_what_was_done_to_a_copy_is_named(
+    copied: Path, what: str, doctor: Callable[[Path], object], expected: set[Code]
+) -> None:
+    doctor(copied)
+    done = CliRunner().invoke(app, ["verify", "--copy", str(copied), "--json"])
+    found = json.loads(done.stdout)
+    assert done.exit_code == 1, what
+    assert {item["code"] for item in found["mismatches"]} == expected
+    assert found["counts"]["files_of_personal"] == (Code.PERSONAL_AUDIO in expected)
+
+
+def test_a_folder_that_is_no_copy_is_said_to_be_none(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["verify", "--copy", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "holds no catalogue.db" in done.stderr
 
 
 def test_verify_names_what_does_not_fit_and_exits_1(broken: Cli) -> None:

@@ -17,8 +17,10 @@ import pytest
 from recorder.call import CaptureState, Phase
 from recorder.daemon.runner import QUEUE_LONGEST
 from recorder.model import Channel, ChannelRenamed, ConsentState, Linkedid, LostReason, PbxEvent
-from recorder.queue_log import Entry, Place, QueueLog
+from recorder.queue_log import Entry, QueueLog
+from recorder.rotated import Place
 from recorder.storage import Spool, Storage
+from tests.core.test_cdr import written
 from tests.edge.centre import Centre, away, forbid, until
 from tests.fakes.agi import OK
 from tests.fakes.pbx import Action, FakeChannel, FakePbx, response
@@ -710,6 +712,50 @@ async def test_calls_that_passed_while_nobody_looked_get_their_outcome_once(unst
     await centre.stop()
     await centre.start()
     assert len(await centre.until_closed(4)) == 4
+
+
+async def test_books_that_do_not_balance_are_in_the_status_and_in_the_metrics_until_they_do(
+    unstarted: Centre,
+) -> None:
+    centre = unstarted
+    centre.queue_log.touch()
+    await centre.start()
+    sweep = centre.assembly.daemon.sweeps["books"]
+    await until(lambda: sweep.last_ok_at is not None, "the books to be balanced after the first reconciliation")
+    assert (await centre.assembly.status()).state == "ok"
+    strange = centre.recordings / "copy of a call.wav"
+    strange.write_bytes(b"RIFF")
+    sweep.bell.set()
+    bookkeeper = centre.assembly.daemon.parts.bookkeeper
+    await until(lambda: bookkeeper.found, "the file to be found")
+    status = await centre.assembly.status()
+    assert status.state == "degraded"
+    assert status.reasons == ["the books do not balance (1 file_not_ours): run `recorder verify`"]
+    assert status.sweeps["books"].last_ok_at is not None
+    figure = centre.assembly.figures()["recorder_books_mismatches"]
+    assert (figure.values["file_not_ours"], sum(figure.values.values())) == (1, 1)
+    strange.unlink()
+    sweep.bell.set()
+    await until(lambda: not bookkeeper.found, "the books to balance again")
+    assert (await centre.assembly.status()).state == "ok"
+
+
+@BOTH
+async def test_an_outgoing_call_that_only_the_cdr_saw_gets_its_outcome_once(unstarted: Centre, tmp_path: Path) -> None:
+    centre = unstarted
+    cdr = tmp_path / "Master.csv"
+    centre.change("pbx", cdr=cdr)
+    await centre.start()
+    await until(lambda: centre.rows("SELECT name FROM bookmarks WHERE name = 'cdr'"), "the bookmark")
+    await centre.stop()
+    data = "PJSIP/1,60,gU(recorder-callee^support)"
+    cdr.write_bytes(written(context="outgoing", application="Dial", data=data))
+    await centre.start()
+    (row,) = await centre.until_closed(1)
+    assert (row.direction, row.outcome, row.reason) == ("outgoing", "lost", "recorder_away")
+    await centre.stop()
+    await centre.start()
+    assert len(await centre.until_closed(1)) == 1
 
 
 async def test_a_caller_of_another_call_who_joins_the_talk_ends_its_capture(centre: Centre) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import wave
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from threading import Barrier
 from uuid import UUID, uuid4
@@ -616,6 +616,24 @@ def test_walking_tells_settled_staging_and_strange_files_apart(storage: Storage,
         settled: (FoundKind.SETTLED, RECORDING, 84),
         staging: (FoundKind.STAGING, RECORDING, 2),
     } | dict.fromkeys(strange, (FoundKind.STRANGE, None, 2))
+
+
+@pytest.mark.parametrize(
+    ("since", "found"),
+    [
+        (None, {"2024/12/31", "2025/02/28", "2025/03/01", "2025/03/02", "2025/other", "."}),
+        (date(2025, 3, 1), {"2025/03/01", "2025/03/02", "2025/other", "."}),
+        (date(2025, 1, 1), {"2025/02/28", "2025/03/01", "2025/03/02", "2025/other", "."}),
+        (date(2026, 1, 1), {"."}),
+    ],
+)
+def test_walking_since_a_day_passes_over_the_folders_of_earlier_ones(
+    storage: Storage, since: date | None, found: set[str]
+) -> None:
+    for folder in ("2024/12/31", "2025/02/28", "2025/03/01", "2025/03/02", "2025/other", "."):
+        (storage.root / folder).mkdir(parents=True, exist_ok=True)
+        (storage.root / folder / "file").touch()
+    assert {each.path.parent.relative_to(storage.root).as_posix() for each in storage.walk(since)} == found
 
 
 def test_walking_a_store_that_is_not_there_is_an_error_and_not_an_empty_store(tmp_path: Path, spool: Spool) -> None:

@@ -1,0 +1,144 @@
+"""The only one that reads a log that Asterisk appends to and somebody else rotates: what is new, or all there still is.
+
+Knows nothing of what the lines say, and writes nothing. The invariant: a line is given whole or not yet, and what a
+rotated file still held comes before its successor.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Final, cast
+
+READ_AT_ONCE = 8 * 1024 * 1024
+"""Bytes in one read; a longer log is read in several."""
+LISTED_AGAIN: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """How far a log was read: `inode` tells a rotated file from its successor."""
+
+    inode: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line without its end, where it begins, and in which file."""
+
+    text: bytes
+    offset: int
+    inode: int
+
+
+class Rotated:
+    """The log at `path`, and the names beside it that begin with its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.overlong = 0  # blocks without a line's end, passed over
+
+    def end(self) -> Place | None:
+        """Where the log ends now; None while there is no log."""
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return Place(inode=status.st_ino, offset=status.st_size)
+
+    def read(self, since: Place) -> tuple[list[Line], Place]:
+        """Whole lines after `since`, and where they end. OSError passes.
+
+        A log that was rotated meanwhile is first read to its end under the name that it has now, where it lies beside
+        its successor and is not compressed; the successor is read from its beginning.
+        """
+        rotated = self._rotated(since)
+        if rotated is None:
+            return self._read(self.path, since)
+        lines, reached = self._read(rotated, since)
+        while (more := self._read(rotated, reached))[1].offset > reached.offset:
+            lines, reached = lines + more[0], more[1]
+        successor, end = self._read(self.path, reached)
+        return lines + successor, end
+
+    def _rotated(self, since: Place) -> Path | None:
+        """The file that `since` is a place in, where it is no longer the log."""
+        try:
+            if not since.inode or self.path.stat().st_ino == since.inode:
+                return None
+        except FileNotFoundError:
+            pass  # between the rotation and the next line
+        return next((file for file in self._siblings() if file.stat().st_ino == since.inode), None)
+
+    def _siblings(self) -> Iterator[Path]:
+        return self.path.parent.glob(f"{self.path.name}*")
+
+    def _read(self, path: Path, since: Place) -> tuple[list[Line], Place]:
+        try:
+            with path.open("rb") as log:
+                now = os.fstat(log.fileno())  # of what we hold open: the path may have been rotated meanwhile
+                start = since.offset if since.inode == now.st_ino and since.offset <= now.st_size else 0
+                log.seek(start)
+                block = log.read(READ_AT_ONCE)
+        except FileNotFoundError:
+            return [], since
+        whole = block[: block.rfind(b"\n") + 1]
+        if not whole and len(block) == READ_AT_ONCE:
+            self.overlong += 1  # no line of Asterisk's is so long
+            return [], Place(inode=now.st_ino, offset=start + len(block))
+        lines = []
+        offset = start
+        for text in whole.split(b"\n")[:-1]:  # not splitlines: a carriage return in a caller's name ends no line
+            lines.append(Line(text=text, offset=offset, inode=now.st_ino))
+            offset += len(text) + 1
+        return lines, Place(inode=now.st_ino, offset=offset)
+
+    # ------------------------------------------------------------------ all there is
+
+    def every(self, since: datetime | None = None) -> Iterator[bytes]:
+        """Every whole line, oldest file first, without the files last written before `since`. OSError passes.
+
+        FileNotFoundError where there is neither the log nor a rotated one. Compressed files are read too.
+        """
+        with ExitStack() as open_files:
+            for file in self._opened(open_files, since):
+                for line in file:
+                    if line.endswith(b"\n"):
+                        yield line[:-1]
+
+    def _opened(self, stack: ExitStack, since: datetime | None) -> list[IO[bytes]]:
+        """The files, oldest first. All are opened before one is read: a rotation meanwhile takes none of them away."""
+        for again in range(LISTED_AGAIN, 0, -1):
+            try:
+                listed = sorted((path.stat().st_mtime, path.stat().st_ino, path) for path in self._siblings())
+                if not listed:
+                    raise FileNotFoundError(2, os.strerror(2), str(self.path))
+                wanted = [item for item in listed if since is None or item[0] >= since.timestamp()]
+                opened = [(stack.enter_context(_open(path)), inode) for _, inode, path in wanted]
+            except FileNotFoundError:
+                if again == 1:
+                    raise
+                continue
+            if again == 1 or all(os.fstat(file.fileno()).st_ino == inode for file, inode in opened):
+                return [file for file, _ in opened]
+        raise AssertionError("the last listing is taken as it is")
+
+
+def _open(path: Path) -> IO[bytes]:
+    """The file's plain bytes; logrotate's compression is told by the ending."""
+    match path.suffix:
+        case ".gz":
+            return cast("IO[bytes]", gzip.open(path, "rb"))
+        case ".bz2":
+            return bz2.open(path, "rb")
+        case ".xz":
+            return lzma.open(path, "rb")
+    return path.open("rb")

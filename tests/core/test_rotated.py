@@ -1,0 +1,90 @@
+"""A log that is rotated: everything that is still there is read, in order, compressed or not."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from recorder.rotated import Rotated
+
+DAY = 86_400
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "queue_log"
+
+
+def put(path: Path, day: int, text: bytes) -> None:
+    """A file last written on that day."""
+    path.write_bytes(text)
+    os.utime(path, (day * DAY, day * DAY))
+
+
+def test_rotated_files_are_read_before_the_log_oldest_first(path: Path) -> None:
+    put(path, 3, b"3\n")
+    put(path.with_name("queue_log.1"), 2, b"2\n")
+    put(path.with_name("queue_log-20260301"), 1, b"1\n")
+    assert list(Rotated(path).every()) == [b"1", b"2", b"3"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "compress"), [(".1.gz", gzip.compress), (".1.bz2", bz2.compress), (".1.xz", lzma.compress)]
+)
+def test_compressed_ones_are_read_too(path: Path, ending: str, compress: Callable[[bytes], bytes]) -> None:
+    put(path, 2, b"b\n")
+    put(path.with_name(path.name + ending), 1, compress(b"a\n"))
+    assert list(Rotated(path).every()) == [b"a", b"b"]
+
+
+def test_files_last_written_before_a_time_are_left_alone(path: Path) -> None:
+    put(path, 9, b"new\n")
+    put(path.with_name("queue_log.1"), 1, b"old\n")
+    assert list(Rotated(path).every(datetime.fromtimestamp(5 * DAY, UTC))) == [b"new"]
+
+
+def test_a_line_that_is_being_written_is_not_read_yet(path: Path) -> None:
+    put(path, 1, b"whole\nhal")
+    assert list(Rotated(path).every()) == [b"whole"]
+
+
+def test_a_rotation_while_reading_takes_nothing_away(path: Path) -> None:
+    put(path.with_name("queue_log.1"), 1, b"1\n")
+    put(path, 2, b"2\n")
+    reading = Rotated(path).every()
+    assert next(reading) == b"1"
+    path.rename(path.with_name("queue_log.2"))
+    put(path, 3, b"3\n")
+    assert list(reading) == [b"2"]
+
+
+class RotatedMeanwhile(Rotated):
+    """The log is rotated once between its listing and its opening."""
+
+    def _siblings(self) -> Iterator[Path]:
+        listed = list(super()._siblings())
+        yield from listed
+        if len(listed) == 2:
+            self.path.with_name("queue_log.1").rename(self.path.with_name("queue_log.2"))
+            self.path.rename(self.path.with_name("queue_log.1"))
+            put(self.path, 3, b"3\n")
+
+
+def test_a_rotation_between_listing_and_opening_loses_no_file(path: Path) -> None:
+    put(path.with_name("queue_log.1"), 1, b"1\n")
+    put(path, 2, b"2\n")
+    assert list(RotatedMeanwhile(path).every()) == [b"1", b"2", b"3"]
+
+
+def test_where_there_is_no_log_at_all_that_is_said(path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        list(Rotated(path).every())
+    put(path.with_name("queue_log.1"), 1, b"1\n")
+    assert list(Rotated(path).every()) == [b"1"]

@@ -1,0 +1,80 @@
+"""The sweep that balances the books: what it found stands until it no longer finds it, and is said once."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from recorder.books import Code, Ledgers
+from recorder.catalogue import Catalogue
+from recorder.daemon.bookkeeper import LOOKS_BACK, Bookkeeper
+from recorder.storage import Storage
+from tests import books
+from tests.facts import NODE, later
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return books.folders(tmp_path)
+
+
+def bookkeeper(store: Catalogue, storage: Storage, seconds: float = 600) -> Bookkeeper:
+    return Bookkeeper(node=NODE, catalogue=store, storage=storage, ledgers=Ledgers(), now=lambda: later(seconds))
+
+
+async def test_books_that_balance_are_no_warning(store: Catalogue, storage: Storage) -> None:
+    await books.agreed(storage).write(store)
+    keeper = bookkeeper(store, storage)
+    with capture_logs() as said:
+        assert await keeper.look() is False
+    assert (keeper.warnings, keeper.found, said) == ([], {}, [])
+
+
+async def test_what_does_not_fit_is_said_once_and_stands_until_it_is_mended(store: Catalogue, storage: Storage) -> None:
+    story = books.agreed(storage)
+    await story.write(store)
+    place = storage.path(story.recording, story.authorised_at)
+    place.rename(storage.root / "elsewhere")
+    keeper = bookkeeper(store, storage)
+    with capture_logs() as said:
+        await keeper.look()
+        await keeper.look()
+    (line,) = said
+    assert (line["event"], line["log_level"]) == ("books_do_not_balance", "error")
+    assert line["found"] == {"file_missing": 1, "file_not_ours": 1}
+    assert line["first"] == [f"file_missing {story.call}", "file_not_ours elsewhere"]
+    assert keeper.found[Code.FILE_MISSING] == 1
+    assert keeper.warnings == ["the books do not balance (1 file_missing, 1 file_not_ours): run `recorder verify`"]
+
+    (storage.root / "elsewhere").rename(place)
+    with capture_logs() as said:
+        await keeper.look()
+    assert ([line["event"] for line in said], keeper.warnings) == (["books_balance_again"], [])
+
+
+async def test_it_reads_no_audio_and_looks_back_some_hours_only(store: Catalogue, storage: Storage) -> None:
+    story = books.agreed(storage)
+    await story.write(store)
+    place = storage.path(story.recording, story.authorised_at)
+    whole = place.read_bytes()
+    place.write_bytes(bytes(len(whole)))
+    keeper = bookkeeper(store, storage)
+    await keeper.look()
+    assert keeper.warnings == []
+    place.unlink()
+    later_on = bookkeeper(store, storage, LOOKS_BACK.total_seconds() + 60)
+    await later_on.look()
+    assert later_on.warnings == []
+
+
+async def test_a_store_that_cannot_be_read_is_a_warning_of_its_own(store: Catalogue, storage: Storage) -> None:
+    keeper = bookkeeper(store, storage)
+    shutil.rmtree(storage.root)
+    with capture_logs() as said:
+        await keeper.look()
+    assert [line["event"] for line in said] == ["books_not_balanced"]
+    (sentence,) = keeper.warnings
+    assert sentence.startswith("the books could not be balanced: ")
