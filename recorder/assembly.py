@@ -22,17 +22,31 @@ import sdnotify
 import structlog
 
 from recorder import __version__
+from recorder.alarms import AlarmKind, Alarms, Rule, rules
 from recorder.ami import Ami, AmiAddress
 from recorder.call import CaptureState, capture_in_hand
 from recorder.capture import CaptureDesk
 from recorder.catalogue import CatalogueError, Counts, open_catalogue
 from recorder.consent_ivr import ConsentIvr
-from recorder.daemon import CallBook, CallRunner, Daemon, FrontDesk, GrowthWatch, Parts, Readiness
+from recorder.couriers import routes_of
+from recorder.daemon import (
+    AlarmWatch,
+    CallBook,
+    CallRunner,
+    Daemon,
+    FrontDesk,
+    FullnessWatch,
+    GrowthWatch,
+    Parts,
+    Readiness,
+)
+from recorder.figures import alarm_figures, backlog_figures, disk_figures, sweep_figures
 from recorder.http import Answers, HttpServer, make_app
 from recorder.model import RecordingStatus, Uniqueid
+from recorder.priority import step_back
 from recorder.prompts import PromptSet, PromptsUnreadable, load
 from recorder.queue_log import QueueLog
-from recorder.settings import Settings, SettingsMistaken, host_and_port
+from recorder.settings import Alarming, CaptureFolder, Settings, SettingsMistaken, StorageAt, host_and_port
 from recorder.status import (
     BacklogView,
     CallView,
@@ -46,12 +60,13 @@ from recorder.status import (
     registry,
     state_of,
 )
-from recorder.storage import FreeSpace, Problem, ProblemKind, Spool, Storage, StorageError
+from recorder.storage import FreeSpace, Marks, Problem, ProblemKind, Spool, Storage
 from recorder.sweeps import Sweeps
 
 log = structlog.get_logger(__name__)
 
 MEGABYTE = 1024 * 1024
+SPOOL, STORAGE = "spool", "storage"
 COUNTED_EVERY = timedelta(seconds=5)
 LOST_WITHIN = timedelta(hours=24)
 FATAL = frozenset(
@@ -78,6 +93,7 @@ class Assembly:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._counts: tuple[datetime, Counts] | None = None
+        self._started_at = now()
         self._stop = asyncio.Event()
 
     async def build(self, closing: AsyncExitStack) -> None:
@@ -109,7 +125,7 @@ class Assembly:
     def _parts(self, closing: AsyncExitStack) -> Parts:
         settings, daemon = self.settings, self.daemon
         disk = ThreadPoolExecutor(2, thread_name_prefix="disk")
-        audio = ThreadPoolExecutor(1, thread_name_prefix="audio")
+        audio = ThreadPoolExecutor(1, thread_name_prefix="audio", initializer=step_back)
         for pool in (disk, audio):
             closing.callback(pool.shutdown, wait=False, cancel_futures=True)
         address = AmiAddress(
@@ -152,6 +168,9 @@ class Assembly:
             in_progress=lambda uniqueid: _is_in_progress(book, uniqueid),
             now=now,
         )
+        fullness = FullnessWatch(
+            [(_marks(SPOOL, settings.capture), self.spool), (_marks(STORAGE, settings.storage), self.storage)]
+        )
         host, port = host_and_port(settings.agi.bind)
         ivr = ConsentIvr(front, host=host, port=port, peers=self.peers, dialogues=settings.agi.dialogues)
         return Parts(
@@ -165,6 +184,18 @@ class Assembly:
             sweeps=sweeps,
             readiness=readiness,
             growth=GrowthWatch(book, capture),
+            fullness=fullness,
+            alarms=AlarmWatch(
+                Alarms(settings.node.name, _alarm_rules(settings.alarm)),
+                node=settings.node.name,
+                catalogue=self.catalogue,
+                routes=routes_of(settings.alarm),
+                kinds=frozenset(settings.alarm.kinds),
+                lost=lambda: _lost(book, sweeps),
+                hindrances=lambda: readiness.reasons,
+                disks=lambda: fullness.disks,
+                now=now,
+            ),
             now=now,
         )
 
@@ -172,6 +203,7 @@ class Assembly:
         answers = Answers(
             status=self.status,
             hindrances=lambda: self.daemon.parts.readiness.reasons,
+            count=self._count,
             figures=registry(self.figures),
             token=self.settings.http.token(),
         )
@@ -204,6 +236,7 @@ class Assembly:
         warnings: list[str] = []
         counts = await self._counted(warnings)
         warnings += self.prompts.problems
+        warnings += parts.fullness.warnings
         warnings += [f"the capture of recording {recording} has stopped growing" for recording in parts.growth.stalled]
         state, reasons = state_of(Seen(hindrances=parts.readiness.reasons, warnings=warnings))
         pbx = parts.ami.state
@@ -217,8 +250,8 @@ class Assembly:
                 last_event_at=parts.ami.counters.last_event_at,
             ),
             calls=[_call_view(runner) for runner in parts.book],
-            spool=await asyncio.to_thread(_folder_view, self.spool),
-            storage=await asyncio.to_thread(_folder_view, self.storage),
+            spool=_folder_view(parts.fullness.free.get(SPOOL)),
+            storage=_folder_view(parts.fullness.free.get(STORAGE)),
             backlog=BacklogView(
                 settle=counts.recordings.get(RecordingStatus.STOPPED, 0) if counts else 0,
                 analyse=counts.to_analyse if counts else 0,
@@ -231,12 +264,17 @@ class Assembly:
             versions={"recorder": __version__, "python": python_version()},
         )
 
+    async def _count(self) -> None:
+        """Count anew for the metrics, where it is time; `/status` is where it is said that this fails."""
+        await self._counted([])
+
     async def _counted(self, warnings: list[str]) -> Counts | None:
         moment = now()
         if self._counts is None or moment - self._counts[0] > COUNTED_EVERY:
             try:
                 counts = await self.catalogue.counts(moment - LOST_WITHIN, self.settings.node.name)
             except CatalogueError as error:
+                self._counts = None  # what nobody can count any more is not what it was
                 warnings.append(f"the catalogue cannot be read: {error}")
                 return None
             self._counts = (moment, counts)
@@ -270,7 +308,7 @@ class Assembly:
                 about="Calls by outcome", values=counters.closed, label="outcome", counts=True
             ),
             "recorder_calls_lost": Figure(
-                about="Lost calls by reason", values=counters.lost, label="reason", counts=True
+                about="Lost calls by reason", values=_lost(parts.book, parts.sweeps), label="reason", counts=True
             ),
             "recorder_captures_started": Figure(
                 about="MixMonitors started", values={"": counters.captures_started}, counts=True
@@ -303,6 +341,16 @@ class Assembly:
                 label="sweep",
                 counts=True,
             ),
+            **self._figures_of_what_waits(),
+        }
+
+    def _figures_of_what_waits(self) -> Mapping[str, Figure]:
+        parts, moment = self.daemon.parts, now()
+        return {
+            **disk_figures(parts.fullness.free, parts.fullness.disks),
+            **backlog_figures(self._counts[1] if self._counts else None, moment),
+            **sweep_figures({s.name: s.last_ok_at for s in self.daemon.sweeps.values()}, self._started_at, moment),
+            **alarm_figures(parts.alarms.alarms.now, parts.alarms.couriers),
         }
 
 
@@ -361,6 +409,25 @@ def _is_in_progress(book: CallBook, uniqueid: Uniqueid) -> bool:
     return any(runner.state.caller is not None and runner.state.caller.uniqueid == uniqueid for runner in book)
 
 
+def _marks(name: str, folder: CaptureFolder | StorageAt) -> Marks:
+    return Marks(name=name, warn=folder.warn_percent / 100, alarm=folder.alarm_percent / 100)
+
+
+def _alarm_rules(told: Alarming) -> Mapping[AlarmKind, Rule]:
+    return rules(
+        unready=timedelta(seconds=told.unready_seconds),
+        digest=timedelta(minutes=told.digest_minutes),
+        over=timedelta(minutes=told.over_minutes),
+    )
+
+
+def _lost(book: CallBook, sweeps: Sweeps) -> Mapping[str, int]:
+    """Calls lost since the start, seen or found in the queue log, by reason."""
+    return Counter({str(reason): times for reason, times in book.counters.lost.items()}) + Counter(
+        {str(reason): times for reason, times in sweeps.lost.items()}
+    )
+
+
 def _captures(book: CallBook) -> int:
     return sum(capture_in_hand(runner.state) is not None for runner in book)
 
@@ -376,9 +443,7 @@ def _said(state: CaptureState) -> str:
     return "capturing" if state is CaptureState.RUNNING else str(state)
 
 
-def _folder_view(folder: Spool | Storage) -> FolderView:
-    try:
-        free: FreeSpace = folder.free()
-    except StorageError:
-        return FolderView(free_bytes=None, free_share=None)
-    return FolderView(free_bytes=free.bytes, free_share=round(free.share, 4))
+def _folder_view(free: FreeSpace | None) -> FolderView:
+    if free is None:
+        return FolderView(free_bytes=None, free_share=None, used_share=None)
+    return FolderView(free_bytes=free.bytes, free_share=round(free.share, 4), used_share=round(free.used, 4))

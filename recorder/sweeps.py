@@ -96,6 +96,7 @@ class Sweeps:
         self._now = now
         self._postponed = Postponed()
         self.failures: dict[str, int] = {}
+        self.lost: dict[LostReason, int] = {}  # calls that passed while nobody looked
 
     async def settle_due(self) -> bool:
         """Settle the recordings that have waited longest."""
@@ -250,6 +251,7 @@ class Sweeps:
         ]
         await self._catalogue.write_step(call, facts, None, "closed", ConsentState.NONE)
         if reason is not None:
+            self.lost[reason] = self.lost.get(reason, 0) + 1
             log.error("call_lost", call=str(call), reason=reason)
 
 

@@ -13,6 +13,7 @@ from recorder.books import Books, Mismatch, verify
 from recorder.commands.asking import SOMETHING_WRONG, Json, ask, settings_of, storage_of
 from recorder.commands.display import amount, number, print_json, print_line, screen, text
 from recorder.model import Outcome, RecordingStatus
+from recorder.priority import step_back
 
 SHOWN_AT_MOST: Final = 50
 
@@ -23,6 +24,7 @@ def verify_books(context: typer.Context, as_json: Json = False) -> None:
     Changes nothing, and may run at any time, with the recorder or without it.
     """
     settings = settings_of(context)
+    step_back()  # every settled file is read: the daemon's own disk work goes first
     storage = storage_of(settings)
     with _Bar(screen(error=True)) as bar:
         books = ask(

@@ -19,6 +19,7 @@ from recorder.storage.errors import (
     StorageUnavailable,
 )
 from recorder.storage.folders import FreeSpace, Problem, ProblemKind, folder_problems, free_space
+from recorder.storage.fullness import Disk, DiskLevel, Marks, disks
 from recorder.storage.header import HeaderRepair, is_closed, repair_header
 from recorder.storage.join import Span
 from recorder.storage.markers import Marker, new_marker
@@ -26,6 +27,8 @@ from recorder.storage.settled import Found, FoundKind, Settled, Storage
 from recorder.storage.spool import Leftover, LegFile, Spool, Staged, StagedFile
 
 __all__ = [
+    "Disk",
+    "DiskLevel",
     "Found",
     "FoundKind",
     "FreeSpace",
@@ -33,6 +36,7 @@ __all__ = [
     "Leftover",
     "LegFile",
     "Marker",
+    "Marks",
     "Problem",
     "ProblemKind",
     "RecordingTooLong",
@@ -52,6 +56,7 @@ __all__ = [
     "StorageFull",
     "StorageRefused",
     "StorageUnavailable",
+    "disks",
     "folder_problems",
     "free_space",
     "is_closed",
