@@ -42,7 +42,7 @@ from recorder.daemon import (
 )
 from recorder.figures import alarm_figures, backlog_figures, disk_figures, sweep_figures
 from recorder.http import Answers, HttpServer, make_app
-from recorder.model import RecordingStatus, Uniqueid
+from recorder.model import LostReason, RecordingStatus, Uniqueid
 from recorder.priority import step_back
 from recorder.prompts import PromptSet, PromptsUnreadable, load
 from recorder.queue_log import QueueLog
@@ -422,10 +422,8 @@ def _alarm_rules(told: Alarming) -> Mapping[AlarmKind, Rule]:
 
 
 def _lost(book: CallBook, sweeps: Sweeps) -> Mapping[str, int]:
-    """Calls lost since the start, seen or found in the queue log, by reason."""
-    return Counter({str(reason): times for reason, times in book.counters.lost.items()}) + Counter(
-        {str(reason): times for reason, times in sweeps.lost.items()}
-    )
+    """Calls lost since the start, seen or found in the queue log; a reason that begins at 0 is seen to rise."""
+    return {reason: book.counters.lost.get(reason, 0) + sweeps.lost.get(reason, 0) for reason in LostReason}
 
 
 def _captures(book: CallBook) -> int:

@@ -41,16 +41,16 @@ class Disk:
 
     @property
     def words(self) -> str:
-        """`the disk of spool and storage is 83 % used, and 80 % is the mark`."""
+        """`the disk of spool and storage is 83% used, and 80% is the mark`."""
         return f"the disk of {' and '.join(self.names)} is {self.used:.0%} used, and {self.mark:.0%} is the mark"
 
 
 def disks(found: Iterable[tuple[Marks, FreeSpace]]) -> tuple[Disk, ...]:
     """Judge every file system once, in the order of their first folders."""
-    by_device: dict[int, list[tuple[Marks, FreeSpace]]] = {}
+    by_file_system: dict[int, list[tuple[Marks, FreeSpace]]] = {}
     for marks, free in found:
-        by_device.setdefault(free.device, []).append((marks, free))
-    return tuple(_disk(folders) for folders in by_device.values())
+        by_file_system.setdefault(free.file_system, []).append((marks, free))
+    return tuple(_disk(folders) for folders in by_file_system.values())
 
 
 def _disk(folders: Sequence[tuple[Marks, FreeSpace]]) -> Disk:
