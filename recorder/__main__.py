@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from recorder import __version__, logs
-from recorder.commands import calls, listings
+from recorder.commands import alarm, calls, listings
 from recorder.commands.adopt import adopt
 from recorder.commands.asking import mistaken, settings_of
 from recorder.commands.setting_up import doctor, init
@@ -37,6 +37,7 @@ app.command()(listings.consents)
 app.command("verify")(verify_books)
 app.command()(adopt)
 app.add_typer(db, name="db")
+app.add_typer(alarm.app, name="alarm")
 
 
 @app.callback()
@@ -59,7 +60,7 @@ def run(
     from recorder.model import RecorderError
 
     settings = settings_of(context)
-    logs.configure(debug=debug)
+    logs.configure(form=settings.log.format, debug=debug)
     try:
         asyncio.run(serve(settings))
     except SettingsMistaken as error:

@@ -22,6 +22,7 @@ import sdnotify
 import structlog
 
 from recorder import __version__
+from recorder.alarms import AlarmKind, Alarms, Rule, rules
 from recorder.ami import Ami, AmiAddress
 from recorder.books import Code, Ledgers
 from recorder.call import CaptureState, capture_in_hand
@@ -29,22 +30,27 @@ from recorder.capture import CaptureDesk
 from recorder.catalogue import CatalogueError, Counts, open_catalogue
 from recorder.cdr import Cdr
 from recorder.consent_ivr import ConsentIvr
+from recorder.couriers import routes_of
 from recorder.daemon import (
+    AlarmWatch,
     Bookkeeper,
     CallBook,
     CallRunner,
     Daemon,
     FrontDesk,
+    FullnessWatch,
     GrowthWatch,
     Parts,
     Readiness,
     RivalWatch,
 )
+from recorder.figures import alarm_figures, backlog_figures, disk_figures, sweep_figures
 from recorder.http import Answers, HttpServer, make_app
-from recorder.model import RecordingStatus, Uniqueid
+from recorder.model import LostReason, RecordingStatus, Uniqueid
+from recorder.priority import step_back
 from recorder.prompts import PromptSet, PromptsUnreadable, load
 from recorder.queue_log import QueueLog
-from recorder.settings import Settings, SettingsMistaken, host_and_port
+from recorder.settings import Alarming, CaptureFolder, Settings, SettingsMistaken, StorageAt, host_and_port
 from recorder.status import (
     BacklogView,
     CallView,
@@ -58,13 +64,14 @@ from recorder.status import (
     registry,
     state_of,
 )
-from recorder.storage import FreeSpace, Problem, ProblemKind, Spool, Storage, StorageError
+from recorder.storage import FreeSpace, Marks, Problem, ProblemKind, Spool, Storage
 from recorder.sweeps import Sweeps
 from recorder.unseen import UnseenCalls
 
 log = structlog.get_logger(__name__)
 
 MEGABYTE = 1024 * 1024
+SPOOL, STORAGE = "spool", "storage"
 COUNTED_EVERY = timedelta(seconds=5)
 LOST_WITHIN = timedelta(hours=24)
 FATAL = frozenset(
@@ -91,6 +98,7 @@ class Assembly:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._counts: tuple[datetime, Counts] | None = None
+        self._started_at = now()
         self._stop = asyncio.Event()
 
     async def build(self, closing: AsyncExitStack) -> None:
@@ -122,7 +130,7 @@ class Assembly:
     def _parts(self, closing: AsyncExitStack) -> Parts:
         settings, daemon = self.settings, self.daemon
         disk = ThreadPoolExecutor(2, thread_name_prefix="disk")
-        audio = ThreadPoolExecutor(1, thread_name_prefix="audio")
+        audio = ThreadPoolExecutor(1, thread_name_prefix="audio", initializer=step_back)
         for pool in (disk, audio):
             closing.callback(pool.shutdown, wait=False, cancel_futures=True)
         address = AmiAddress(
@@ -143,7 +151,12 @@ class Assembly:
             audio=audio,
             clock=now,
         )
-        rivals = RivalWatch(ami, settings.capture.rivals, settings.capture.listeners)
+        rivals = RivalWatch(
+            ami,
+            settings.capture.rivals,
+            settings.capture.listeners,
+            alarm=lambda kind: daemon.parts.alarms.happened(AlarmKind.RIVAL, kind),
+        )
         book = CallBook(
             node=settings.node.name,
             catalogue=self.catalogue,
@@ -183,6 +196,9 @@ class Assembly:
             ledgers=Ledgers(queue_log=settings.pbx.queue_log, cdr=settings.pbx.cdr, queues=queues),
             now=now,
         )
+        fullness = FullnessWatch(
+            [(_marks(SPOOL, settings.capture), self.spool), (_marks(STORAGE, settings.storage), self.storage)]
+        )
         host, port = host_and_port(settings.agi.bind)
         ivr = ConsentIvr(front, host=host, port=port, peers=self.peers, dialogues=settings.agi.dialogues)
         return Parts(
@@ -199,6 +215,18 @@ class Assembly:
             readiness=readiness,
             growth=GrowthWatch(book, capture),
             rivals=rivals,
+            fullness=fullness,
+            alarms=AlarmWatch(
+                Alarms(settings.node.name, _alarm_rules(settings.alarm)),
+                node=settings.node.name,
+                catalogue=self.catalogue,
+                routes=routes_of(settings.alarm),
+                kinds=frozenset(settings.alarm.kinds),
+                lost=lambda: _lost(book, sweeps),
+                hindrances=lambda: readiness.reasons,
+                disks=lambda: fullness.disks,
+                now=now,
+            ),
             now=now,
         )
 
@@ -206,6 +234,7 @@ class Assembly:
         answers = Answers(
             status=self.status,
             hindrances=lambda: self.daemon.parts.readiness.reasons,
+            count=self._count,
             figures=registry(self.figures),
             token=self.settings.http.token(),
         )
@@ -238,6 +267,7 @@ class Assembly:
         warnings: list[str] = []
         counts = await self._counted(warnings)
         warnings += self.prompts.problems
+        warnings += parts.fullness.warnings
         warnings += [f"the capture of recording {recording} has stopped growing" for recording in parts.growth.stalled]
         warnings += parts.rivals.reasons(now())
         warnings += parts.bookkeeper.warnings
@@ -253,8 +283,8 @@ class Assembly:
                 last_event_at=parts.ami.counters.last_event_at,
             ),
             calls=[_call_view(runner) for runner in parts.book],
-            spool=await asyncio.to_thread(_folder_view, self.spool),
-            storage=await asyncio.to_thread(_folder_view, self.storage),
+            spool=_folder_view(parts.fullness.free.get(SPOOL)),
+            storage=_folder_view(parts.fullness.free.get(STORAGE)),
             backlog=BacklogView(
                 settle=counts.recordings.get(RecordingStatus.STOPPED, 0) if counts else 0,
                 analyse=counts.to_analyse if counts else 0,
@@ -267,12 +297,17 @@ class Assembly:
             versions={"recorder": __version__, "python": python_version()},
         )
 
+    async def _count(self) -> None:
+        """Count anew for the metrics, where it is time; `/status` is where it is said that this fails."""
+        await self._counted([])
+
     async def _counted(self, warnings: list[str]) -> Counts | None:
         moment = now()
         if self._counts is None or moment - self._counts[0] > COUNTED_EVERY:
             try:
                 counts = await self.catalogue.counts(moment - LOST_WITHIN, self.settings.node.name)
             except CatalogueError as error:
+                self._counts = None  # what nobody can count any more is not what it was
                 warnings.append(f"the catalogue cannot be read: {error}")
                 return None
             self._counts = (moment, counts)
@@ -306,7 +341,7 @@ class Assembly:
                 about="Calls by outcome", values=counters.closed, label="outcome", counts=True
             ),
             "recorder_calls_lost": Figure(
-                about="Lost calls by reason", values=counters.lost, label="reason", counts=True
+                about="Lost calls by reason", values=_lost(parts.book, parts.sweeps), label="reason", counts=True
             ),
             "recorder_captures_started": Figure(
                 about="MixMonitors started", values={"": counters.captures_started}, counts=True
@@ -360,6 +395,16 @@ class Assembly:
                 label="sweep",
                 counts=True,
             ),
+            **self._figures_of_what_waits(),
+        }
+
+    def _figures_of_what_waits(self) -> Mapping[str, Figure]:
+        parts, moment = self.daemon.parts, now()
+        return {
+            **disk_figures(parts.fullness.free, parts.fullness.disks),
+            **backlog_figures(self._counts[1] if self._counts else None, moment),
+            **sweep_figures({s.name: s.last_ok_at for s in self.daemon.sweeps.values()}, self._started_at, moment),
+            **alarm_figures(parts.alarms.alarms.now, parts.alarms.couriers),
         }
 
 
@@ -423,6 +468,23 @@ def _is_in_progress(book: CallBook, uniqueid: Uniqueid) -> bool:
     return any(runner.state.caller is not None and runner.state.caller.uniqueid == uniqueid for runner in book)
 
 
+def _marks(name: str, folder: CaptureFolder | StorageAt) -> Marks:
+    return Marks(name=name, warn=folder.warn_percent / 100, alarm=folder.alarm_percent / 100)
+
+
+def _alarm_rules(told: Alarming) -> Mapping[AlarmKind, Rule]:
+    return rules(
+        unready=timedelta(seconds=told.unready_seconds),
+        digest=timedelta(minutes=told.digest_minutes),
+        over=timedelta(minutes=told.over_minutes),
+    )
+
+
+def _lost(book: CallBook, sweeps: Sweeps) -> Mapping[str, int]:
+    """Calls lost since the start, seen or found in the queue log; a reason that begins at 0 is seen to rise."""
+    return {reason: book.counters.lost.get(reason, 0) + sweeps.lost.get(reason, 0) for reason in LostReason}
+
+
 def _captures(book: CallBook) -> int:
     return sum(capture_in_hand(runner.state) is not None for runner in book)
 
@@ -438,9 +500,7 @@ def _said(state: CaptureState) -> str:
     return "capturing" if state is CaptureState.RUNNING else str(state)
 
 
-def _folder_view(folder: Spool | Storage) -> FolderView:
-    try:
-        free: FreeSpace = folder.free()
-    except StorageError:
-        return FolderView(free_bytes=None, free_share=None)
-    return FolderView(free_bytes=free.bytes, free_share=round(free.share, 4))
+def _folder_view(free: FreeSpace | None) -> FolderView:
+    if free is None:
+        return FolderView(free_bytes=None, free_share=None, used_share=None)
+    return FolderView(free_bytes=free.bytes, free_share=round(free.share, 4), used_share=round(free.used, 4))

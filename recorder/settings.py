@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +26,7 @@ from pydantic import (
     field_validator,
 )
 
+from recorder.alarms import AlarmKind
 from recorder.model import ConsentMode, OverrideReason, RecorderError, RivalPolicy
 from recorder.policy import LineRules
 
@@ -131,12 +133,27 @@ class PromptFolder(Section):
         return self.path_here or self.path
 
 
+Percent = Annotated[float, Field(gt=0, le=100)]
+
+
+def _not_below_warning(alarm: float, known: ValidationInfo) -> float:
+    if alarm < known.data.get("warn_percent", 0):
+        raise ValueError("is below warn_percent")
+    return alarm
+
+
+AlarmPercent = Annotated[Percent, AfterValidator(_not_below_warning)]
+"""Stands behind a warn_percent of its section."""
+
+
 class CaptureFolder(Section):
     spool: PlainPath = Path("/var/spool/recorder")
     spool_here: Path | None = None
     min_free_mb: Annotated[int, Field(ge=1)] = 500
     rivals: Literal[RivalPolicy.STOP, RivalPolicy.REPORT] = RivalPolicy.STOP
     listeners: RivalPolicy = RivalPolicy.REPORT
+    warn_percent: Percent = 80
+    alarm_percent: AlarmPercent = 90
 
     @property
     def here(self) -> Path:
@@ -157,6 +174,8 @@ class CatalogueAt(Section):
 class StorageAt(Section):
     path: Path = Path("/var/lib/recorder/recordings")
     min_free_mb: Annotated[int, Field(ge=1)] = 500
+    warn_percent: Percent = 80
+    alarm_percent: AlarmPercent = 90
 
 
 class Http(Section):
@@ -216,6 +235,59 @@ class Line(Section):
         return basis
 
 
+class Log(Section):
+    format: Literal["text", "json"] = "text"
+
+
+def _webhook_address(address: str) -> str:
+    """What is signed may still be read on the way, so in the clear it goes to this machine alone."""
+    parts = urlsplit(address)
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a URL without a user or a password: the signature is what the receiver checks")
+    if not parts.hostname or parts.scheme not in ("http", "https"):
+        raise ValueError("https://HOST/PATH")
+    if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
+        raise ValueError("https://HOST/PATH; http:// goes to 127.0.0.1 alone")
+    return address
+
+
+class Alarming(Section):
+    """Who is told of alarms. Nobody, until one of hook and webhook is given."""
+
+    kinds: tuple[AlarmKind, ...] = tuple(AlarmKind)
+    unready_seconds: Annotated[float, Field(ge=0, le=3600)] = 60
+    digest_minutes: Annotated[float, Field(gt=0, le=1440)] = 15
+    over_minutes: Annotated[float, Field(gt=0, le=1440)] = 15
+    hook: tuple[str, ...] | None = None
+    hook_seconds: Annotated[float, Field(gt=0, le=300)] = 10
+    webhook: Annotated[str, AfterValidator(_webhook_address)] | None = None
+    secret: SecretStr | None = None
+    secret_file: Path | None = None
+
+    @field_validator("hook")
+    @classmethod
+    def _a_program(cls, hook: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if hook is not None and not (hook and Path(hook[0]).is_absolute()):
+            raise ValueError("the program by its whole path first, then its arguments")
+        return hook
+
+    @field_validator("secret_file")
+    @classmethod
+    def _signed(cls, path: Path | None, known: ValidationInfo) -> Path | None:
+        given = (known.data.get("secret") is not None) + (path is not None)
+        if "webhook" in known.data and given != (known.data["webhook"] is not None):
+            raise ValueError("with a webhook give exactly one of secret and secret_file; without one, neither")
+        if path is not None:
+            _read_secret(path)
+        return path
+
+    def key(self) -> bytes:
+        """What the webhook is signed with; empty without a webhook."""
+        if self.secret is not None:
+            return self.secret.get_secret_value().encode()
+        return _read_secret(self.secret_file).encode() if self.secret_file is not None else b""
+
+
 class Settings(Section):
     """Everything that is settled before the daemon starts."""
 
@@ -229,6 +301,8 @@ class Settings(Section):
     storage: StorageAt = StorageAt()
     http: Http = Http()
     line: dict[str, Line] = Field(default_factory=dict)
+    log: Log = Log()
+    alarm: Alarming = Alarming()
 
     @field_validator("line")
     @classmethod

@@ -44,6 +44,7 @@ class CallView(View):
 class FolderView(View):
     free_bytes: int | None  # None: cannot be asked
     free_share: float | None
+    used_share: float | None  # of the room, or of the file names where they are scarcer
 
 
 class BacklogView(View):

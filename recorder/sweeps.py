@@ -98,6 +98,7 @@ class Sweeps:
         self._now = now
         self._postponed = Postponed()
         self.failures: dict[str, int] = {}
+        self.lost: dict[LostReason, int] = {}  # calls that passed while nobody looked
 
     async def settle_due(self) -> bool:
         """Erase what may not be kept, then settle the recordings that have waited longest; never both at once."""
@@ -254,6 +255,7 @@ class Sweeps:
         ]
         await self._catalogue.write_step(call, facts, None, "closed", ConsentState.NONE)
         if reason is not None:
+            self.lost[reason] = self.lost.get(reason, 0) + 1
             log.error("call_lost", call=str(call), reason=reason)
 
 

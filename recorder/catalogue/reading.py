@@ -177,6 +177,7 @@ def counts(connection: Connection, node: str | None, since: datetime) -> Counts:
     waits = (recordings.c.status == RecordingStatus.SETTLED) & recordings.c.analysed_at.is_(None)
     to_analyse = select(func.count()).select_from(recordings).join(calls, calls.c.id == recordings.c.call)
     opened = select(func.count()).select_from(calls).where(*here, calls.c.outcome.is_(None))
+    oldest = select(func.min(recordings.c.changed_at)).join(calls, calls.c.id == recordings.c.call)
     by_reason = _tally(connection, lost.group_by(calls.c.reason))
     by_status = _tally(connection, with_call.group_by(recordings.c.status))
     return Counts(
@@ -184,6 +185,9 @@ def counts(connection: Connection, node: str | None, since: datetime) -> Counts:
         lost={reason: by_reason.get(reason, 0) for reason in LostReason},
         recordings={status: by_status.get(status, 0) for status in RecordingStatus},
         to_analyse=connection.execute(to_analyse.where(*here, waits)).scalar_one(),
+        oldest_to_settle=connection.execute(
+            oldest.where(*here, recordings.c.status == RecordingStatus.STOPPED)
+        ).scalar_one(),
     )
 
 

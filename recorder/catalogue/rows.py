@@ -175,6 +175,7 @@ class Counts:
     lost: Mapping[LostReason, int]
     recordings: Mapping[RecordingStatus, int]
     to_analyse: int  # settled and not yet analysed
+    oldest_to_settle: datetime | None  # since when the longest waiting one waits
 
 
 class FileAction(StrEnum):

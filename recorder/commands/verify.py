@@ -15,6 +15,7 @@ from recorder.commands.asking import SOMETHING_WRONG, Json, Since, ask, moment, 
 from recorder.commands.copied import settings_at
 from recorder.commands.display import amount, number, print_json, print_line, screen, text
 from recorder.model import Outcome, RecordingStatus
+from recorder.priority import step_back
 from recorder.settings import Settings
 
 SHOWN_AT_MOST: Final = 50
@@ -38,6 +39,7 @@ def verify_books(context: typer.Context, since: Since = None, copy: Copy = None,
     Changes nothing, and may run at any time, with the recorder or without it. Calls in progress are open, not wrong.
     """
     now = datetime.now(UTC)
+    step_back()  # every settled file is read: the daemon's own disk work goes first
     with _Bar(screen(error=True)) as bar, settings_at(context, copy) as settings:
         storage = storage_of(settings)
         begin = moment(since, now)

@@ -1,7 +1,9 @@
 """The daemon: wires the PBX's events, the dialogue, the captures and the sweeps together, and keeps them running."""
 
+from recorder.daemon.alarm_watch import AlarmWatch
 from recorder.daemon.bookkeeper import Bookkeeper
 from recorder.daemon.calls import CallBook
+from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.reception import FrontDesk
@@ -10,12 +12,14 @@ from recorder.daemon.runner import CallCounters, CallRunner
 from recorder.daemon.service import Daemon, Parts
 
 __all__ = [
+    "AlarmWatch",
     "Bookkeeper",
     "CallBook",
     "CallCounters",
     "CallRunner",
     "Daemon",
     "FrontDesk",
+    "FullnessWatch",
     "GrowthWatch",
     "Parts",
     "Readiness",

@@ -8,7 +8,7 @@ rival leaves an audit row with what became of it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -90,7 +90,10 @@ class RivalCounters:
 class RivalWatch:
     """What runs on our calls and is not ours. Implements what a call's runner asks of it."""
 
-    def __init__(self, ami: Ami, rivals: RivalPolicy, listeners: RivalPolicy) -> None:
+    def __init__(
+        self, ami: Ami, rivals: RivalPolicy, listeners: RivalPolicy, alarm: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._alarm = alarm
         self.counters = RivalCounters()
         self._ami = ami
         self._policies = dict.fromkeys(RivalKind, rivals) | {RivalKind.LISTENER: listeners}
@@ -286,6 +289,7 @@ class RivalWatch:
             log.error("rival_met", **told)
         else:
             log.warning("rival_met", **told)
+        self._alarm(rival.kind)
         self.counters.fates[rival.fate] += 1
         self._remember(now, call)
         left = [row for row in self._at_large.get(call, []) if row is not rival and row.since != rival.since]

@@ -21,8 +21,10 @@ from recorder.call import CallEvent, CallState, KeyAnswer, Phase, SightLost
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway, CatalogueError
 from recorder.consent_ivr import ConsentIvr
+from recorder.daemon.alarm_watch import AlarmWatch
 from recorder.daemon.bookkeeper import Bookkeeper
 from recorder.daemon.calls import CallBook
+from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.reception import FrontDesk
@@ -62,6 +64,8 @@ class Parts:
     readiness: Readiness
     growth: GrowthWatch
     rivals: RivalWatch
+    fullness: FullnessWatch
+    alarms: AlarmWatch
     now: Callable[[], datetime]
 
 
@@ -196,6 +200,7 @@ class Daemon:
         self._blind_from = await self._last_seen()
         async with asyncio.TaskGroup() as group:
             self._group = group
+            await parts.alarms.begin()
             taken_up = await restore(parts.book, parts.catalogue, parts.node)
             if taken_up:
                 log.info("calls_taken_up", calls=taken_up)
@@ -205,6 +210,10 @@ class Daemon:
             tasks = [group.create_task(parts.ami.run(), name="ami")]
             tasks.append(group.create_task(self._keep_synchronised(), name="resynchronise"))
             tasks += [group.create_task(self._sweep(sweep), name=sweep.name) for sweep in self.sweeps.values()]
+            tasks += [
+                group.create_task(courier.run(), name=f"courier {courier.route.name}")
+                for courier in parts.alarms.couriers
+            ]
             scheduler = self._scheduler()
             scheduler.start()
             ready()
@@ -261,6 +270,8 @@ class Daemon:
             Sweep("books", self.parts.bookkeeper.look, BALANCED_EVERY),
             Sweep("growth", self.parts.growth.look, timedelta(seconds=5)),
             Sweep("rivals", self._rivals, LOOK_EVERY),
+            Sweep("fullness", self.parts.fullness.look, timedelta(seconds=5)),
+            Sweep("alarms", self.parts.alarms.look, LOOK_EVERY),
         ):
             self.sweeps[sweep.name] = sweep
             if sweep.name != "books":  # rung once reconcile has taken in what passed while nobody looked

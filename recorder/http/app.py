@@ -20,10 +20,14 @@ FORWARDING_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """Where the answers come from. `hindrances` must be cheap: monitors ask every second."""
+    """Where the answers come from. `hindrances` must be cheap: monitors ask every second.
+
+    `count` is awaited before the figures are read: what they tell of the catalogue is then at most seconds old.
+    """
 
     status: Callable[[], Awaitable[Status]]
     hindrances: Callable[[], tuple[str, ...]]
+    count: Callable[[], Awaitable[None]]
     figures: CollectorRegistry
     token: str | None
 
@@ -52,6 +56,7 @@ def make_app(answers: Answers) -> FastAPI:
 
     @app.api_route("/metrics", methods=["GET", "HEAD"], dependencies=[Depends(admitted)])
     async def metrics() -> Response:
+        await answers.count()
         return Response(generate_latest(answers.figures), media_type=CONTENT_TYPE_LATEST)
 
     return app

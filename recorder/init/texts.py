@@ -80,6 +80,8 @@ path = {_quoted(proposal.prompts)}    # as Asterisk sees the folder
 # spool = "/var/spool/recorder"      # where Asterisk writes, closed to everybody else
 # spool_here =
 # min_free_mb = 500                  # with less room nothing is captured
+# warn_percent = 80                  # fuller than this is worth a word, and
+# alarm_percent = 90                 # than this urgent
 
 [catalogue]
 # url = "sqlite:////var/lib/recorder/catalogue.db"    # or postgresql://recorder@host/recorder
@@ -91,6 +93,14 @@ path = {_quoted(proposal.prompts)}    # as Asterisk sees the folder
 [http]
 # bind = "127.0.0.1:8089"            # /healthz, /readyz, /status, /metrics
 # token_file =                       # for who asks from elsewhere
+
+[log]
+# format = "text"                    # or "json"
+
+[alarm]                              # try it with `recorder alarm test`
+# hook = ["/usr/local/bin/notify", "recorder"]    # gets the alarm as JSON on standard input
+# webhook = "https://alarms.example/recorder"     # gets it as a POST, signed with the secret
+# secret_file = "/etc/recorder/alarm_secret"
 
 # An ACD line each. A line without `consent` never asks and is never recorded: choose one where it is lawful.
 #   "opt_in"        record after the caller pressed `accept`

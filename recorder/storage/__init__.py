@@ -19,6 +19,7 @@ from recorder.storage.errors import (
     StorageUnavailable,
 )
 from recorder.storage.folders import FreeSpace, Problem, ProblemKind, folder_problems, free_space
+from recorder.storage.fullness import Disk, DiskLevel, Marks, disks
 from recorder.storage.header import HeaderRepair, is_closed, repair_header
 from recorder.storage.join import Span
 from recorder.storage.markers import Marker, new_marker
@@ -27,6 +28,8 @@ from recorder.storage.spool import Leftover, LegFile, Spool, Staged, StagedFile
 from recorder.storage.strays import Strays
 
 __all__ = [
+    "Disk",
+    "DiskLevel",
     "Found",
     "FoundKind",
     "FreeSpace",
@@ -34,6 +37,7 @@ __all__ = [
     "Leftover",
     "LegFile",
     "Marker",
+    "Marks",
     "Problem",
     "ProblemKind",
     "RecordingTooLong",
@@ -54,6 +58,7 @@ __all__ = [
     "StorageRefused",
     "StorageUnavailable",
     "Strays",
+    "disks",
     "folder_problems",
     "free_space",
     "is_closed",

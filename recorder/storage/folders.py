@@ -42,19 +42,33 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreeSpace:
-    """What an ordinary user may still write: bytes, and the share (0 to 1) of what such users may have at all."""
+    """What an ordinary user may still write: bytes, and the share (0 to 1) of what such users may have at all.
+
+    `used` is the share that is taken, of the room or of the file system's file names, whichever is greater: without
+    either nothing more can be written. `file_system` tells file systems apart.
+    """
 
     bytes: int
     share: float
+    used: float
+    file_system: int
 
 
 def free_space(path: Path) -> FreeSpace:
     """Return the space left on the file system of `path`; StorageUnavailable where it cannot be asked."""
     with translated(path, "asking for free space"):
-        facts = os.statvfs(path)
-    # What is kept back for root counts neither as free nor as existing, as df has it.
-    usable = facts.f_blocks - facts.f_bfree + facts.f_bavail
-    return FreeSpace(bytes=facts.f_bavail * facts.f_frsize, share=facts.f_bavail / usable if usable else 0.0)
+        facts, file_system = os.statvfs(path), path.stat().st_dev
+    share = _share(facts.f_blocks, facts.f_bfree, facts.f_bavail)
+    # Some file systems have no fixed number of file names, and say 0.
+    names = _share(facts.f_files, facts.f_ffree, facts.f_favail) if facts.f_files else 1.0
+    used = 1.0 - min(share, names)
+    return FreeSpace(bytes=facts.f_bavail * facts.f_frsize, share=share, used=used, file_system=file_system)
+
+
+def _share(total: int, free: int, for_users: int) -> float:
+    """What is kept back for root counts neither as free nor as existing, as df has it."""
+    usable = total - free + for_users
+    return for_users / usable if usable else 0.0
 
 
 def folder_problems(path: Path, min_free: int) -> list[Problem]:

@@ -267,3 +267,67 @@ def test_a_ledger_that_there_is_not_is_unset_by_an_empty_text() -> None:
     text = '[ami]\nusername = "recorder"\nsecret = "s"\n[pbx]\nqueue_log = ""\n'
     settings = settings_from(text, {"RECORDER_PBX__CDR": ""}, source="test")
     assert (settings.pbx.queue_log, settings.pbx.cdr) == (None, None)
+
+
+# --------------------------------------------------------------------------- alarms, disks, logs
+
+ALARM = LEAST + "[alarm]\n"
+
+
+def test_nobody_is_told_of_alarms_until_somebody_is_named() -> None:
+    alarm = read().alarm
+    assert (alarm.hook, alarm.webhook, alarm.key()) == (None, None, b"")
+
+
+def test_a_webhook_is_signed_with_one_secret_or_is_a_mistake(tmp_path: Path) -> None:
+    url = 'webhook = "https://alarms.example/recorder"\n'
+    (tmp_path / "secret").write_text("from a file\n", encoding="utf-8")
+    from_file = f'secret_file = "{tmp_path / "secret"}"\n'
+    assert read(ALARM + url + from_file).alarm.key() == b"from a file"
+    assert read(ALARM + url + 'secret = "here"').alarm.key() == b"here"
+    for wrong in (url, url + from_file + 'secret = "here"\n', from_file, 'secret = "here"\n'):
+        (mistake,) = mistakes(ALARM + wrong)
+        assert "alarm.secret_file: with a webhook give exactly one" in mistake
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://alarms.example/",
+        "ftp://alarms.example/",
+        "https://",
+        "alarms.example",
+        "https://user:pass@alarms.example/",
+        "http://127.0.0.1.alarms.example/",
+    ],
+)
+def test_a_webhook_goes_over_tls_or_to_this_machine_and_holds_no_password(url: str) -> None:
+    (mistake,) = mistakes(f'{ALARM}webhook = "{url}"\nsecret = "{SECRET}"')
+    assert mistake.startswith("recorder.toml: alarm.webhook: ")
+    assert "pass@" not in mistake
+
+
+@pytest.mark.parametrize("hook", ["[]", '["notify"]', '["./notify"]'])
+def test_a_hook_is_named_by_its_whole_path(hook: str) -> None:
+    (mistake,) = mistakes(f"{ALARM}hook = {hook}")
+    assert "alarm.hook: the program by its whole path" in mistake
+
+
+def test_a_hook_is_a_list_in_the_environment_too() -> None:
+    told = read(RECORDER_ALARM__HOOK='["/usr/bin/notify", "a b"]').alarm
+    assert told.hook == ("/usr/bin/notify", "a b")
+
+
+@pytest.mark.parametrize("section", ["capture", "storage"])
+def test_disks_are_worth_a_word_at_80_and_urgent_at_90_and_never_the_other_way_round(section: str) -> None:
+    marks = getattr(read(), section)
+    assert (marks.warn_percent, marks.alarm_percent) == (80, 90)
+    (mistake,) = mistakes(f"{LEAST}[{section}]\nwarn_percent = 95\n")
+    assert mistake == f"recorder.toml: {section}.alarm_percent: is below warn_percent"
+    assert mistakes(f"{LEAST}[{section}]\nwarn_percent = 0\nalarm_percent = 101\n") != ()
+
+
+def test_the_log_is_text_or_json_and_nothing_else() -> None:
+    assert read().log.format == "text"
+    assert read(RECORDER_LOG__FORMAT="json").log.format == "json"
+    assert mistakes(RECORDER_LOG__FORMAT="xml") == ("RECORDER_LOG__FORMAT: Input should be 'text' or 'json'",)

@@ -48,7 +48,7 @@ LOOPBACK = ("127.0.0.1", 4711)
 
 
 def report(state: State = State.OK, reasons: tuple[str, ...] = ()) -> Status:
-    folder = FolderView(free_bytes=12_000_000_000, free_share=0.42)
+    folder = FolderView(free_bytes=12_000_000_000, free_share=0.42, used_share=0.58)
     return Status(
         state=state,
         reasons=list(reasons),
@@ -67,8 +67,10 @@ def answers(token: str | None = TOKEN, hindrances: tuple[str, ...] = (), found: 
     async def status() -> Status:
         return found or report()
 
+    async def count() -> None: ...
+
     figures = registry(lambda: {"recorder_ready": Figure(about="ready", values={"": 1.0})})
-    return Answers(status=status, hindrances=lambda: hindrances, figures=figures, token=token)
+    return Answers(status=status, hindrances=lambda: hindrances, count=count, figures=figures, token=token)
 
 
 async def ask(
@@ -294,8 +296,8 @@ def _named(annotation: Any, name: str) -> Iterator[str]:
 
 def metrics_made() -> Iterator[str]:
     """The metrics that the daemon makes, as Prometheus is shown them."""
-    tree = ast.parse((ROOT / "recorder" / "assembly.py").read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    rooms = [ROOT / "recorder" / name for name in ("assembly.py", "figures.py")]
+    for node in (node for room in rooms for node in ast.walk(ast.parse(room.read_text(encoding="utf-8")))):
         for key, value in zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ():
             match key, value:
                 case ast.Constant(value=str(name)), ast.Call(func=ast.Name(id="Figure"), keywords=keywords):

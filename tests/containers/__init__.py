@@ -1,0 +1,1 @@
+"""The compose file of deploy/ on trial: built, started, and called (`./dev container`)."""

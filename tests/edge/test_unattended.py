@@ -1,0 +1,273 @@
+"""What happens by itself at night: alarms of the whole daemon, full disks, and who yields to whom."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recorder.alarms import AlarmKind
+from recorder.priority import STEP_BACK, step_back
+from recorder.storage import Spool, StorageError, free_space
+from tests.edge.centre import Centre, until
+from tests.edge.test_alert_rules import fill, ring, small_disk
+from tests.fakes.pbx import FakePbx
+
+pytestmark = pytest.mark.usefixtures("no_task_left")
+
+
+@pytest.fixture
+def engine_name() -> str:
+    return "sqlite"
+
+
+class Told:
+    """A hook that keeps what it is told, one line each; while `fails` exists it fails instead."""
+
+    def __init__(self, folder: Path) -> None:
+        self.fails = folder / "fails"
+        self._kept = folder / "told.jsonl"
+        self._program = folder / "hook"
+        self._program.write_text(
+            f"#!{sys.executable}\nimport sys, os\n"
+            f"if os.path.exists({str(self.fails)!r}): sys.exit(1)\n"
+            f"open({str(self._kept)!r}, 'a').write(sys.stdin.read())\n",
+            encoding="utf-8",
+        )
+        self._program.chmod(0o700)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"hook": [str(self._program)], "unready_seconds": 1, "hook_seconds": 30}
+
+    def __call__(self, kind: str | None = None) -> list[dict[str, Any]]:
+        lines = self._kept.read_text("utf-8").splitlines() if self._kept.exists() else []
+        return [told for told in map(json.loads, lines) if kind in (None, told["kind"])]
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Told:
+    return Told(tmp_path)
+
+
+Opens = Callable[..., Any]
+
+
+@pytest.fixture
+def opened(catalogue_url: str, tmp_path: Path, told: Told) -> Opens:
+    @asynccontextmanager
+    async def make(started: bool = True, **sections: Mapping[str, Any]) -> AsyncIterator[Centre]:
+        async with FakePbx() as pbx:
+            alarm = {**told.settings, **sections.pop("alarm", {})}
+            centre = Centre(pbx, tmp_path, catalogue_url, alarm=alarm, **sections)
+            try:
+                if started:
+                    await centre.start()
+                yield centre
+            finally:
+                await centre.kill()
+
+    return make
+
+
+async def lose_a_call(centre: Centre) -> None:
+    centre.writes_files = False
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_talking()
+    centre.hangs_up(talk)
+    await until(lambda: sum(centre.counters.lost.values()), "a lost call")
+
+
+# --------------------------------------------------------------------------- alarms of the whole daemon
+
+
+async def test_a_lost_call_runs_the_hook_once_with_its_reason_and_nothing_of_the_caller(
+    opened: Opens, told: Told
+) -> None:
+    async with opened() as centre:
+        await lose_a_call(centre)
+        await until(lambda: told("lost"), "the hook")
+        (notice,) = told("lost")
+        assert (notice["occasion"], notice["urgent"], sum(notice["counts"].values())) == ("raised", True, 1)
+        (call,) = await centre.catalogue.list_calls(10)
+        assert str(call.id) not in str(notice)
+        assert call.linkedid not in str(notice)
+
+
+async def test_many_lost_calls_of_one_outage_wake_nobody_a_second_time(opened: Opens, told: Told) -> None:
+    async with opened() as centre:
+        await lose_a_call(centre)
+        await until(lambda: told("lost"), "the hook")
+        for _ in range(3):
+            talk = await centre.asks()
+            centre.connects(talk)
+            await until(lambda: any(row.state.phase == "talking" for row in centre.runners))
+            centre.hangs_up(talk)
+        await centre.until_closed(4)
+        await until(lambda: sum(_lost_alarm(centre).values()) == 4, "all four")
+        assert len(told("lost")) == 1
+
+
+def _lost_alarm(centre: Centre) -> Mapping[str, int]:
+    return centre.assembly.daemon.parts.alarms.alarms.now[AlarmKind.LOST].counts
+
+
+async def test_an_asterisk_that_goes_and_comes_back_is_an_alarm_and_its_end(opened: Opens, told: Told) -> None:
+    async with opened() as centre:
+        await centre.pbx.stop()
+        await until(lambda: "Asterisk is not connected" in str(told("unready")[-1:]), "the alarm")
+        await centre.pbx.start_again()
+        await until(lambda: told("unready")[-1]["occasion"] == "over", "its end", seconds=20)
+        assert told("unready")[-2]["alarm"] == told("unready")[-1]["alarm"]
+
+
+async def test_lost_calls_of_which_nobody_could_be_told_are_told_by_the_next_daemon(opened: Opens, told: Told) -> None:
+    async with opened() as centre:
+        told.fails.touch()
+        await lose_a_call(centre)
+        (courier,) = centre.assembly.daemon.parts.alarms.couriers
+        await until(lambda: courier.failed, "the hook to fail")
+        await centre.kill()
+        told.fails.unlink()
+        await centre.start()
+        await until(lambda: told("lost"), "the hook")
+        assert sum(told("lost")[0]["counts"].values()) == 1
+        (courier,) = centre.assembly.daemon.parts.alarms.couriers
+        await until(lambda: not courier.waiting, "the notice to be told")
+        await centre.kill()
+        await centre.start()
+        ring(centre, "alarms")
+        await until(lambda: centre.assembly.daemon.sweeps["alarms"].last_ok_at, "a look")
+        assert len(told("lost")) == 1  # and by no further one
+
+
+async def test_a_kind_that_nobody_wants_to_hear_of_runs_no_hook_and_stands_in_the_figures(
+    opened: Opens, told: Told
+) -> None:
+    async with opened(alarm={"kinds": ["disk"]}) as centre:
+        await lose_a_call(centre)
+        await until(lambda: sum(_lost_alarm(centre).values()), "the alarm")
+        (courier,) = centre.assembly.daemon.parts.alarms.couriers
+        assert (courier.waiting, told()) == (0, [])
+
+
+async def test_what_is_kept_about_alarms_is_one_time_and_nothing_else(opened: Opens, told: Told) -> None:
+    async with opened() as centre:
+        await lose_a_call(centre)
+        await until(lambda: told("lost"), "the hook")
+        kept = centre.rows("SELECT value FROM bookmarks WHERE name = 'lost_told'")
+        assert set(json.loads(str(kept[0][0]))) == {"at"}
+
+
+async def test_a_hook_that_hangs_holds_up_no_call(opened: Opens, tmp_path: Path) -> None:
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nsleep 600\n", encoding="utf-8")
+    slow.chmod(0o700)
+    async with opened(alarm={"hook": [str(slow)]}) as centre:
+        await centre.pbx.stop()
+        (courier,) = centre.assembly.daemon.parts.alarms.couriers
+        await until(lambda: courier.waiting, "the alarm")
+        await centre.pbx.start_again()
+        await centre.until_ready()
+        talk = await centre.asks()
+        centre.connects(talk)
+        await centre.until_talking()
+        centre.hangs_up(talk)
+        assert await centre.outcome() == ("recorded", None)
+        assert courier.waiting
+
+
+# --------------------------------------------------------------------------- disks
+
+
+async def test_a_disk_beyond_80_percent_makes_us_degraded_and_captures_all_the_same(opened: Opens) -> None:
+    async with opened(started=False) as centre:
+        with small_disk(centre.spool, 40):
+            await centre.start()
+            fill(centre.spool, 33)
+            ring(centre, "fullness")
+            await until(lambda: centre.assembly.daemon.parts.fullness.warnings, "the look")
+            report = await centre.assembly.status()
+            assert (report.state, len(report.reasons)) == ("degraded", 1)
+            assert "the disk of spool is 8" in report.reasons[0]
+            assert report.spool.used_share is not None
+            assert report.spool.used_share > 0.8
+            talk = await centre.asks()
+            centre.connects(talk)
+            await centre.until_talking()
+            centre.hangs_up(talk)
+            assert await centre.outcome() == ("recorded", None)
+            await centre.kill()
+
+
+async def test_folders_on_one_file_system_are_one_disk_and_one_reason(opened: Opens) -> None:
+    async with opened(capture={"warn_percent": 0.001}) as centre:
+        await until(lambda: centre.assembly.daemon.parts.fullness.warnings, "the look")
+        report = await centre.assembly.status()
+        assert len(report.reasons) == 1
+        assert "the disk of spool and storage is" in report.reasons[0]
+
+
+def test_a_file_system_without_file_names_left_is_full_however_much_room_it_has(tmp_path: Path) -> None:
+    with few_names(tmp_path):
+        before = free_space(tmp_path)
+        for number in range(40):
+            (tmp_path / str(number)).touch()
+        after = free_space(tmp_path)
+    assert (before.used < 0.3, after.used > 0.8, after.share > 0.9) == (True, True, True)
+
+
+@contextmanager
+def few_names(place: Path) -> Iterator[None]:
+    command = ["mount", "-t", "tmpfs", "-o", "size=40m,nr_inodes=50", "tmpfs", str(place)]
+    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        pytest.skip("mounting a file system is not permitted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_folder_that_cannot_be_asked_has_no_fullness(tmp_path: Path) -> None:
+    with pytest.raises(StorageError):
+        Spool(tmp_path / "gone").free()
+
+
+# --------------------------------------------------------------------------- who yields
+
+
+def nice_of_this_thread() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+def test_a_thread_that_steps_back_does_so_alone() -> None:
+    before = nice_of_this_thread()
+    with ThreadPoolExecutor(1, initializer=step_back) as audio:
+        assert audio.submit(nice_of_this_thread).result() == min(19, before + STEP_BACK)
+    assert nice_of_this_thread() == before
+
+
+async def test_the_daemon_joins_and_measures_behind_everything_else_it_does(opened: Opens) -> None:
+    async with opened() as centre:
+        talk = await centre.asks()
+        centre.connects(talk)
+        await centre.until_talking()
+        centre.hangs_up(talk)
+        assert await centre.outcome() == ("recorded", None)
+        nices = {
+            thread.name.partition("_")[0]: os.getpriority(os.PRIO_PROCESS, thread.native_id)
+            for thread in threading.enumerate()
+            if thread.native_id is not None
+        }
+        assert nices["audio"] == min(19, nices["disk"] + STEP_BACK)
+        assert nices["disk"] == nices["MainThread"]
