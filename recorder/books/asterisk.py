@@ -66,14 +66,23 @@ async def read_ledgers(catalogue: Catalogue, node: str, ledgers: Ledgers, told: 
             found += [item async for item in _queue_log(catalogue, node, ledgers.queue_log, since, told)]
         except (OSError, EOFError) as error:
             told.queue_log = None
-            found.append(_unreadable("the queue log", ledgers.queue_log, error))
+            if not await _is_yet_to_come(catalogue, node, ledgers.queue_log, error, told):
+                found.append(_unreadable("the queue log", ledgers.queue_log, error))
     if ledgers.cdr is not None:
         try:
             found += [item async for item in _cdr(catalogue, node, ledgers.cdr, since, told)]
         except (OSError, EOFError) as error:
             told.cdr = None
-            found.append(_unreadable("the CDR", ledgers.cdr, error))
+            if not await _is_yet_to_come(catalogue, node, ledgers.cdr, error, told):
+                found.append(_unreadable("the CDR", ledgers.cdr, error))
     return found
+
+
+async def _is_yet_to_come(catalogue: Catalogue, node: str, path: Path, error: Exception, told: Told) -> bool:
+    """Asterisk makes a ledger with its first line: one that is not there while there was no call is as it should be."""
+    if not isinstance(error, FileNotFoundError) or not path.parent.is_dir():
+        return False
+    return not await catalogue.list_calls(1, node=node, since=told.scope.since)
 
 
 def _unreadable(what: str, path: Path, error: Exception) -> Mismatch:

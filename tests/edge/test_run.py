@@ -47,6 +47,7 @@ def configure(recorder: Recorder, pbx: FakePbx, **changes: Mapping[str, object])
         recorder_secret=pbx.secret,
         cli=("false",),
         queue_log=recorder.home / "queue_log",
+        cdr=recorder.home / "Master.csv",
         prompts=str(REPOSITORY / "dialplan" / "prompts"),
         captures=spool,
     )
