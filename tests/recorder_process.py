@@ -131,7 +131,7 @@ class Recorder:
         await asyncio.to_thread(self.command, "db", "upgrade")
         self.launch()
         if ready:
-            await self.until(lambda: self.get("/readyz")[0] == 200, "the daemon to be ready")
+            await self.until(lambda: self.get("/readyz")[0] == 200, "the daemon to be ready", timeout=60)
 
     def launch(self, *prefix: str, environment: Mapping[str, str] | None = None) -> None:
         """Start the process and return at once; `prefix` is a command to start it through."""

@@ -86,9 +86,9 @@ async def conferred(calls: Calls) -> Call:
     """The caller and somebody else in a conference."""
     call = await talk(calls)
     other = await calls.dial("confers", (Say(THIRD),))
-    await calls.admin.until("BridgeEnter", since=other.placed.since, Uniqueid=other.placed.leg)
+    await calls.admin.until("BridgeEnter", since=other.placed.since, timeout=30, Uniqueid=other.placed.leg)
     await _redirected(calls, call, "confers")
-    await calls.admin.until("BridgeEnter", since=other.placed.since, Uniqueid=call.placed.leg)
+    await calls.admin.until("BridgeEnter", since=other.placed.since, timeout=30, Uniqueid=call.placed.leg)
     assert isinstance(call.placed, Party)
     await call.placed.say(LATER)
     await asyncio.sleep(TALKED)
