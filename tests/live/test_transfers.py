@@ -159,6 +159,10 @@ async def _consults(calls: Calls, call: Call, exten: str, *, rings: str, says: i
     assert isinstance(agent, Party)
     other = calls.joins(call, (Say(says),), rings=rings)
     await keys(calls, call, "*2", exten)
+    leg = f"Local/{exten}@recorder-transfer-"  # the consultation goes the same way as a blind transfer would
+    await calls.admin.until(
+        lambda event: event.name == "Newchannel" and event["Channel"].startswith(leg), since=agent.since, timeout=20
+    )
     await calls.admin.until("BridgeLeave", since=agent.since, Uniqueid=agent.leg)
     await agent.say(CONSULTING)
     party = await asyncio.wait_for(other, 30)
