@@ -154,7 +154,6 @@ CAST = (
 THEATRE = Theatre.of(CAST)
 
 
-@pytest.mark.parametrize("story", THEATRE.stories())
 def test_whoever_comes_to_the_caller_is_in_no_recording(release: str, story: Story) -> None:
     performance = THEATRE.on(release)
     assert performance[story].wrong == [], performance.log

@@ -127,7 +127,6 @@ CAST = (
 THEATRE = Theatre.of(CAST)
 
 
-@pytest.mark.parametrize("story", THEATRE.stories())
 def test_a_hold_is_exact_silence_and_keeps_the_time_line(release: str, story: Story) -> None:
     performance = THEATRE.on(release)
     assert performance[story].wrong == [], performance.log

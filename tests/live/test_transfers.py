@@ -333,7 +333,6 @@ CAST = (
 THEATRE = Theatre.of(CAST)
 
 
-@pytest.mark.parametrize("story", THEATRE.stories())
 def test_a_transferred_call_ends_as_it_should_by_outcome_files_and_tones(release: str, story: Story) -> None:
     performance = THEATRE.on(release)
     assert performance[story].wrong == [], performance.log

@@ -158,10 +158,10 @@ def lags(call: Call) -> list[float]:
 def music(call: Call, settled: list[Path]) -> list[str]:
     """Music is heard only before Asterisk confirmed the silence, and for a frame or two at an edge.
 
-    Where the talk begins, the first frame may still be what the caller heard last.
+    Where the talk begins, the first frame may still be what the caller heard last, on a busy machine up to three.
     """
     after = lags(call)
-    allowed = sum(after) + EDGE * (1 + 2 * len(after))
+    allowed = sum(after) + EDGE * (5 + 2 * len(after))
     found = [tones.seconds_of(tones.stretches(path, side, MUSIC)) for path in settled for side in (LEFT, RIGHT)]
     print(f"silent after {[round(1000 * lag) for lag in after]} ms, music for {1000 * max(found, default=0):.0f} ms")
     return [f"{seconds:.2f} s of music, {allowed:.2f} s to silence" for seconds in found if seconds > allowed + 1e-6]
@@ -205,10 +205,3 @@ class Theatre:
     def cast_on(self, release: str) -> list[Story]:
         """All of it on 22; on 16 those that are marked."""
         return [story for story in self.cast if release == "22" or story.on_16]
-
-    def stories(self) -> list[object]:
-        """Every story as a test's parameter, marked where it is also played on 16."""
-        return [
-            pytest.param(story, id=story.name, marks=[pytest.mark.asterisk16] if story.on_16 else [])
-            for story in self.cast
-        ]
