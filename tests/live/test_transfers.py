@@ -58,6 +58,7 @@ async def keys(calls: Calls, call: Call, feature: str, exten: str) -> None:
         with suppress(TimeoutError):
             await calls.admin.until("MusicOnHoldStart", since=since, timeout=4, Uniqueid=call.placed.leg)
             break
+    await asyncio.sleep(0.5)  # Asterisk begins to ask for the number only after the music has begun
     await agent.press(exten)
 
 
