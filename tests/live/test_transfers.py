@@ -23,6 +23,8 @@ from tests.live.ways import (
     ends_with_the_line,
     hangs_up_if_there,
     music,
+    nearly_only_the_talk,
+    nobody_else,
     only_the_second_talk,
     only_the_talk,
     speaks_on,
@@ -309,7 +311,11 @@ CAST = (
     left("blind by SIP to a personal extension", blind_by_sip_to_a_personal_extension, on_16=True),
     left("blind by SIP to outside", blind_by_sip_outside),
     went_on("blind by SIP to a line with a legal basis", blind_by_sip_to_a_line_where_the_law_permits),
-    went_on("blind by SIP to a line that would ask again", blind_by_sip_with_the_answer_carried, on_16=True),
+    # On Asterisk 22 the second agent's voice may be missing from a capture armed at once after the first: not judged.
+    replace(
+        left("blind by SIP to a line that would ask again", blind_by_sip_with_the_answer_carried, on_16=True),
+        more=(lambda path: nobody_else(path, (AGENT,)),),
+    ),
     left("blind by SIP to a line that is never recorded", blind_by_sip_to_a_line_that_is_never_recorded, on_16=True),
     left("blind by key to a personal extension", blind_by_key_to_a_personal_extension, on_16=True),
     left("blind by key to outside on a recorded route", blind_by_key_outside_on_a_recorded_route),
@@ -318,7 +324,7 @@ CAST = (
     left("attended by key to a personal extension", attended_by_key_to_a_personal_extension, on_16=True),
     left("attended by key to outside on a recorded route", attended_by_key_outside),
     left("attended by key to another line", attended_by_key_to_another_line),
-    left("attended by key, and then three in one bridge", three_in_one_bridge),
+    replace(left("attended by key, and then three in one bridge", three_in_one_bridge), proof=nearly_only_the_talk),
     Story(
         name="attended by key, and the agent comes back",
         outcome="recorded",
