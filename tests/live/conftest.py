@@ -19,10 +19,24 @@ _servers: dict[str, PbxServer] = {}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "release" in metafunc.fixturenames:
-        releases = ["22", "16"] if metafunc.definition.get_closest_marker("asterisk16") else ["22"]
-        only = metafunc.config.getoption("asterisk")
-        metafunc.parametrize("release", [release for release in releases if only in (None, release)])
+    if "release" not in metafunc.fixturenames:
+        return
+    only = metafunc.config.getoption("asterisk")
+    theatre = getattr(metafunc.module, "THEATRE", None)
+    if theatre is not None and "story" in metafunc.fixturenames:  # each story says whether it is also played on 16
+        pairs = [(release, story) for release in ("22", "16") for story in theatre.cast_on(release)]
+        metafunc.parametrize(
+            ("release", "story"),
+            [
+                pytest.param(release, story, marks=[pytest.mark.asterisk16] if story.on_16 else [])
+                for release, story in pairs
+                if only in (None, release)
+            ],
+            ids=[f"{release}-{story.name}" for release, story in pairs if only in (None, release)],
+        )
+        return
+    releases = ["22", "16"] if metafunc.definition.get_closest_marker("asterisk16") else ["22"]
+    metafunc.parametrize("release", [release for release in releases if only in (None, release)])
 
 
 @pytest.hookimpl(wrapper=True)

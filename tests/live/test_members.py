@@ -204,7 +204,6 @@ CAST = (*ANSWERED, *NOBODYS)
 THEATRE = Theatre.of(CAST)
 
 
-@pytest.mark.parametrize("story", THEATRE.stories())
 def test_a_call_is_the_lines_or_nobodys_by_outcome_files_and_tones(release: str, story: Story) -> None:
     performance = THEATRE.on(release)
     assert performance[story].wrong == [], performance.log

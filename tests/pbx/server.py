@@ -308,6 +308,14 @@ def free_port() -> int:
                 return port
 
 
+def free_media_port(host: str) -> int:
+    """An even port for a phone's RTP, above Asterisk's and below those that the system gives out by itself."""
+    while True:
+        port = 30000 + 2 * secrets.randbelow(1380)
+        if free_udp(port, host) and free_udp(port + 1, host):
+            return port
+
+
 def _free_range() -> int:
     """First of RTP_SPAN ports below the system's own range; probed where another server would start and end."""
     while True:

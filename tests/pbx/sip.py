@@ -17,7 +17,7 @@ from tests.pbx import tones
 from tests.pbx.admin import until
 from tests.pbx.keys import milliseconds, write_pcap
 from tests.pbx.party import HangUp, Leg, Press, Say, Script, Step, Wait
-from tests.pbx.server import PbxServer, free_port, free_udp
+from tests.pbx.server import PbxServer, free_media_port, free_port, free_udp
 
 OUTSIDE, AGENT = "127.0.0.2", "127.0.0.3"  # who Asterisk takes a sender for, by address (pjsip.conf)
 
@@ -109,7 +109,7 @@ async def _sipp(pbx: PbxServer, host: str, port: int, text: str, target: list[st
     await asyncio.to_thread(scenario.write_text, text)
     once = ["-m", "1", "-timeout", "300s", "-deadcall_wait", "0"]
     options = [*once, "-nostdin", "-aa", "-trace_err", "-sf", str(scenario)]
-    addresses = ["-i", host, "-p", str(port), "-mi", host, "-mp", str(free_port() & ~1)]
+    addresses = ["-i", host, "-p", str(port), "-mi", host, "-mp", str(free_media_port(host))]
     quiet = asyncio.subprocess.DEVNULL
     return await asyncio.create_subprocess_exec(
         "sipp", *target, *options, *addresses, cwd=folder, stdin=quiet, stdout=quiet, stderr=quiet
