@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from recorder.model import Uniqueid
+from recorder.model import KeyAct, Uniqueid
 from recorder.rotated import Line, Place, Rotated
 
 LEFT_UNSERVED = frozenset({"ABANDON", "EXITWITHTIMEOUT", "EXITWITHKEY", "EXITEMPTY"})
 TALK_ENDED = frozenset({"COMPLETEAGENT", "COMPLETECALLER"})
+KEY = "RECORDERKEY"
 TALK_MOVED = frozenset({"TRANSFER", "BLINDTRANSFER", "ATTENDEDTRANSFER"})
 
 
@@ -53,6 +54,24 @@ class Passage:
     @property
     def is_over(self) -> bool:
         return self.ended_at is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotedKey:
+    """A key that our dialplan noted (recorder-mark). `at` has a second's precision, `presser` is the leg's uniqueid."""
+
+    at: datetime
+    act: KeyAct
+    presser: Uniqueid
+    caller: Uniqueid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unseen:
+    """What the log tells of a time in which we could not see."""
+
+    passages: Mapping[Uniqueid, Passage] = field(default_factory=dict)
+    keys: tuple[NotedKey, ...] = ()
 
 
 class QueueLog:
@@ -124,6 +143,16 @@ def passages(entries: Iterable[Entry], known: Mapping[Uniqueid, Passage] | None 
         elif (passage := told.get(entry.uniqueid)) is not None:
             told[entry.uniqueid] = _moved(passage, entry)
     return told
+
+
+def keys_noted(entries: Iterable[Entry]) -> tuple[NotedKey, ...]:
+    """The keys among these lines, in their order; one that asks for something unknown is passed over."""
+    acts = {str(act): act for act in KeyAct}
+    return tuple(
+        NotedKey(at=entry.at, act=acts[entry.data[0]], presser=Uniqueid(entry.data[1]), caller=entry.uniqueid)
+        for entry in entries
+        if entry.event == KEY and len(entry.data) > 1 and entry.data[0] in acts
+    )
 
 
 def each_passage(entries: Iterable[Entry]) -> Iterator[Passage]:

@@ -40,7 +40,7 @@ from recorder.model import (
 )
 from recorder.policy import LineRules
 from recorder.quality import Measures
-from recorder.queue_log import Passage, QueueLog, passages
+from recorder.queue_log import Passage, QueueLog, Unseen, keys_noted, passages
 from recorder.rotated import Place
 from recorder.storage import Spool, StorageError
 
@@ -205,18 +205,19 @@ class Sweeps:
         await self._mark.keep(onwards, began if end == self._queue_log.end() else None)
         return False
 
-    async def talks_since(self) -> dict[Uniqueid, Passage]:
-        """What the queue log tells of since the bookmark, for proofs of talks that we did not see."""
+    async def unseen(self) -> Unseen:
+        """What the queue log tells of since the bookmark: proofs of talks, and keys, that we did not see."""
         if self._queue_log is None:
-            return {}
+            return Unseen()
         place = await self._place()
         try:
             entries, _ = await asyncio.to_thread(self._queue_log.read, place)
         except OSError as error:  # without its proofs less is kept, and calls are captured all the same
             self._failed("queue_log")
             log.error("queue_log_not_read", why=str(error))
-            return {}
-        return {passage.uniqueid: passage for passage in self._ours(passages(entries))}
+            return Unseen()
+        told = {passage.uniqueid: passage for passage in self._ours(passages(entries))}
+        return Unseen(passages=told, keys=keys_noted(entries))
 
     async def _place(self) -> Place:
         assert self._queue_log is not None

@@ -250,7 +250,7 @@ class FrontDesk:
         if runner is None or act is None:
             log.warning("key_without_call", reason=event.fields.get("Act", "")[:20])
             return
-        runner.put(
+        runner.press(
             KeyPressed(at=event.at, act=act, presser=event.channel, consent=ConsentEventId(uuid4()), audit=uuid4())
         )
 

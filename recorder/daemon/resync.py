@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 import structlog
 
@@ -16,6 +17,7 @@ from recorder.ami import Ami, ChannelSnapshot
 from recorder.call import (
     CallResynchronised,
     CallState,
+    KeyPressed,
     Phase,
     capture_in_hand,
     event_from_fields,
@@ -25,13 +27,15 @@ from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, JournalRow
 from recorder.daemon.calls import CallBook
 from recorder.daemon.runner import SILENT, CallRunner
-from recorder.model import AgentConnected, BridgeId, Channel, Linkedid, Uniqueid
-from recorder.queue_log import Passage
+from recorder.model import AgentConnected, BridgeId, Channel, ConsentEventId, KeyAct, Linkedid, Uniqueid
+from recorder.queue_log import NotedKey, Passage, Unseen
 
 log = structlog.get_logger(__name__)
 
 CLOCKS_DIFFER_BY = timedelta(seconds=2)
 """The queue log counts whole seconds: a line may look older than it is."""
+RESUMED_BY = timedelta(seconds=1.2)
+"""After the second that the log names: by then the key was pressed, and what is left to Asterisk's mute is over too."""
 
 
 async def restore(book: CallBook, catalogue: Catalogue, node: str) -> int:
@@ -62,7 +66,7 @@ async def resynchronise(
     calls: Iterable[CallRunner],
     ami: Ami,
     capture: CaptureDesk,
-    passages: Mapping[Uniqueid, Passage],
+    unseen: Unseen,
     blind_from: datetime,
     now: datetime,
     *,
@@ -80,19 +84,20 @@ async def resynchronise(
         if runner.state.phase is Phase.CLOSED:
             continue
         before = runner.heard
-        _connect(runner, passages, snapshot, blind_from)
+        _connect(runner, unseen.passages, snapshot, blind_from)
         heard[runner] += runner.heard - before
+        _press(runner, unseen.keys, snapshot, blind_from, now)
         legs = _legs(runner.state)
         for row in snapshot:
             if row.channel.uniqueid in legs:
                 runner.names[row.channel.name] = row.channel.uniqueid  # a daemon that was just started heard no name
-        found = await _found(runner, capture, snapshot, sizes, passages, blind_from, now)
+        found = await _found(runner, capture, snapshot, sizes, unseen.passages, blind_from, now)
         if runner.heard == heard[runner] or attempts <= 1:
             runner.put(found)
         else:
             moved.append(runner)  # the snapshot is older than what this call has heard since
     if moved:
-        await resynchronise(moved, ami, capture, passages, blind_from, now, attempts=attempts - 1)
+        await resynchronise(moved, ami, capture, unseen, blind_from, now, attempts=attempts - 1)
 
 
 def _connect(
@@ -116,6 +121,33 @@ def _connect(
             interface=passage.interface or "",
         )
     )
+
+
+def _press(
+    runner: CallRunner,
+    keys: Sequence[NotedKey],
+    snapshot: Sequence[ChannelSnapshot],
+    blind_from: datetime,
+    now: datetime,
+) -> None:
+    """Keys that nobody heard: the queue log has them. What it says to the second is silenced from its beginning on."""
+    legs = _legs(runner.state)
+    for key in keys:
+        ours = key.presser in legs or key.caller in legs
+        if not ours or key.at < blind_from - CLOCKS_DIFFER_BY or runner.has_heard(key.act, key.presser, key.at):
+            continue
+        name = next((row.channel.name for row in snapshot if row.channel.uniqueid == key.presser), "")
+        late = RESUMED_BY if key.act is KeyAct.RESUME else timedelta()
+        runner.press(
+            KeyPressed(
+                at=min(now, key.at + late),
+                act=key.act,
+                presser=Channel(name=name, uniqueid=key.presser, linkedid=Linkedid(key.caller)),
+                consent=ConsentEventId(uuid4()),
+                audit=uuid4(),
+                heard=False,
+            )
+        )
 
 
 async def _found(

@@ -34,6 +34,7 @@ from recorder.call import (
     ConsentAnswered,
     Erase,
     KeyAnswer,
+    KeyPressed,
     OverridePressed,
     Phase,
     Quiet,
@@ -49,6 +50,7 @@ from recorder.capture import CaptureDesk, CaptureRefused, OpenChannel
 from recorder.catalogue import Catalogue, CatalogueAway, CatalogueRefused, JournalRow
 from recorder.model import (
     Channel,
+    KeyAct,
     LostReason,
     MixMonitorStarted,
     MixMonitorStopped,
@@ -66,6 +68,7 @@ PAUSED_WITHIN = timedelta(milliseconds=300)
 """A pause that Asterisk has not confirmed by then is none: the capture stops (PR-04)."""
 HELD_WITHIN = timedelta(seconds=2)
 """The same for a hold, whose first moments are silenced when the recording is settled."""
+SAME_KEY_WITHIN = timedelta(seconds=2)
 TRY_AGAIN_AFTER = timedelta(seconds=1)
 WRITE_WITHIN = timedelta(seconds=1)
 LINGER = timedelta(milliseconds=100)
@@ -163,6 +166,8 @@ class CallRunner:
         self._claimed = {row.id for row in first.state.captures if row.state is not CaptureState.ARMING}
         self._ended: set[RecordingId] = set()  # whose stop was heard
         self.heard = 0  # events of the PBX that were put
+        self._keys: list[tuple[KeyAct, Uniqueid, datetime]] = []
+        self._unheard = False  # a key of a time when we could not see is being obeyed
 
     @property
     def owes(self) -> bool:
@@ -181,6 +186,14 @@ class CallRunner:
     def ask(self, work: Callable[[CallRunner], Awaitable[None]]) -> None:
         """Have `work` done in the call's own turn, when no step of it is under way."""
         self._queue(_Item(work))
+
+    def press(self, event: KeyPressed) -> None:
+        """Queue a key. The queue log tells of it too, to the second: what was heard is not obeyed again."""
+        self._keys.append((event.act, event.presser.uniqueid, event.at))
+        self.put(event)
+
+    def has_heard(self, act: KeyAct, presser: Uniqueid, at: datetime) -> bool:
+        return any((act, presser) == known[:2] and abs(at - known[2]) <= SAME_KEY_WITHIN for known in self._keys)
 
     async def note(self, event: CallEvent) -> None:
         """Take an event at once; only for who is in the call's own turn."""
@@ -232,6 +245,7 @@ class CallRunner:
 
     async def _serve(self, item: _Item) -> None:
         self._lent = item.lent
+        self._unheard = isinstance(item.event, KeyPressed) and not item.event.heard
         try:
             if isinstance(item.event, MixMonitorStarted):
                 await self._confirm(item.event)
@@ -441,7 +455,7 @@ class CallRunner:
         within = HELD_WITHIN if self.state.paused is None else PAUSED_WITHIN
         if await self._around.capture.quiet(command.channel, command.mixmonitor, quiet=command.quiet, within=within):
             self._around.bells.spawn(self._confirmed(command, at, within), f"confirm {command.recording}")
-        else:
+        elif not self._unheard:  # else the resynchronisation that follows says whether anything lives
             # Silence that is not confirmed is not silence: the capture stops, and counts until `at`.
             await self._take(SilenceFailed(at=at, recording=command.recording))
 

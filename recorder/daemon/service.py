@@ -171,9 +171,9 @@ class Daemon:
         if runner is None or runner.state.phase not in (Phase.ASKING, Phase.WAITING):
             return
         try:
-            passages = await parts.sweeps.talks_since()
+            unseen = await parts.sweeps.unseen()
             since = runner.state.started_at
-            await resynchronise([runner], parts.ami, parts.capture, passages, since, parts.now())
+            await resynchronise([runner], parts.ami, parts.capture, unseen, since, parts.now())
         except (AmiError, CatalogueError, OSError) as error:
             log.warning("call_not_compared", call=str(call), why=str(error))  # the next resynchronisation does
 
@@ -243,9 +243,9 @@ class Daemon:
             await self._resynchronise.wait()
             self._resynchronise.clear()
             try:
-                passages = await parts.sweeps.talks_since()
+                unseen = await parts.sweeps.unseen()
                 blind_from = self._blind_from or parts.now()
-                await resynchronise(parts.book, parts.ami, parts.capture, passages, blind_from, parts.now())
+                await resynchronise(parts.book, parts.ami, parts.capture, unseen, blind_from, parts.now())
                 await parts.rivals.after_blindness(parts.book)
             except (AmiError, CatalogueError, OSError) as error:
                 log.warning("resynchronise_failed", why=str(error))

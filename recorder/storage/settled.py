@@ -31,6 +31,7 @@ from recorder.storage.errors import (
     SettledFileMissing,
     StagedFileDamaged,
     StagedFileMissing,
+    StorageUnavailable,
     translated,
 )
 from recorder.storage.folders import FreeSpace, Problem, folder_problems, free_space
@@ -143,6 +144,9 @@ class Storage:
         The folder is synced before this returns: what the catalogue then calls erased is so after a power cut too.
         """
         target = self.path(recording, started_at)
+        for folder in (self.root, self.spool.here):
+            if not folder.is_dir():  # away, and with it what it holds: that is not erased
+                raise StorageUnavailable(folder, "the folder is not there")
         removed = self.spool.discard(recording)
         with translated(target, "erasing"):
             if not target.parent.is_dir():

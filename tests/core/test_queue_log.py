@@ -13,8 +13,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from recorder import rotated
-from recorder.model import Uniqueid
-from recorder.queue_log import Entry, Passage, QueueLog, each_passage, passages
+from recorder.model import KeyAct, Uniqueid
+from recorder.queue_log import Entry, NotedKey, Passage, QueueLog, each_passage, keys_noted, passages
 from recorder.rotated import Place
 
 START = 1_772_452_800
@@ -292,3 +292,20 @@ def test_a_caller_who_enters_anew_has_two_passages_and_the_last_may_be_under_way
         (datetime.fromtimestamp(START, UTC), False),
         (datetime.fromtimestamp(START + 5, UTC), False),
     ]
+
+
+def test_the_keys_that_our_dialplan_noted_are_read_in_their_order_and_nothing_else_is() -> None:
+    lines = (
+        entry(0, "ENTERQUEUE"),
+        entry(1, "RECORDERKEY", "pause", "1.2"),
+        entry(2, "RECORDERKEY", "dance", "1.2"),
+        entry(3, "RECORDERKEY", "pause"),
+        entry(4, "RECORDERKEY", "resume", "1.2"),
+    )
+    first, second = keys_noted(lines)
+    assert first == NotedKey(at=lines[1].at, act=KeyAct.PAUSE, presser=Uniqueid("1.2"), caller=Uniqueid(CALLER))
+    assert second.act is KeyAct.RESUME
+
+
+def test_a_key_changes_nothing_of_a_passage() -> None:
+    assert told(entry(0, "ENTERQUEUE"), entry(1, "RECORDERKEY", "stop", "1.2")) == told(entry(0, "ENTERQUEUE"))

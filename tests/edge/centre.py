@@ -107,6 +107,7 @@ class Centre:
         self._calls = 0
         for path in (self.spool, self.recordings):
             path.mkdir(mode=0o700)
+        self.tells_of_mutes = True
         pbx.answers |= {"StopMixMonitor": self._stop_mixmonitor, "MixMonitorMute": self._mute_mixmonitor}
 
     # ------------------------------------------------------------------ the daemon
@@ -332,6 +333,14 @@ class Centre:
         other = snapshot(dest.name, dest.uniqueid, dest.linkedid, "Dest") if dest is not None else []
         self.pbx.say(event(name, *channel.headers(), *other, *headers))
 
+    def mutes(self, channel: FakeChannel, *, muted: bool) -> None:
+        """Asterisk's own word that silence is written, or no longer."""
+        self.say("MixMonitorMute", channel, ("Direction", "both"), ("State", int(muted)))
+
+    def marks(self, talk: Talk, act: str, *, who: FakeChannel | None = None) -> None:
+        """A key of recorder-mark, as the dialplan tells of it."""
+        self.say("UserEvent", who or talk.agent, ("UserEvent", "RecorderKey"), ("Act", act))
+
     def dials_out(self, talk: Talk, *, line: str = "support") -> None:
         """recorder-outbound on the agent's own channel; the call is the agent's, so is its linkedid."""
         self.say("UserEvent", talk.agent, ("UserEvent", "RecorderOutbound"), ("Line", line))
@@ -400,6 +409,8 @@ class Centre:
         found = self._open_on(action["Channel"], action.get("MixMonitorID"))
         for mix in found:
             mix.muted = action["State"] == "1"
+            if self.tells_of_mutes:
+                self.mutes(mix.channel, muted=mix.muted)
         return response(action, "Success") if found else response(action, "Error", "Cannot set mute flag")
 
 

@@ -21,7 +21,7 @@ from recorder.queue_log import Entry, QueueLog
 from recorder.rotated import Place
 from recorder.storage import Spool, Storage
 from tests.core.test_cdr import written
-from tests.edge.centre import Centre, away, forbid, until
+from tests.edge.centre import Centre, Talk, away, forbid, until
 from tests.fakes.agi import OK
 from tests.fakes.pbx import Action, FakeChannel, FakePbx, response
 
@@ -473,11 +473,8 @@ async def test_killed_between_the_mixmonitor_and_its_reply_loses_nothing(centre:
     await until(lambda: not centre.staged())
 
 
-def _log(talk: object, *events: str, queue: str = "support") -> str:
+def _log(talk: Talk, *events: str, queue: str = "support") -> str:
     """Lines of Asterisk's queue log at this moment."""
-    from tests.edge.centre import Talk
-
-    assert isinstance(talk, Talk)
     now = int(datetime.now(UTC).timestamp())
     lines = ""
     for words in events:
@@ -513,6 +510,7 @@ async def test_killed_before_an_agents_coming_was_written_takes_the_capture_over
     assert centre.rows("SELECT bridged_at FROM recordings") == [(None,)]
     await centre.start()
     assert centre.mixes[0].open
+    await centre.until_talking()
     centre.hangs_up(talk)
     assert await centre.outcome() == ("recorded", None)
 
@@ -654,6 +652,118 @@ async def test_what_a_call_heard_since_is_not_undone_by_an_older_snapshot(centre
     assert len(told) >= 2  # and who looks for rivals asks too
 
 
+# --------------------------------------------------------------------------- keys that pause and end
+
+
+def told(centre: Centre, talk: Talk) -> list[str]:
+    """What the dialplan that waits on the agent's channel was told."""
+    said = [action for action in centre.pbx.received("Setvar") if action["Channel"] == talk.agent.name]
+    return [action["Value"] for action in said if action["Variable"] == "RECORDER_DONE"]
+
+
+async def test_a_pause_is_answered_after_asterisks_own_word_and_a_resume_too(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.marks(talk, "pause")
+    await until(lambda: told(centre, talk) == ["paused"])
+    assert centre.mixes[0].muted
+    centre.marks(talk, "resume")
+    await until(lambda: told(centre, talk) == ["paused", "resumed"])
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert [silence.cause for silence in (await centre.recording()).silences] == ["pause"]
+
+
+async def test_a_pause_of_which_asterisk_says_nothing_ends_the_capture(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.tells_of_mutes = False
+    centre.marks(talk, "pause")
+    await until(lambda: centre.pbx.received("StopMixMonitor"))
+    await until(lambda: told(centre, talk) == ["stopped"])
+
+
+async def test_a_withdrawal_leaves_no_file_anywhere_and_is_said_once_nobody_writes(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.marks(talk, "stop")
+    await until(lambda: told(centre, talk) == ["erased"])
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("declined", None)
+    assert (centre.settled(), centre.staged()) == ([], [])
+    assert (await centre.recording()).erased_at is not None
+
+
+async def test_what_cannot_be_erased_now_is_erased_later_and_the_call_waits_for_it(
+    centre: Centre, tmp_path: Path
+) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    shutil.move(centre.spool, tmp_path / "elsewhere")
+    centre.marks(talk, "personal")
+    await until(lambda: centre.rows("SELECT status FROM recordings") == [("erasing",)])
+    centre.hangs_up(talk)
+    await until(lambda: centre.runner.state.phase is Phase.OVER)
+    await centre.kill()
+    shutil.rmtree(centre.spool, ignore_errors=True)
+    shutil.move(tmp_path / "elsewhere", centre.spool)
+    await centre.start()
+    assert await centre.outcome() == ("excluded", None)
+    assert (centre.settled(), centre.staged()) == ([], [])
+
+
+KEY = "RECORDERKEY|{act}|{{agent}}"
+
+
+async def test_a_pause_pressed_while_no_daemon_ran_is_obeyed_by_the_next(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    await until(lambda: not centre.runner.owes)
+    centre.queue_log.write_text(_log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1"))
+    await centre.kill()
+    with centre.queue_log.open("a") as log:
+        log.write(_log(talk, KEY.format(act="pause")))
+    await centre.start()
+    await centre.until_capture("paused")
+    assert centre.pbx.received("MixMonitorMute")[-1]["State"] == "1"
+    assert centre.mixes[0].open
+
+
+async def test_a_withdrawal_pressed_while_no_daemon_ran_erases_what_the_call_left(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    await until(lambda: not centre.runner.owes)
+    centre.queue_log.write_text(_log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1"))
+    await centre.kill()
+    with centre.queue_log.open("a") as log:
+        log.write(_log(talk, KEY.format(act="stop"), "COMPLETECALLER|1|5|1"))
+    centre.hangs_up(talk)
+    await centre.start()
+    assert await centre.outcome() == ("declined", None)
+    assert (centre.settled(), centre.staged()) == ([], [])
+
+
+async def test_a_pause_and_its_end_while_no_daemon_ran_are_silence_and_the_rest_is_kept(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    await until(lambda: not centre.runner.owes)
+    centre.queue_log.write_text(_log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1"))
+    await centre.kill()
+    with centre.queue_log.open("a") as log:
+        log.write(_log(talk, KEY.format(act="pause"), KEY.format(act="resume"), "COMPLETECALLER|1|5|1"))
+    centre.hangs_up(talk)
+    await centre.start()
+    assert await centre.outcome() == ("recorded", None)
+    assert [silence.cause for silence in (await centre.recording()).silences] == ["pause"]
+
+
 # --------------------------------------------------------------------------- the queue log
 
 
@@ -672,7 +782,7 @@ async def test_a_queue_log_that_is_slow_to_read_delays_no_call(
 
     monkeypatch.setattr(QueueLog, "read", slow)
     sweeps = centre.assembly.daemon.parts.sweeps
-    reading = asyncio.ensure_future(sweeps.read_queue_log() if who == "the sweep" else sweeps.talks_since())
+    reading = asyncio.ensure_future(sweeps.read_queue_log() if who == "the sweep" else sweeps.unseen())
     await until(begun.is_set, "the log to be read")
     talk = await centre.asks()
     centre.connects(talk)

@@ -191,6 +191,34 @@ def test_discarding_removes_both_and_nothing_else_and_may_be_said_again(spool: S
     assert sorted(path.name for path in spool.here.iterdir()) == sorted(path.name for path in spool.paths(other))
 
 
+def test_erasing_removes_every_file_of_the_recording_and_no_other_and_may_be_said_again(
+    storage: Storage, spool: Spool
+) -> None:
+    other = RecordingId(uuid4())
+    for recording in (RECORDING, other):
+        put_staged(spool, noise(800), noise(800, 2), recording)
+        storage.settle(recording, AT)
+    cut = storage.path(RECORDING, AT).with_name(f".{RECORDING}.0badcafe.staging")
+    cut.write_bytes(b"RIFF")
+
+    assert storage.erase(RECORDING, AT) == 4
+    assert storage.erase(RECORDING, AT) == 0
+    assert [found.recording for found in storage.walk()] == [other]
+    assert {left.recording for left in spool.leftovers()} == {other}
+
+
+@pytest.mark.parametrize("folder", ["spool", "recordings"])
+def test_what_lies_on_a_disk_that_is_away_is_not_called_erased(
+    storage: Storage, spool: Spool, tmp_path: Path, folder: str
+) -> None:
+    put_staged(spool, noise(800), noise(800, 2))
+    storage.settle(RECORDING, AT)
+    away = {"spool": spool.here, "recordings": storage.root}[folder]
+    away.rename(tmp_path / "away")
+    with pytest.raises(StorageUnavailable, match="is not there"):
+        storage.erase(RECORDING, AT)
+
+
 def test_discarding_what_a_crash_left_of_a_discard_is_fine(spool: Spool) -> None:
     put_staged(spool, noise(10), noise(10))
     spool.path(RECORDING, LegFile.CALLER).unlink()

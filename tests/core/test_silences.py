@@ -1,0 +1,78 @@
+"""What of a recording is kept beside its holds and pauses, and what a MixMonitor is told."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import PurePosixPath
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recorder.capture import NEVER_SO_LONG, SILENCE_LEAD, SILENCE_TAIL, mixmonitor_arguments, spans_to_keep
+from recorder.model import RecordingId, SilenceCause, Silenced
+
+RECORDING = RecordingId(UUID(int=7))
+
+
+def pause(began: float, ended: float) -> Silenced:
+    return Silenced(cause=SilenceCause.PAUSE, from_seconds=began, to_seconds=ended)
+
+
+def rounded(spans: tuple[tuple[float, float], ...] | None) -> list[tuple[float, float]]:
+    return [(round(start, 6), round(end, 6)) for start, end in spans or ()]
+
+
+def test_all_is_kept_where_nothing_was_silent() -> None:
+    assert spans_to_keep((), None) is None
+
+
+def test_what_is_not_proved_is_not_kept() -> None:
+    assert spans_to_keep((), 12.5) == ((0.0, 12.5),)
+
+
+def test_a_pause_is_cut_out_a_little_early_and_its_end_is_left_to_asterisk() -> None:
+    assert rounded(spans_to_keep((pause(10, 20),), None)) == [(0, 9.9), (19.8, NEVER_SO_LONG)]
+
+
+def test_a_pause_from_the_first_moment_on_leaves_nothing_before_it() -> None:
+    assert rounded(spans_to_keep((pause(0, 20),), None)) == [(19.8, NEVER_SO_LONG)]
+
+
+def test_a_pause_beyond_what_is_proved_ends_with_it() -> None:
+    assert rounded(spans_to_keep((pause(10, 20),), 15)) == [(0, 9.9)]
+
+
+def test_a_pause_after_what_is_proved_changes_nothing() -> None:
+    assert rounded(spans_to_keep((pause(10, 20),), 5)) == [(0, 5)]
+
+
+moments = st.floats(0, 1000)
+
+
+@given(st.lists(st.tuples(moments, moments).map(sorted), max_size=6), st.none() | moments)
+def test_no_moment_of_a_silence_is_kept_but_what_asterisk_silences_itself(
+    silent: list[list[float]], keep: float | None
+) -> None:
+    silences = tuple(pause(began, ended) for began, ended in silent)
+    kept = spans_to_keep(silences, keep)
+    if kept is None:
+        assert not silences
+        return
+    assert all(start <= end for start, end in kept)
+    assert all(before[1] <= after[0] for before, after in pairwise(kept))
+    assert keep is None or all(end <= keep for _, end in kept)
+    for silence in silences:
+        began, ended = max(silence.from_seconds - SILENCE_LEAD, 0.0), silence.to_seconds - SILENCE_TAIL
+        assert all(min(end, ended) - max(start, began) <= 1e-9 for start, end in kept)
+
+
+@pytest.mark.parametrize(
+    ("needs_sync", "beep", "options"),
+    [(False, None, "b"), (True, None, "bS"), (False, 15, "bB(15)"), (True, 15, "bB(15)S")],
+)
+def test_a_beep_is_one_more_option_and_never_a_second_comma(needs_sync: bool, beep: int | None, options: str) -> None:
+    told = mixmonitor_arguments(RECORDING, PurePosixPath("/spool"), needs_sync=needs_sync, beep=beep)
+    assert told.startswith(f",{options}r(/spool/")
+    assert told.count(",") == 1
