@@ -52,6 +52,7 @@ class Admin:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.events: list[Event] = []
         self.closed = False
+        self._closing = False
         self._reader, self._writer = reader, writer
         self._ids = itertools.count(1)
         self._answers: dict[str, asyncio.Future[Event]] = {}
@@ -73,6 +74,7 @@ class Admin:
         return admin
 
     async def close(self) -> None:
+        self._closing = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -127,7 +129,8 @@ class Admin:
         try:
             self._writer.write("\r\n".join(lines).encode() + HEADER_END)
             await self._writer.drain()
-            return await asyncio.wait_for(answer, timeout)
+            async with asyncio.timeout(timeout):
+                return await answer
         finally:
             del self._answers[key]
 
@@ -147,7 +150,8 @@ class Admin:
         waiting = (fits, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         try:
-            return await asyncio.wait_for(waiting[1], timeout)
+            async with asyncio.timeout(timeout):
+                return await waiting[1]
         except TimeoutError:
             last = ", ".join(event.name for event in self.events[-12:])
             raise TimeoutError(f"no {wanted} {headers} within {timeout} s; last events: {last}") from None
@@ -192,7 +196,7 @@ class Admin:
     async def _ping(self) -> None:
         """Input wakes Asterisk's session: without it events may lie there for seconds (asterisk issue 2145)."""
         with contextlib.suppress(AdminError, OSError):
-            while True:
+            while not self._closing:  # a cancellation that meets an answer may be lost (wait_for of Python 3.11)
                 await asyncio.sleep(0.5)
                 with contextlib.suppress(TimeoutError):
                     await self._send("Ping", (), 10)
