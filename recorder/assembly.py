@@ -41,6 +41,7 @@ from recorder.daemon import (
     FullnessWatch,
     GrowthWatch,
     Parts,
+    PauseWatch,
     Readiness,
     RivalWatch,
 )
@@ -214,6 +215,7 @@ class Assembly:
             bookkeeper=bookkeeper,
             readiness=readiness,
             growth=GrowthWatch(book, capture),
+            pauses=PauseWatch(book, lines, now),
             rivals=rivals,
             fullness=fullness,
             alarms=AlarmWatch(
@@ -270,6 +272,7 @@ class Assembly:
         warnings += parts.fullness.warnings
         warnings += [f"the capture of recording {recording} has stopped growing" for recording in parts.growth.stalled]
         warnings += parts.rivals.reasons(now())
+        warnings += parts.pauses.warnings
         warnings += parts.bookkeeper.warnings
         state, reasons = state_of(Seen(hindrances=parts.readiness.reasons, warnings=warnings))
         pbx = parts.ami.state

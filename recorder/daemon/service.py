@@ -26,6 +26,7 @@ from recorder.daemon.bookkeeper import Bookkeeper
 from recorder.daemon.calls import CallBook
 from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
+from recorder.daemon.pauses import PauseWatch
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.reception import FrontDesk
 from recorder.daemon.resync import restore, resynchronise
@@ -63,6 +64,7 @@ class Parts:
     bookkeeper: Bookkeeper
     readiness: Readiness
     growth: GrowthWatch
+    pauses: PauseWatch
     rivals: RivalWatch
     fullness: FullnessWatch
     alarms: AlarmWatch
@@ -269,6 +271,7 @@ class Daemon:
             Sweep("reconcile", self._reconcile, timedelta(seconds=60)),
             Sweep("books", self.parts.bookkeeper.look, BALANCED_EVERY),
             Sweep("growth", self.parts.growth.look, timedelta(seconds=5)),
+            Sweep("pauses", self.parts.pauses.look, timedelta(seconds=5)),
             Sweep("rivals", self._rivals, LOOK_EVERY),
             Sweep("fullness", self.parts.fullness.look, timedelta(seconds=5)),
             Sweep("alarms", self.parts.alarms.look, LOOK_EVERY),

@@ -100,15 +100,23 @@ class Performance:
         return self.by_name[story.name]
 
 
-def perform(release: str, cast: Sequence[Story], *, lines: Mapping[str, Mapping[str, object]] = LINES) -> Performance:
+def perform(
+    release: str,
+    cast: Sequence[Story],
+    *,
+    lines: Mapping[str, Mapping[str, object]] = LINES,
+    at_once: int = AT_ONCE,
+) -> Performance:
     """Play the cast at once and judge every story; the files are listened to before they are removed."""
-    return asyncio.run(_perform(release, cast, lines))
+    return asyncio.run(_perform(release, cast, lines, at_once))
 
 
-async def _perform(release: str, cast: Sequence[Story], lines: Mapping[str, Mapping[str, object]]) -> Performance:
+async def _perform(
+    release: str, cast: Sequence[Story], lines: Mapping[str, Mapping[str, object]], at_once: int
+) -> Performance:
     async with stage(release, lines=lines) as on:
         placed = [Placed(story) for story in cast]
-        room = asyncio.Semaphore(AT_ONCE)
+        room = asyncio.Semaphore(at_once)
 
         async def in_turn(one: Placed) -> None:
             async with room:

@@ -201,7 +201,7 @@ class Theatre:
     def on(self, release: str) -> Performance:
         if release not in self._played:
             try:
-                self._played[release] = perform(release, self.cast_on(release), lines=self.lines)
+                self._played[release] = perform(release, self.cast_on(release), lines=self.lines, at_once=4)
             except Exception as error:
                 self._played[release] = error
                 raise

@@ -130,7 +130,8 @@ class Admin:
             self._writer.write("\r\n".join(lines).encode() + HEADER_END)
             await self._writer.drain()
             async with asyncio.timeout(timeout):
-                return await answer
+                response: Event = await answer
+                return response
         finally:
             del self._answers[key]
 
@@ -151,7 +152,8 @@ class Admin:
         self._waiting.append(waiting)
         try:
             async with asyncio.timeout(timeout):
-                return await waiting[1]
+                event: Event = await waiting[1]
+                return event
         except TimeoutError:
             last = ", ".join(event.name for event in self.events[-12:])
             raise TimeoutError(f"no {wanted} {headers} within {timeout} s; last events: {last}") from None

@@ -106,6 +106,7 @@ class Calls:
     def __init__(self, pbx: PbxServer) -> None:
         self.pbx = pbx
         self.admin: Admin
+        self._sessions: list[Admin] = []
         self._open: list[Call] = []
         self._phones: list[Phone] = []
         self._sitting: set[tuple[str, str]] = set()
@@ -123,7 +124,8 @@ class Calls:
             await self.admin.action("Hangup", {"Channel": "/.*/"})
         for phone in self._phones:
             await phone.stop()
-        await self.admin.close()
+        for session in (*self._sessions, self.admin):
+            await session.close()
 
     # ---------------------------------------------------------------- agents
 
@@ -392,7 +394,15 @@ class Calls:
         await party.run(rest)
 
     def _party(self, phone: str, leg: str, linkedid: str, since: int) -> Party:
-        return Party(pbx=self.pbx, admin=self.admin, leg=leg, phone=phone, linkedid=linkedid, since=since)
+        return Party(
+            pbx=self.pbx,
+            admin=self.admin,
+            sessions=self._sessions,
+            leg=leg,
+            phone=phone,
+            linkedid=linkedid,
+            since=since,
+        )
 
     # ---------------------------------------------------------------- over SIP
 

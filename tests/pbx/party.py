@@ -151,15 +151,19 @@ class Party(Leg):
 
     pbx: PbxServer
     phone: str  # channel name
+    sessions: list[Admin]  # whoever makes the party closes these at the end
     _hands: Admin | None = None
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     _heard: int = field(default=0)
 
     async def hands(self) -> Admin:
         """The party's own AMI session for what it does, with no events: Asterisk blocks a session for the length of
         each key, and for as long as a channel will not be led elsewhere. The others go on meanwhile."""
-        if self._hands is None:
-            self._hands = await self.pbx.admin()
-            await self._hands.action("Events", {"EventMask": "off"})
+        async with self._opening:
+            if self._hands is None:
+                self._hands = await self.pbx.admin()
+                self.sessions.append(self._hands)
+                await self._hands.action("Events", {"EventMask": "off"})
         return self._hands
 
     async def drop(self) -> None:
