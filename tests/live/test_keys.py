@@ -134,7 +134,7 @@ PAUSED_UNDER_OVERRIDE = Story(
     outcome="recorded",
     place=call(
         (*REFUSES, *SAYS_A_CARD, Wait(6), HangUp()),
-        (Say(AGENT), UntilBridged(), Wait(1), Press("*71"), Wait(1.5), *PAUSES[2:]),
+        (Say(AGENT), UntilBridged(), Wait(1), Press("*71"), Until("MixMonitorStart"), Wait(2), *PAUSES[2:]),
         "overrides",
     ),
     proof=paused_once(longest=8, shortest=3.5),
