@@ -24,7 +24,7 @@ pytestmark = pytest.mark.live
 
 LEASH = 3.0  # seconds that a frozen daemon may cost before the talk
 KEY_LEASH = 2.0  # and in the talk
-SLACK = 0.9  # scheduling on a busy machine; the leash itself ends on whole seconds
+SLACK = 0.4  # scheduling on a busy machine; the leash itself ends on whole seconds
 STAYING: Script = (Say(440),)
 AGENT: Script = (Say(800),)
 
