@@ -95,6 +95,10 @@ class CallBook:
         runner = self._by_uniqueid.get(channel.uniqueid) or self._by_linkedid.get(channel.linkedid)
         return runner if runner is not None and runner.state.phase not in (Phase.OVER, Phase.CLOSED) else None
 
+    def has_leg(self, leg: Uniqueid) -> bool:
+        """Whether a call in the book has, or had, this leg."""
+        return leg in self._by_uniqueid
+
     def of_bridge(self, bridge: BridgeId) -> CallRunner | None:
         """The open call whose legs stand in the bridge."""
         return self._by_bridge.get(bridge)

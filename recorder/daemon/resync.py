@@ -27,7 +27,7 @@ from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, JournalRow
 from recorder.daemon.calls import CallBook
 from recorder.daemon.runner import SILENT, CallRunner
-from recorder.model import AgentConnected, BridgeId, Channel, ConsentEventId, KeyAct, Linkedid, Uniqueid
+from recorder.model import AgentConnected, AgentRung, BridgeId, Channel, ConsentEventId, KeyAct, Linkedid, Uniqueid
 from recorder.queue_log import NotedKey, Passage, Unseen
 
 log = structlog.get_logger(__name__)
@@ -112,6 +112,7 @@ def _connect(
         return
     name = next((row.channel.name for row in snapshot if row.channel.uniqueid == passage.agent), "")
     agent = Channel(name=name, uniqueid=passage.agent, linkedid=Linkedid(caller.linkedid))
+    runner.put(AgentRung(at=passage.connected_at, channel=caller, agent=agent))  # by us or not: the queue rang it
     runner.put(
         AgentConnected(
             at=passage.connected_at,
