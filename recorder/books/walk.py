@@ -17,7 +17,7 @@ from typing import Final
 from recorder.books.asterisk import Ledgers, ids_in, read_ledgers, scope_of
 from recorder.books.balance import balance
 from recorder.books.batches import batches
-from recorder.books.files import Seen, judge_found, judge_quarantined, judge_settled, judge_staged
+from recorder.books.files import Seen, judge_erasure, judge_found, judge_quarantined, judge_settled, judge_staged
 from recorder.books.join import Told
 from recorder.books.mismatch import Code, Mismatch
 from recorder.catalogue import Catalogue, FileAct, RecordingRow, WholeCall, booked
@@ -137,6 +137,7 @@ async def _walk_calls(books: Books, catalogue: Catalogue, storage: Storage, now:
         for whole in batch:
             for row in whole.recordings:
                 books.mismatches += await asyncio.to_thread(_look_at, books, whole, row, storage)
+                books.mismatches += judge_erasure(row, now)
                 read += row.status is RecordingStatus.SETTLED
                 progress("settled recordings", read, total)
 
