@@ -33,6 +33,7 @@ from recorder.consent_ivr import ConsentIvr
 from recorder.couriers import routes_of
 from recorder.daemon import (
     AlarmWatch,
+    AwayDesk,
     Bookkeeper,
     CallBook,
     CallRunner,
@@ -209,6 +210,7 @@ class Assembly:
             capture=capture,
             book=book,
             front=front,
+            away=AwayDesk(book, ami, capture, self.catalogue, lines, now),
             ivr=ivr,
             sweeps=sweeps,
             unseen=unseen,

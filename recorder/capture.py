@@ -80,13 +80,14 @@ class Staging:
 
 
 def mixmonitor_arguments(
-    recording: RecordingId, spool: PurePosixPath, *, needs_sync: bool, beep: int | None = None
+    recording: RecordingId | str, spool: PurePosixPath, *, needs_sync: bool, beep: int | None = None
 ) -> str:
     """The whole argument of MixMonitor(): no mixed file, bridged-only, one file a direction, the id in a variable.
 
     r() is what comes from the captured channel (the caller), t() what goes to it. `needs_sync` is Asterisk 16, which
     keeps both directions on one time line only when told (S); later ones always do, and log a notice when told. A beep
-    each `beep` seconds (B) is heard by both parties and is in neither file.
+    each `beep` seconds (B) is heard by both parties and is in neither file. For the dialplan that starts a capture
+    while the daemon is away, `recording` is the variable that holds the id.
     """
     caller, agent = (spool / f"{recording}-{leg}.wav" for leg in (LegFile.CALLER, LegFile.AGENT))
     extras = ("" if beep is None else f"B({beep})") + ("S" if needs_sync else "")

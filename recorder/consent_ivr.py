@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from math import ceil
 from typing import Protocol
@@ -47,6 +47,10 @@ class OpenChannel(Protocol):
         """Run it; return the MixMonitor's id where it is known at once."""
 
 
+async def _waits() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
     """A channel that came to our door, and what the dialplan said of it.
@@ -60,6 +64,7 @@ class Visit:
     language: str | None = None
     agent: str = ""  # name of the channel whose key was pressed
     reason: str = ""  # of an override, as the dialplan gives it
+    waits: Callable[[], Awaitable[bool]] = field(default=_waits, repr=False, compare=False)  # whether it still does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +147,14 @@ class AgiConnection:
             raise AGIHangup("no reply within the step's time") from error
         except (OSError, asyncio.LimitOverrunError, ValueError) as error:
             raise AGIHangup(str(error)) from error
+
+    async def is_there(self) -> bool:
+        """Whether the dialplan still waits for us: it may have gone on long ago, while we stood still."""
+        try:
+            await self.command(f"GET VARIABLE {RESULT_VARIABLE}", timedelta(seconds=1))
+        except AGIException:
+            return False
+        return True
 
     async def _reply(self) -> Reply:
         while True:
@@ -370,7 +383,7 @@ class ConsentIvr:
             self.in_progress -= 1
 
     async def _inbound(self, connection: AgiConnection, visit: Visit) -> None:
-        admission = await self._reception.admit_incoming(visit)
+        admission = await self._reception.admit_incoming(replace(visit, waits=connection.is_there))
         if admission is None:
             await connection.command(f'SET VARIABLE {RESULT_VARIABLE} "{Outcome.LOST}"')
             return

@@ -46,6 +46,7 @@ class LineRules:
     pause_longest: timedelta = timedelta(minutes=5)
     withdrawal_erases: bool = True
     beep: int | None = None  # seconds between two beeps that the far party hears (CN-12)
+    asked_without_us: bool = False  # while the daemon is away the dialplan asks (fallback = "dialplan")
     digest: str = ""
 
 

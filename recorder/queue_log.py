@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from recorder.fallback import NOTE_ENTRY, NotedAnswer, note_from_text
 from recorder.model import KeyAct, Uniqueid
 from recorder.rotated import Line, Place, Rotated
 
@@ -72,6 +73,7 @@ class Unseen:
 
     passages: Mapping[Uniqueid, Passage] = field(default_factory=dict)
     keys: tuple[NotedKey, ...] = ()
+    asked: Mapping[Uniqueid, tuple[Entry, ...]] = field(default_factory=dict)  # all of whom the dialplan has asked
 
 
 class QueueLog:
@@ -153,6 +155,22 @@ def keys_noted(entries: Iterable[Entry]) -> tuple[NotedKey, ...]:
         for entry in entries
         if entry.event == KEY and len(entry.data) > 1 and entry.data[0] in acts
     )
+
+
+def answer_noted(entry: Entry) -> NotedAnswer | None:
+    """The dialogue that the dialplan held by itself and wrote down here; None for any other line."""
+    return note_from_text("|".join(entry.data)) if entry.event == NOTE_ENTRY else None
+
+
+def asked_without_us(entries: Iterable[Entry]) -> dict[Uniqueid, tuple[Entry, ...]]:
+    """Every line, in order, about callers whom the dialplan has asked by itself, from the first such answer on."""
+    told: dict[Uniqueid, list[Entry]] = {}
+    for entry in entries:
+        if entry.uniqueid in told:
+            told[entry.uniqueid].append(entry)
+        elif answer_noted(entry) is not None:
+            told[entry.uniqueid] = [entry]
+    return {caller: tuple(lines) for caller, lines in told.items()}
 
 
 def each_passage(entries: Iterable[Entry]) -> Iterator[Passage]:

@@ -209,7 +209,7 @@ class Line(Section):
     pause_longest_seconds: Annotated[float, Field(ge=10, le=3600)] = 300
     withdrawal: Literal["erase", "keep"] = "erase"
     beep_seconds: Annotated[int, Field(ge=5, le=120)] | None = None
-    fallback: Literal["skip"] = "skip"
+    fallback: Literal["skip", "dialplan"] = "skip"
 
     @field_validator("languages")
     @classmethod
@@ -340,6 +340,7 @@ def _rules(name: str, line: Line) -> LineRules:
         pause_longest=timedelta(seconds=line.pause_longest_seconds),
         withdrawal_erases=line.withdrawal == "erase",
         beep=line.beep_seconds,
+        asked_without_us=line.fallback == "dialplan",
         digest=hashlib.sha256(f"{name} {line.model_dump_json()}".encode()).hexdigest()[:16],
     )
 

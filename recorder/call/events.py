@@ -71,7 +71,8 @@ class PromptPlayed(OwnEvent):
 class ConsentAnswered(OwnEvent):
     """The dialogue ended with an answer. `recording` is the id to use if policy permits capture.
 
-    `hindrance` is what the world has against capturing now (spool, PBX, catalogue), None where nothing.
+    `hindrance` is what the world has against capturing now (spool, PBX, catalogue), None where nothing. `noted` is the
+    id of a dialogue that the dialplan held without us: where it permitted a capture, that runs already.
     """
 
     consent: ConsentEventId
@@ -84,13 +85,15 @@ class ConsentAnswered(OwnEvent):
     key: str | None = None
     language: str | None = None
     basis: str | None = None
+    noted: RecordingId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialogueBroke(OwnEvent):
-    """The dialogue ended without an answer that can count."""
+    """The dialogue ended without an answer that can count. `noted` as in ConsentAnswered."""
 
     reason: LostReason
+    noted: RecordingId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,7 +167,8 @@ def _answered(draft: Draft, event: ConsentAnswered) -> None:
     draft.raise_trigger(Trigger.CONCLUDED)
     now = Circumstances(mode=_mode(draft.state), consent=event.answer, listed=draft.state.listed)
     if decide(now).permitted:
-        authorise(draft, event.recording, event.consent, event.channel, event.hindrance)
+        begun = event.noted is not None
+        authorise(draft, event.recording, event.consent, event.channel, event.hindrance, begun=begun)
 
 
 def _dialogue_broke(draft: Draft, event: DialogueBroke) -> None:

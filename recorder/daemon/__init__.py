@@ -1,6 +1,7 @@
 """The daemon: wires the PBX's events, the dialogue, the captures and the sweeps together, and keeps them running."""
 
 from recorder.daemon.alarm_watch import AlarmWatch
+from recorder.daemon.away import AwayDesk
 from recorder.daemon.bookkeeper import Bookkeeper
 from recorder.daemon.calls import CallBook
 from recorder.daemon.fullness import FullnessWatch
@@ -14,6 +15,7 @@ from recorder.daemon.service import Daemon, Parts
 
 __all__ = [
     "AlarmWatch",
+    "AwayDesk",
     "Bookkeeper",
     "CallBook",
     "CallCounters",

@@ -95,6 +95,10 @@ class CallBook:
         runner = self._by_uniqueid.get(channel.uniqueid) or self._by_linkedid.get(channel.linkedid)
         return runner if runner is not None and runner.state.phase not in (Phase.OVER, Phase.CLOSED) else None
 
+    def of_caller(self, uniqueid: Uniqueid) -> CallRunner | None:
+        """The call that this channel belongs to, also one that is over and not settled yet."""
+        return self._by_uniqueid.get(uniqueid)
+
     def of_bridge(self, bridge: BridgeId) -> CallRunner | None:
         """The open call whose legs stand in the bridge."""
         return self._by_bridge.get(bridge)

@@ -97,6 +97,8 @@ class FrontDesk:
             return None
         if runner is not None and _is_beside(runner, visit.channel):
             return None
+        if runner is not None and runner.noted and not await visit.waits():
+            return None  # we stood still: the dialplan has asked by itself since
         if runner is None:
             runner = self._book.open(self._admitted(rules, Direction.INCOMING, caller=visit.channel))
         else:

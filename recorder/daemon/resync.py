@@ -7,7 +7,7 @@ the snapshot is taken, so that nothing falls between the two.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -17,6 +17,8 @@ from recorder.ami import Ami, ChannelSnapshot
 from recorder.call import (
     CallResynchronised,
     CallState,
+    ConsentAnswered,
+    DialogueBroke,
     KeyPressed,
     Phase,
     capture_in_hand,
@@ -27,7 +29,7 @@ from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, JournalRow
 from recorder.daemon.calls import CallBook
 from recorder.daemon.runner import SILENT, CallRunner
-from recorder.model import AgentConnected, BridgeId, Channel, ConsentEventId, KeyAct, Linkedid, Uniqueid
+from recorder.model import AgentConnected, BridgeId, Channel, ConsentEventId, KeyAct, Linkedid, RecordingId, Uniqueid
 from recorder.queue_log import NotedKey, Passage, Unseen
 
 log = structlog.get_logger(__name__)
@@ -47,7 +49,8 @@ async def restore(book: CallBook, catalogue: Catalogue, node: str) -> int:
             log.error("journal_not_replayed", call=str(whole.call.id))
             continue
         legs = [leg.uniqueid for leg in whole.legs] + list(state.parents) + list(state.bridges)
-        book.restore(state, whole.journal[-1].seq, whole.call.linkedid, legs)
+        runner = book.restore(state, whole.journal[-1].seq, whole.call.linkedid, legs)
+        runner.noted.update(_noted(whole.journal))
     return len(whole_calls)
 
 
@@ -60,6 +63,14 @@ def replayed(journal: Sequence[JournalRow]) -> CallState | None:
     except (KeyError, ValueError, TypeError):
         return None
     return state
+
+
+def _noted(journal: Sequence[JournalRow]) -> Iterator[RecordingId]:
+    """The dialogues of the dialplan's own that a call's journal has taken in."""
+    for row in journal:
+        event = event_from_fields(row.name, row.fields)
+        if isinstance(event, ConsentAnswered | DialogueBroke) and event.noted is not None:
+            yield event.noted
 
 
 async def resynchronise(

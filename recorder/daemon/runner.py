@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import structlog
 
@@ -83,6 +83,13 @@ SILENT = frozenset({CaptureState.QUIET, CaptureState.PAUSED, CaptureState.STOPPI
 
 def _captures_less(command: Command) -> bool:
     return isinstance(command, Stop) or (isinstance(command, Quiet) and command.quiet)
+
+
+def _would_begin(event: CallEvent) -> TypeGuard[ConsentAnswered | OverridePressed]:
+    """Whether a capture may yet begin by this event, which the dialplan has not begun already."""
+    if isinstance(event, ConsentAnswered) and event.noted is not None:
+        return False
+    return isinstance(event, ConsentAnswered | OverridePressed) and event.hindrance is None
 
 
 class Bells(Protocol):
@@ -168,6 +175,7 @@ class CallRunner:
         self.heard = 0  # events of the PBX that were put
         self._keys: list[tuple[KeyAct, Uniqueid, datetime]] = []
         self._unheard = False  # a key of a time when we could not see is being obeyed
+        self.noted: set[RecordingId] = set()  # dialogues that the dialplan held without us, once they are taken in
 
     @property
     def owes(self) -> bool:
@@ -191,6 +199,10 @@ class CallRunner:
         """Queue a key. The queue log tells of it too, to the second: what was heard is not obeyed again."""
         self._keys.append((event.act, event.presser.uniqueid, event.at))
         self.put(event)
+
+    def begun(self, recording: RecordingId) -> None:
+        """The dialplan has started this capture itself, before we could hear of it."""
+        self._claimed.add(recording)
 
     def has_heard(self, act: KeyAct, presser: Uniqueid, at: datetime) -> bool:
         return any((act, presser) == known[:2] and abs(at - known[2]) <= SAME_KEY_WITHIN for known in self._keys)
@@ -267,7 +279,7 @@ class CallRunner:
                 item.done.set_result(self.state)
 
     async def _take(self, event: CallEvent, *, awaited: bool = False) -> None:
-        if self.behind and isinstance(event, ConsentAnswered | OverridePressed) and event.hindrance is None:
+        if self.behind and _would_begin(event):
             event = replace(event, hindrance=LostReason.CATALOGUE_AWAY)
         before = self.state
         step = advance(before, event)
@@ -397,13 +409,15 @@ class CallRunner:
         mixmonitor = mine.mixmonitor if mine else None
         if mine is not None and mine.state is CaptureState.ARMING:
             mixmonitor = await self._around.capture.mixmonitor_id(event.channel)
-        if mine is None or (mine.state is CaptureState.ARMING and mixmonitor is None):
+        if mine is None or (mine.state is CaptureState.ARMING and mixmonitor is None and mine.id not in self.noted):
             await self._around.rivals.meet(self, event)
             return
         self._claimed.add(mine.id)
         self._around.rivals.claim(event.channel)
         if mine.state is CaptureState.ARMING:
             await self._take(CaptureArmed(at=event.at, recording=mine.id, mixmonitor=mixmonitor))
+            if mine.id in self.noted:
+                self._around.bells.spawn(self._prove(mine.id), f"prove {mine.id}")
         elif capture_in_hand(self.state) is None:
             await self._stop_unwanted(event.channel)
 

@@ -22,6 +22,7 @@ from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway, CatalogueError
 from recorder.consent_ivr import ConsentIvr
 from recorder.daemon.alarm_watch import AlarmWatch
+from recorder.daemon.away import AwayDesk
 from recorder.daemon.bookkeeper import Bookkeeper
 from recorder.daemon.calls import CallBook
 from recorder.daemon.fullness import FullnessWatch
@@ -31,7 +32,9 @@ from recorder.daemon.readiness import Readiness
 from recorder.daemon.reception import FrontDesk
 from recorder.daemon.resync import restore, resynchronise
 from recorder.daemon.rivals import RivalWatch
+from recorder.fallback import ANSWER_EVENT
 from recorder.model import CallId, Channel, PbxEvent, UserEventRaised
+from recorder.queue_log import Unseen
 from recorder.sweeps import Sweeps
 from recorder.unseen import UnseenCalls
 
@@ -58,6 +61,7 @@ class Parts:
     capture: CaptureDesk
     book: CallBook
     front: FrontDesk
+    away: AwayDesk
     ivr: ConsentIvr
     sweeps: Sweeps
     unseen: UnseenCalls
@@ -129,6 +133,8 @@ class Daemon:
                 self.parts.front.dialling(event)
             elif event.name == KEY_EVENT:
                 self.parts.front.pressed(event)
+            elif event.name == ANSWER_EVENT:
+                self.parts.away.answered(event)
             return
         self.parts.rivals.hear(event, self.parts.book)
         self.parts.book.deliver(event)
@@ -173,11 +179,17 @@ class Daemon:
         if runner is None or runner.state.phase not in (Phase.ASKING, Phase.WAITING):
             return
         try:
-            unseen = await parts.sweeps.unseen()
+            unseen = await self._unseen()
             since = runner.state.started_at
             await resynchronise([runner], parts.ami, parts.capture, unseen, since, parts.now())
         except (AmiError, CatalogueError, OSError) as error:
             log.warning("call_not_compared", call=str(call), why=str(error))  # the next resynchronisation does
+
+    async def _unseen(self) -> Unseen:
+        """What the queue log tells, calls that the dialplan asked by itself taken in."""
+        unseen = await self.parts.sweeps.unseen()
+        await self.parts.away.take_in(unseen)
+        return unseen
 
     async def ledger(self, call: CallId, event: CallEvent) -> bool:
         """Give a call's machine an event about one of its recordings; False where it is not in the catalogue yet."""
@@ -245,7 +257,7 @@ class Daemon:
             await self._resynchronise.wait()
             self._resynchronise.clear()
             try:
-                unseen = await parts.sweeps.unseen()
+                unseen = await self._unseen()
                 blind_from = self._blind_from or parts.now()
                 await resynchronise(parts.book, parts.ami, parts.capture, unseen, blind_from, parts.now())
                 await parts.rivals.after_blindness(parts.book)

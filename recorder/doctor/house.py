@@ -39,13 +39,17 @@ class HouseLook:
         self._modules = modules
         self._folder = folder
 
-    async def look(self, ours: Sequence[str]) -> House:
-        """`ours` are the queues of lines, which are asked about first. CliFailed where there is no answer."""
+    async def look(self, ours: Sequence[str], written: Sequence[str] = ()) -> House:
+        """`ours` are the queues of lines, which are asked about first; `written` the contexts that init writes.
+
+        CliFailed where there is no answer.
+        """
+        known = shipped.contexts((shipped.dialplan() / shipped.EXTENSIONS).read_text(encoding="utf-8"))
         queues = list(dict.fromkeys([*ours, *queue_names(await self._cli.ask("queue show"))]))
         phones = await self._phones()
         return House(
             our_queues=ours,
-            our_contexts=tuple(shipped.contexts((shipped.dialplan() / shipped.EXTENSIONS).read_text(encoding="utf-8"))),
+            our_contexts=(*known, *written),
             dialplan=whole_dialplan(await self._cli.ask("dialplan show")),
             keys=feature_keys(await self._cli.ask("features show")),
             monitor_formats=await self._configured("queues.conf", queues[:MOST_ASKED], "monitor-format"),
