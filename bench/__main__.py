@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("consent", "talk", "load", "ami", "analysis")
+NAMES = ("consent", "talk", "load", "keys", "leaving", "rivals", "resync", "ami", "analysis")
 
 
 def about(name: str) -> str:

@@ -68,6 +68,45 @@ class Aim:
         return f"{self.what}: {self.found:.1f} {self.unit} (at most {self.most:g} {self.unit}): {verdict}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """Many measurements of one thing, and the bound of their p99 (or, `of` max, of the longest)."""
+
+    what: str
+    values: Sequence[float]
+    most: float | None = None  # None: shown and not judged
+    least: int = 1000  # as many measurements the bound asks for
+    of: str = "p99"
+    unit: str = "ms"
+
+    @property
+    def judged_by(self) -> float:
+        return max(self.values) if self.of == "max" else percentile(self.values, 0.99)
+
+    @property
+    def verdict(self) -> str:
+        """A bound is not met by too few measurements."""
+        if self.most is None:
+            return ""
+        if not self.values or self.judged_by > self.most:
+            return "NOT MET"
+        return "met" if len(self.values) >= self.least else f"TOO FEW, {self.least} asked for"
+
+    def __str__(self) -> str:
+        shown = (percentile(self.values, 0.5), percentile(self.values, 0.99), max(self.values)) if self.values else ()
+        numbers = "".join(f"{value:>9.1f}" for value in shown) or f"{'-':>9}" * 3
+        bound = "" if self.most is None else f"{self.of} {self.most:g} {self.unit}"
+        return f"{self.what:44}{len(self.values):>7}{numbers}  {bound:14}{self.verdict}".rstrip()
+
+
+def tabled(title: str, figures: Sequence[Figure]) -> bool:
+    """Print the table of figures and say whether every bound is met."""
+    print(f"\n{title:44}{'n':>7}{'p50':>9}{'p99':>9}{'max':>9}  bound")
+    for figure in figures:
+        print(figure)
+    return all(figure.verdict in ("", "met") for figure in figures)
+
+
 def judged(aims: Sequence[Aim]) -> bool:
     """Print every aim and say whether all are met."""
     print()

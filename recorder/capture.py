@@ -23,6 +23,7 @@ from recorder.call import CallEvent, RecordingEmptied, RecordingErased, Recordin
 from recorder.model import Channel, LostReason, RecorderError, RecordingId, Silenced
 from recorder.quality import BRIDGE_TOLERANCE_SECONDS, Finding, Measures, assess, file_findings
 from recorder.storage import (
+    Edges,
     LegFile,
     Problem,
     RecordingTooLong,
@@ -50,6 +51,11 @@ FIRST_BYTES_WITHIN = timedelta(seconds=10)
 LOOK_EVERY = timedelta(milliseconds=20)
 SILENCE_LEAD, SILENCE_TAIL = 0.1, 0.2
 """Seconds by which a silence is begun early, and that at its end are left to Asterisk's own."""
+OPENING = 0.06
+"""Seconds at the start of the agent's direction that may still hold what the caller heard before: queue music."""
+FRAME = 0.02
+BESIDE_AT_MOST = timedelta(seconds=1)
+"""A stop confirmed later than this after the talk's end says nothing of where in the file that end is."""
 NEVER_SO_LONG = 1e6
 """Seconds: eleven days, more than a WAV can hold."""
 
@@ -76,6 +82,7 @@ class Staging:
     bridged_at: datetime | None
     bridged_seconds: float | None
     keep_seconds: float | None = None  # what lies behind is not proved to be permitted, and becomes silence
+    stopped_at: datetime | None = None  # Asterisk wrote no more
     silences: tuple[Silenced, ...] = ()  # holds and pauses, which become exact silence
 
 
@@ -118,6 +125,17 @@ def spans_to_keep(silences: Sequence[Silenced], keep_seconds: float | None) -> t
         if at >= end:
             return tuple(span for span in kept if span[1] > span[0])
     return (*kept, (at, end))
+
+
+def edges_of(staging: Staging) -> Edges:
+    """What is silenced at the ends of a recording whatever else is: see OPENING, and who came before the stop."""
+    if staging.keep_seconds is None or staging.bridged_at is None or staging.stopped_at is None:
+        return Edges(opening=OPENING)
+    proved = staging.bridged_at + timedelta(seconds=staging.keep_seconds)
+    beside = staging.stopped_at - proved
+    if not timedelta() < beside <= BESIDE_AT_MOST:
+        return Edges(opening=OPENING)
+    return Edges(opening=OPENING, ending=beside.total_seconds() + FRAME)
 
 
 class CaptureDesk:
@@ -280,9 +298,12 @@ class CaptureDesk:
         )
 
     def _join(self, staging: Staging) -> Settled:
-        spans = spans_to_keep(staging.silences, staging.keep_seconds)
+        keep = None if staging.keep_seconds is None else max(0.0, staging.keep_seconds - FRAME)
+        spans = spans_to_keep(staging.silences, keep)
         # The catalogue holds no digest of a stopped recording: a file from before a crash may be replaced.
-        return self._storage.settle(staging.recording, staging.authorised_at, spans=spans, replace=True)
+        return self._storage.settle(
+            staging.recording, staging.authorised_at, spans=spans, edges=edges_of(staging), replace=True
+        )
 
     async def _nothing_there(self, staging: Staging) -> CallEvent:
         if (staging.bridged_seconds or 0) < AUDIBLE.total_seconds():

@@ -177,7 +177,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PbxEvent:
-    """Something Asterisk said. `at` is when we read it, UTC."""
+    """Something Asterisk said. `at`, UTC, is when: by Asterisk's stamp brought to our clock, else when we read it."""
 
     at: datetime
 

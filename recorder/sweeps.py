@@ -303,5 +303,6 @@ def _staging(row: RecordingRow) -> Staging:
         bridged_at=row.bridged_at,
         bridged_seconds=row.bridged_seconds,
         keep_seconds=row.keep_seconds,
+        stopped_at=row.stopped_at,
         silences=row.silences,
     )

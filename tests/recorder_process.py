@@ -203,13 +203,13 @@ class Recorder:
                 raise TimeoutError(f"waited {timeout:g} s for {what}\n{self.log_tail()}")
             await asyncio.sleep(0.1)
 
-    async def calls(self) -> tuple[CallRow, ...]:
+    async def calls(self, most: int = 1000) -> tuple[CallRow, ...]:
         """The calls in the catalogue, newest first. In-process: cheap to ask often."""
-        return await self._ask(lambda books: books.list_calls(1000))
+        return await self._ask(lambda books: books.list_calls(most))
 
-    async def settled(self) -> tuple[RecordingRow, ...]:
+    async def settled(self, most: int = 1000) -> tuple[RecordingRow, ...]:
         """Every recording in the catalogue, newest first."""
-        return await self._ask(lambda books: books.list_recordings(1000))
+        return await self._ask(lambda books: books.list_recordings(most))
 
     async def whole(self, call: CallRow) -> WholeCall:
         found = await self._ask(lambda books: books.one_call(call.id))

@@ -221,5 +221,12 @@ def prove_until(draft: Draft, moment: datetime, *, blind: bool = False) -> None:
             draft.know_capture(capture.id, bridged_until=max(moment, capture.bridged_at), unproved=blind)
 
 
+def doubt_what_still_stops(draft: Draft) -> None:
+    """The caller stands in a bridge, whosever: what is not confirmed as stopped is written there too."""
+    for capture in draft.state.captures:
+        if capture.state is CaptureState.STOPPING and not capture.unproved:
+            draft.know_capture(capture.id, unproved=True)
+
+
 def send_stop(draft: Draft, before: Capture) -> None:
     draft.commands.append(Stop(recording=before.id, channel=before.channel, mixmonitor=before.mixmonitor))

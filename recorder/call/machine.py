@@ -12,6 +12,7 @@ from datetime import timedelta
 from recorder.call.draft import (
     Draft,
     Step,
+    doubt_what_still_stops,
 )
 from recorder.call.events import (
     CallAdmitted,
@@ -79,4 +80,6 @@ def advance(state: CallState, event: CallEvent) -> Step:
     waits = before is Standing.NOWHERE and after is Standing.ALONE  # first into the bridge: the agent follows
     if after is not before and not waits and draft.state.phase is not Phase.OVER:
         draft.raise_trigger(TRIGGER_BY_STANDING[after])
+    if after is not Standing.NOWHERE:
+        doubt_what_still_stops(draft)
     return finished(draft)

@@ -68,6 +68,8 @@ PAUSED_WITHIN = timedelta(milliseconds=300)
 """A pause that Asterisk has not confirmed by then is none: the capture stops (PR-04)."""
 HELD_WITHIN = timedelta(seconds=2)
 """The same for a hold, whose first moments are silenced when the recording is settled."""
+STOP_TOLD_WITHIN = timedelta(milliseconds=300)
+"""Asterisk's event of a stop follows its answer; where it does not come the answer counts."""
 SAME_KEY_WITHIN = timedelta(seconds=2)
 TRY_AGAIN_AFTER = timedelta(seconds=1)
 WRITE_WITHIN = timedelta(seconds=1)
@@ -484,9 +486,18 @@ class CallRunner:
 
     async def _stop(self, recording: RecordingId, channel: Channel, mixmonitor: str | None) -> None:
         if await self._around.capture.stop(recording, channel, mixmonitor):
-            await self._take(CaptureClosed(at=self._around.now(), recording=recording))
+            self._around.bells.spawn(self._closed(recording, self._around.now()), f"stop {recording}")
         else:
             self._around.bells.spawn(self._stop_again(recording, mixmonitor), f"stop {recording}")
+
+    async def _closed(self, recording: RecordingId, answered_at: datetime) -> None:
+        """Asterisk's own event says it in its place among the others: whoever came before the stop is known by then.
+
+        It says nothing where the channel or the MixMonitor was gone already; then its answer must do.
+        """
+        await asyncio.sleep(STOP_TOLD_WITHIN.total_seconds())
+        if self._unclosed(recording) is not None:
+            self.put(CaptureClosed(at=answered_at, recording=recording))
 
     async def _stop_again(self, recording: RecordingId, mixmonitor: str | None) -> None:
         """Until Asterisk confirms, or has closed the files by itself."""

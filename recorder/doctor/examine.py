@@ -147,6 +147,7 @@ class Examination:
         if self._needs_cli("ami account", "which classes it holds"):
             text = await self.cli.ask(f"manager show user {worded(name)}")
             self._add(*judge.judge_account(name, ami_account(text)))
+            self._add(judge.judge_stamps(core_settings(await self.cli.ask("manager show settings"))))
 
     # ---------------------------------------------------------------- what must be loaded
 

@@ -92,6 +92,18 @@ def _powers(spare: frozenset[str]) -> str:
     return ", ".join(f"{name} ({POWERS[name]})" if name in POWERS else name for name in shown)
 
 
+def judge_stamps(ami: Mapping[str, str]) -> Finding:
+    """`manager show settings`: whether Asterisk says of its events when they happened."""
+    about, stamped = "ami", ami.get("Timestamp events", "").lower()
+    mend = "manager.conf [general]: timestampevents = yes; then `module reload manager`"
+    if not stamped:
+        return unchecked(about, "whether events are stamped with Asterisk's own time", mend)
+    if stamped != "yes":
+        what = "events are not stamped: on a busy machine a recording ends as late as we read that it should"
+        return wrong(about, what, mend)
+    return fine(about, "events are stamped with Asterisk's own time")
+
+
 AMI_MENDS = {
     "ami_login_refused": "compare [ami] username and secret with manager.conf, and its deny and permit with this"
     " machine's address; then `manager reload`",

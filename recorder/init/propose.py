@@ -254,6 +254,11 @@ def _remarks(choices: Choices, known: Known, settings: Settings | None, etc: Pat
         remarks.append(f"Asterisk could not be asked ({known.silent}): queues and addresses are guesses.")
     if known.ami.get("Manager (AMI)") == "No":
         remarks.append("AMI is off: set enabled = yes and bindaddr = 127.0.0.1 in manager.conf [general].")
+    if known.ami.get("Timestamp events") == "No":
+        remarks.append(
+            "manager.conf, section [general]: set timestampevents = yes, then `module reload manager`;"
+            " every AMI client's events then have one header more."
+        )
     if settings is not None:
         remarks.append(f"{choices.config} is there and stays as it is.")
         served = {queue for rules in settings.rules().values() for queue in rules.queues}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -241,7 +242,7 @@ class FakePbx:
     def _usual(self, name: str, action: Action) -> bytes:
         answers: dict[str, Answer] = {
             "Challenge": lambda a: response(a, "Success", None, ("Challenge", "314159")),
-            "Ping": lambda a: response(a, "Success", None, ("Ping", "Pong"), ("Timestamp", "1795298000.000001")),
+            "Ping": lambda a: response(a, "Success", None, ("Ping", "Pong"), ("Timestamp", f"{time.time():.6f}")),
             "CoreStatus": self._core_status,
             "CoreSettings": lambda a: response(
                 a, "Success", None, ("AMIversion", "11.0.0"), ("AsteriskVersion", "22.10.1")
