@@ -157,7 +157,7 @@ async def centre(release: str = "22", *, wired: bool = False) -> AsyncIterator[C
             recorder.configure(pbx, **({"ami": {"port": wire.port}} if wired else {}))
             await asyncio.to_thread(recorder.command, "db", "upgrade")
             recorder.launch(environment={"PYTHONPATH": str(THREADS), "BENCH_TOLD": str(Path(home) / TOLD)})
-            await recorder.until(lambda: recorder.get("/readyz")[0] == 200, "the daemon to be ready")
+            await recorder.until(lambda: recorder.get("/readyz")[0] == 200, "the daemon to be ready", timeout=120)
             async with await pbx.admin() as admin:
                 await admin.action("Events", {"EventMask": "off"})
                 await _furnish(pbx, admin)
