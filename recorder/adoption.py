@@ -27,6 +27,7 @@ from recorder.model import (
     RecordingStatus,
 )
 from recorder.quality import file_findings
+from recorder.silences import spans_to_keep
 from recorder.storage import LegFile, Storage, Strays
 
 ADOPT: Final = "adopt"
@@ -126,7 +127,7 @@ class Orphanage:
         # The same word of the same person about the same failure is one entry, however often it is said.
         key = uuid5(NAMESPACE_OID, f"adopt {row.id} {row.changed_at.isoformat()} {word.actor} {word.reason}")
         await self._audit_once(key, row, word, details)
-        spans = None if keep is None else ((0.0, keep),)
+        spans = spans_to_keep(row.silences, keep)
         made = await asyncio.to_thread(self._storage.settle, row.id, row.authorised_at, spans=spans, replace=True)
         at = self._now()
         failed = frozenset({RecordingStatus.FAILED})
