@@ -48,6 +48,7 @@ from recorder.daemon import (
 )
 from recorder.figures import alarm_figures, backlog_figures, disk_figures, sweep_figures
 from recorder.http import Answers, HttpServer, make_app
+from recorder.local_journal import Journal, file_of, folder_of
 from recorder.model import LostReason, RecordingStatus, Uniqueid
 from recorder.priority import step_back
 from recorder.prompts import PromptSet, PromptsUnreadable, load
@@ -159,9 +160,13 @@ class Assembly:
             settings.capture.listeners,
             alarm=lambda kind: daemon.parts.alarms.happened(AlarmKind.RIVAL, kind),
         )
+        folder = folder_of(settings.journal.path, settings.catalogue.url, settings.storage.path)
+        local = Journal(file_of(folder, settings.node.name), now)
+        closing.push_async_callback(local.close)
         book = CallBook(
             node=settings.node.name,
             catalogue=self.catalogue,
+            local=local,
             capture=capture,
             rivals=rivals,
             bells=daemon,
@@ -207,6 +212,7 @@ class Assembly:
             node=settings.node.name,
             ami=ami,
             catalogue=self.catalogue,
+            local=local,
             capture=capture,
             book=book,
             front=front,
@@ -276,6 +282,7 @@ class Assembly:
         warnings += parts.rivals.reasons(now())
         warnings += parts.pauses.warnings
         warnings += parts.bookkeeper.warnings
+        warnings += parts.local.warnings
         state, reasons = state_of(Seen(hindrances=parts.readiness.reasons, warnings=warnings))
         pbx = parts.ami.state
         return Status(
@@ -376,6 +383,13 @@ class Assembly:
             ),
             "recorder_writes_refused": Figure(
                 about="Writes that a rule of the catalogue forbade", values={"": counters.refused}, counts=True
+            ),
+            "recorder_journal_usable": Figure(
+                about="1 while the local journal can be written", values={"": float(parts.local.trouble is None)}
+            ),
+            "recorder_journal_records": Figure(
+                about="Steps in the local journal that the catalogue does not have yet",
+                values={"": float(parts.local.live)},
             ),
             "recorder_ami_events": Figure(about="AMI events read", values={"": ami.events}, counts=True),
             "recorder_ami_malformed": Figure(

@@ -171,6 +171,10 @@ class CatalogueAt(Section):
         return url
 
 
+class JournalAt(Section):
+    path: Path | None = None  # a folder; unset: beside SQLite's file, else above storage.path
+
+
 class StorageAt(Section):
     path: Path = Path("/var/lib/recorder/recordings")
     min_free_mb: Annotated[int, Field(ge=1)] = 500
@@ -298,6 +302,7 @@ class Settings(Section):
     prompts: PromptFolder = PromptFolder()
     capture: CaptureFolder = CaptureFolder()
     catalogue: CatalogueAt = CatalogueAt()
+    journal: JournalAt = JournalAt()
     storage: StorageAt = StorageAt()
     http: Http = Http()
     line: dict[str, Line] = Field(default_factory=dict)

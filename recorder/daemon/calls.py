@@ -6,7 +6,7 @@ to the one whose bridge they enter; a call that entered no line of ours is nobod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -23,7 +23,9 @@ from recorder.call import (
 )
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway
-from recorder.daemon.runner import Bells, CallCounters, CallRunner, Rivals, Surroundings
+from recorder.daemon.owed import CallCounters, Ledgers, OwedStep
+from recorder.daemon.runner import Bells, CallRunner, Rivals, Surroundings
+from recorder.local_journal import Journal
 from recorder.model import (
     AgentConnected,
     AgentRung,
@@ -56,6 +58,7 @@ class CallBook:
         *,
         node: str,
         catalogue: Catalogue,
+        local: Journal,
         capture: CaptureDesk,
         rivals: Rivals,
         bells: Bells,
@@ -67,13 +70,18 @@ class CallBook:
         self.counters = CallCounters()
         self._bells = bells
         self._around = Surroundings(
-            catalogue=catalogue,
+            ledgers=Ledgers(
+                catalogue=catalogue,
+                local=local,
+                counters=self.counters,
+                catalogue_failed=catalogue_failed,
+                settle_now=bells.settle_now,
+            ),
             capture=capture,
             rivals=rivals,
             bells=bells,
             counters=self.counters,
             now=now,
-            catalogue_failed=catalogue_failed,
         )
         self._calls: dict[CallId, CallRunner] = {}
         self._by_uniqueid: dict[Uniqueid, CallRunner] = {}
@@ -120,9 +128,16 @@ class CallBook:
         self._around.rivals.adopt(runner, channels, event.at)
         return runner
 
-    def restore(self, state: CallState, seq: int, linkedid: Linkedid, legs: Iterable[Uniqueid]) -> CallRunner:
-        """Take up a call that the catalogue holds open."""
-        runner = CallRunner(self._around, Step(state=state), event=None, seq=seq)
+    def restore(
+        self,
+        state: CallState,
+        seq: int,
+        linkedid: Linkedid,
+        legs: Iterable[Uniqueid],
+        owed: Sequence[OwedStep] = (),
+    ) -> CallRunner:
+        """Take up a call of an earlier daemon, which the catalogue holds open or is owed."""
+        runner = CallRunner(self._around, Step(state=state), event=None, seq=seq, owed=owed)
         self._enter(runner, [])
         self._by_linkedid[linkedid] = runner
         for leg in legs:

@@ -1,4 +1,4 @@
-"""After we could not see: take up the calls that the catalogue holds open, and compare them with what stands now.
+"""After we could not see: compare the calls in progress with what stands now.
 
 Must not decide what is kept: the machine does, from the proofs gathered here. The invariant: events flow again before
 the snapshot is taken, so that nothing falls between the two.
@@ -7,7 +7,7 @@ the snapshot is taken, so that nothing falls between the two.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -17,19 +17,13 @@ from recorder.ami import Ami, ChannelSnapshot
 from recorder.call import (
     CallResynchronised,
     CallState,
-    ConsentAnswered,
-    DialogueBroke,
     KeyPressed,
     Phase,
     capture_in_hand,
-    event_from_fields,
-    replay,
 )
 from recorder.capture import CaptureDesk
-from recorder.catalogue import Catalogue, JournalRow
-from recorder.daemon.calls import CallBook
 from recorder.daemon.runner import SILENT, CallRunner
-from recorder.model import AgentConnected, BridgeId, Channel, ConsentEventId, KeyAct, Linkedid, RecordingId, Uniqueid
+from recorder.model import AgentConnected, BridgeId, Channel, ConsentEventId, KeyAct, Linkedid, Uniqueid
 from recorder.queue_log import NotedKey, Passage, Unseen
 
 log = structlog.get_logger(__name__)
@@ -38,39 +32,6 @@ CLOCKS_DIFFER_BY = timedelta(seconds=2)
 """The queue log counts whole seconds: a line may look older than it is."""
 RESUMED_BY = timedelta(seconds=1.2)
 """After the second that the log names: by then the key was pressed, and what is left to Asterisk's mute is over too."""
-
-
-async def restore(book: CallBook, catalogue: Catalogue, node: str) -> int:
-    """Take up every open call by replaying its journal; how many there were."""
-    whole_calls = await catalogue.open_calls(node)
-    for whole in whole_calls:
-        state = replayed(whole.journal)
-        if state is None:
-            log.error("journal_not_replayed", call=str(whole.call.id))
-            continue
-        legs = [leg.uniqueid for leg in whole.legs] + list(state.parents) + list(state.bridges)
-        runner = book.restore(state, whole.journal[-1].seq, whole.call.linkedid, legs)
-        runner.noted.update(_noted(whole.journal))
-    return len(whole_calls)
-
-
-def replayed(journal: Sequence[JournalRow]) -> CallState | None:
-    """The state that a journal leads to; None where it is empty or holds an event that this version does not know."""
-    state: CallState | None = None
-    try:
-        for step in replay(event_from_fields(row.name, row.fields) for row in journal):
-            state = step.state
-    except (KeyError, ValueError, TypeError):
-        return None
-    return state
-
-
-def _noted(journal: Sequence[JournalRow]) -> Iterator[RecordingId]:
-    """The dialogues of the dialplan's own that a call's journal has taken in."""
-    for row in journal:
-        event = event_from_fields(row.name, row.fields)
-        if isinstance(event, ConsentAnswered | DialogueBroke) and event.noted is not None:
-            yield event.noted
 
 
 async def resynchronise(
@@ -98,7 +59,7 @@ async def resynchronise(
         _connect(runner, unseen.passages, snapshot, blind_from)
         heard[runner] += runner.heard - before
         _press(runner, unseen.keys, snapshot, blind_from, now)
-        legs = _legs(runner.state)
+        legs = legs_of(runner.state)
         for row in snapshot:
             if row.channel.uniqueid in legs:
                 runner.names[row.channel.name] = row.channel.uniqueid  # a daemon that was just started heard no name
@@ -142,7 +103,7 @@ def _press(
     now: datetime,
 ) -> None:
     """Keys that nobody heard: the queue log has them. What it says to the second is silenced from its beginning on."""
-    legs = _legs(runner.state)
+    legs = legs_of(runner.state)
     for key in keys:
         ours = key.presser in legs or key.caller in legs
         if not ours or key.at < blind_from - CLOCKS_DIFFER_BY or runner.has_heard(key.act, key.presser, key.at):
@@ -171,7 +132,7 @@ async def _found(
     now: datetime,
 ) -> CallResynchronised:
     state = runner.state
-    ours = _legs(state)
+    ours = legs_of(state)
     standing = {row.channel.uniqueid: row.bridge for row in snapshot}
     callers_bridge = standing.get(state.caller.uniqueid) if state.caller else None
     living = {
@@ -198,7 +159,8 @@ async def _capture_lives(state: CallState, capture: CaptureDesk, living: Mapping
     return await capture.running(hand.channel, hand.mixmonitor, quiet=hand.state in SILENT) is not None
 
 
-def _legs(state: CallState) -> frozenset[Uniqueid]:
+def legs_of(state: CallState) -> frozenset[Uniqueid]:
+    """Every channel that the call knows as its own."""
     caller = frozenset({state.caller.uniqueid}) if state.caller else frozenset()
     captured = frozenset(capture.channel.uniqueid for capture in state.captures)
     return caller | captured | state.agents | frozenset(state.parents) | frozenset(state.bridges)

@@ -27,12 +27,15 @@ from recorder.daemon.bookkeeper import Bookkeeper
 from recorder.daemon.calls import CallBook
 from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
+from recorder.daemon.keeping import SEEN, record_of_sight
 from recorder.daemon.pauses import PauseWatch
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.reception import FrontDesk
-from recorder.daemon.resync import restore, resynchronise
+from recorder.daemon.resync import resynchronise
 from recorder.daemon.rivals import RivalWatch
+from recorder.daemon.taking_up import take_up
 from recorder.fallback import ANSWER_EVENT
+from recorder.local_journal import Journal
 from recorder.model import CallId, Channel, PbxEvent, UserEventRaised
 from recorder.queue_log import Unseen
 from recorder.sweeps import Sweeps
@@ -58,6 +61,7 @@ class Parts:
     node: str
     ami: Ami
     catalogue: Catalogue
+    local: Journal
     capture: CaptureDesk
     book: CallBook
     front: FrontDesk
@@ -215,9 +219,9 @@ class Daemon:
         async with asyncio.TaskGroup() as group:
             self._group = group
             await parts.alarms.begin()
-            taken_up = await restore(parts.book, parts.catalogue, parts.node)
-            if taken_up:
-                log.info("calls_taken_up", calls=taken_up)
+            seen_at = await take_up(parts.book, parts.catalogue, parts.local, parts.node, parts.now)
+            if seen_at is not None and self._blind_from is not None:
+                self._blind_from = max(seen_at, self._blind_from)
             awake = group.create_task(self._stay_awake(), name="awake")
             await asyncio.sleep(0)
             await parts.ivr.serve()
@@ -307,12 +311,16 @@ class Daemon:
         self._watchdog()
         problems = await asyncio.to_thread(parts.capture.problems)
         parts.readiness.disk([f"{problem.path}: {problem.what}" for problem in problems])
+        await parts.local.look()
+        seen_at = self._blind_from or parts.now()
         try:
-            await parts.catalogue.ping(parts.node, self._blind_from or parts.now())
+            await parts.catalogue.ping(parts.node, seen_at)
         except CatalogueError as error:
             parts.readiness.catalogue(f"the catalogue cannot be written: {error}")
+            parts.local.put(SEEN, record_of_sight(seen_at), lasting=True)
         else:
             parts.readiness.catalogue(None)
+            parts.local.forget([SEEN])
         return False
 
     async def _sweep(self, sweep: Sweep) -> None:

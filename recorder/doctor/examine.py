@@ -29,6 +29,7 @@ from recorder.doctor.releases import judge_release
 from recorder.doctor.visit import PortTaken, StandIn
 from recorder.fallback import context_name
 from recorder.fallback_file import written
+from recorder.local_journal import JournalFile, file_of, folder_of
 from recorder.pbx_cli import (
     Cli,
     CliFailed,
@@ -46,9 +47,19 @@ from recorder.policy import LineRules
 from recorder.prompts import PromptsUnreadable
 from recorder.prompts import load as load_prompts
 from recorder.settings import Settings, host_and_port
-from recorder.storage import Marker, Spool, Storage, StorageError, new_marker
+from recorder.storage import (
+    Marker,
+    ProblemKind,
+    Spool,
+    Storage,
+    StorageError,
+    file_system_kind,
+    folder_problems,
+    new_marker,
+)
 
 MEGABYTE = 1024 * 1024
+JOURNAL_ROOM = 10 * MEGABYTE
 APPEARS_WITHIN = 3.0
 ASKED = "asked"
 CONTEXT = "recorder-doctor"
@@ -244,8 +255,21 @@ class Examination:
             )
             if not problems:
                 self._add(fine(about, f"{place} is writable, closed to strangers and has room"))
+        self._add(*judge.judge_preroll(self.lines, spool.here, file_system_kind(spool.here)))
+        self._journal()
         if os.geteuid() == 0:
             self._as_daemon()
+
+    def _journal(self) -> None:
+        file = JournalFile(file_of(self._journal_folder(), self.settings.node.name))
+        folder = file.path.parent
+        found = folder_problems(folder, JOURNAL_ROOM)
+        problems = [problem for problem in found if problem.kind is not ProblemKind.OPEN_TO_STRANGERS]  # it is 0600
+        self._add(*judge.judge_journal(folder, problems, file.aside(), file_system_kind(folder)))
+
+    def _journal_folder(self) -> Path:
+        settings = self.settings
+        return folder_of(settings.journal.path, settings.catalogue.url, settings.storage.path)
 
     def _as_daemon(self) -> None:
         """For root, who may do everything: whether the daemon's user may, whom the storage folder belongs to."""
@@ -254,6 +278,7 @@ class Examination:
             return  # there is no such folder, which is a finding already
         here, url, pbx = self.settings.capture.here, self.settings.catalogue.url, self.settings.pbx
         wanted = [(here, ENTER | READ | WRITE), (self.settings.prompts.here, ENTER | READ)]
+        wanted.append((self._journal_folder(), ENTER | READ | WRITE))
         if url.startswith("sqlite:////"):
             wanted.append((Path(url.removeprefix("sqlite:///")), READ | WRITE))
         wanted += [(path, READ) for path in (pbx.queue_log, pbx.cdr, self.settings.ami.secret_file) if path is not None]
@@ -316,9 +341,7 @@ class Examination:
         try:
             catalogue = await open_catalogue(self.settings.catalogue.url)
         except CatalogueError as error:
-            upgrade = "recorder db upgrade" in str(error)
-            mend = "`recorder db upgrade`" if upgrade else "see that [catalogue] url is right and its database up"
-            self._add(wrong("catalogue", str(error), mend))
+            self._add(judge.judge_catalogue_failure(str(error)))
             return
         await catalogue.close()
         self._add(fine("catalogue", "it answers, at this version's revision"))

@@ -6,7 +6,7 @@ Must not ask anybody anything. The invariant: None, where an answer could be exp
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from recorder.pbx_cli import Account
 from recorder.policy import LineRules
 from recorder.prompts import PromptSet
 from recorder.settings import host_and_port
+from recorder.storage import Problem
 
 READ_NEEDED = frozenset({"call", "agent", "user"})
 WRITE_NEEDED = frozenset({"call", "reporting"})
@@ -251,6 +252,46 @@ def judge_lines(lines: Iterable[LineRules]) -> Finding:
             "lines", "consent is never on every line: nothing will be recorded", "set consent where it is lawful"
         )
     return fine("lines", ", ".join(f"{name} {mode}" for name, mode in modes.items()))
+
+
+def judge_catalogue_failure(reason: str) -> Finding:
+    """`reason`: why the catalogue could not be opened."""
+    what, _, command = reason.partition("; `createdb")
+    if command:
+        mend = f"`createdb{command}; then `recorder db upgrade`, which fills it"
+    elif "recorder db upgrade" in reason:
+        mend = "`recorder db upgrade`"
+    else:
+        mend = "see that [catalogue] url is right and its database up"
+    return wrong("catalogue", what, mend)
+
+
+MEMORY = frozenset({"tmpfs", "ramfs"})
+
+
+def judge_preroll(lines: Iterable[LineRules], spool: Path, kind: str | None) -> list[Finding]:
+    """Whether what a pre-roll will silence lies on a disk until then. `kind` is the spool's file system."""
+    scrubbed = [line.name for line in lines if line.preroll and line.mode is not ConsentMode.NEVER]
+    if not scrubbed or kind in MEMORY:
+        return []
+    what = f"{spool} is on {kind or 'a file system of unknown kind'}, and {', '.join(scrubbed)} has preroll_seconds:"
+    what += " what was said before a pause lies there in the clear until its recording is settled"
+    mend = "let the spool be memory (tmpfs, 32 kB a second for each call; what is in it ends with the machine), or"
+    return [note("spool", what, f"{mend} let its disk and the swap be encrypted")]
+
+
+def judge_journal(folder: Path, problems: Sequence[Problem], aside: Sequence[Path], kind: str | None) -> list[Finding]:
+    """The local journal's folder, what was set aside there, and whether it outlives the machine's restart."""
+    about = "journal"
+    found = [wrong(about, f"{problem.path} {problem.what}", problem.mend.rstrip(".")) for problem in problems]
+    found += [
+        wrong(about, f"{path} was set aside: a part of it could not be read", "look at the disk; then take it away")
+        for path in aside
+    ]
+    if kind in MEMORY:
+        mend = "let [journal] path be a folder on a local disk"
+        found.append(note(about, f"{folder} is memory: what calls owe the catalogue ends with the machine", mend))
+    return found or [fine(about, f"{folder} takes the local journal and has room")]
 
 
 # ---------------------------------------------------------------- prompts

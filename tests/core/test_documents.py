@@ -268,7 +268,11 @@ NAMED_TESTS = sorted(
         for file, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text_of(name))
     }
     | {
-        ("docs/operating.md", f"tests/{'edge' if file == 'unattended' else 'live'}/test_{file}.py", f"test_{test}")
+        (
+            "docs/operating.md",
+            f"tests/{'edge' if file in ('unattended', 'owed_steps') else 'live'}/test_{file}.py",
+            f"test_{test}",
+        )
         for file, test in re.findall(r"\[(\w+): (\w+)\]", text_of("docs/operating.md"))
     }
 )
