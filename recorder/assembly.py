@@ -158,6 +158,7 @@ class Assembly:
             settings.capture.listeners,
             alarm=lambda kind: daemon.parts.alarms.happened(AlarmKind.RIVAL, kind),
         )
+        lists = settings.do_not_record.lists()
         book = CallBook(
             node=settings.node.name,
             catalogue=self.catalogue,
@@ -166,6 +167,7 @@ class Assembly:
             bells=daemon,
             now=now,
             catalogue_failed=daemon.catalogue_failed,
+            lists=lists,
         )
         lines = settings.rules()
         readiness = Readiness()
@@ -201,7 +203,7 @@ class Assembly:
             [(_marks(SPOOL, settings.capture), self.spool), (_marks(STORAGE, settings.storage), self.storage)]
         )
         host, port = host_and_port(settings.agi.bind)
-        ivr = ConsentIvr(front, host=host, port=port, peers=self.peers, dialogues=settings.agi.dialogues)
+        ivr = ConsentIvr(front, host=host, port=port, peers=self.peers, dialogues=settings.agi.dialogues, lists=lists)
         return Parts(
             node=settings.node.name,
             ami=ami,

@@ -48,6 +48,7 @@ from recorder.call import (
 )
 from recorder.capture import CaptureDesk, CaptureRefused, OpenChannel
 from recorder.catalogue import Catalogue, CatalogueAway, CatalogueRefused, JournalRow
+from recorder.do_not_record import NOBODY, DoNotRecord
 from recorder.model import (
     Channel,
     KeyAct,
@@ -145,6 +146,7 @@ class Surroundings:
     counters: CallCounters
     now: Callable[[], datetime]
     catalogue_failed: Callable[[CatalogueAway], None]
+    lists: DoNotRecord = NOBODY
 
 
 class CallRunner:
@@ -168,6 +170,10 @@ class CallRunner:
         self.heard = 0  # events of the PBX that were put
         self._keys: list[tuple[KeyAct, Uniqueid, datetime]] = []
         self._unheard = False  # a key of a time when we could not see is being obeyed
+
+    @property
+    def lists(self) -> DoNotRecord:
+        return self._around.lists
 
     @property
     def owes(self) -> bool:

@@ -183,7 +183,9 @@ class Examination:
     async def _rivals(self) -> None:
         if self._needs_cli("rivals", "whether anything else would record"):
             ours = sorted({queue for line in self.lines for queue in line.queues})
-            house = await HouseLook(self.cli, self.modules, self._configuration()).look(ours)
+            house = await HouseLook(self.cli, self.modules, self._configuration()).look(
+                ours, listed_agents=bool(self.settings.do_not_record.agents)
+            )
             self._add(*judge_house(house))
 
     async def _stat(self, flag: str, path: str) -> str | None:

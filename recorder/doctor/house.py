@@ -39,8 +39,11 @@ class HouseLook:
         self._modules = modules
         self._folder = folder
 
-    async def look(self, ours: Sequence[str]) -> House:
-        """`ours` are the queues of lines, which are asked about first. CliFailed where there is no answer."""
+    async def look(self, ours: Sequence[str], *, listed_agents: bool = False) -> House:
+        """`ours` are the queues of lines, which are asked about first. CliFailed where there is no answer.
+
+        `listed_agents`: there are agents who must not be recorded, so the queues are asked about that too.
+        """
         queues = list(dict.fromkeys([*ours, *queue_names(await self._cli.ask("queue show"))]))
         phones = await self._phones()
         return House(
@@ -52,6 +55,7 @@ class HouseLook:
             conferences=await self._conferences(),
             endpoints=await self._one_touch(phones[:MOST_ASKED]),
             caches=(await self._configured("asterisk.conf", ["options"], "cache_record_files"))["options"],
+            membergosubs=await self._configured("queues.conf", ours, "membergosub") if listed_agents else None,
             unasked=max(0, len(queues) - MOST_ASKED) + max(0, len(phones) - MOST_ASKED),
         )
 
