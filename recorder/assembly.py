@@ -163,6 +163,7 @@ class Assembly:
         folder = folder_of(settings.journal.path, settings.catalogue.url, settings.storage.path)
         local = Journal(file_of(folder, settings.node.name), now)
         closing.push_async_callback(local.close)
+        lists = settings.do_not_record.lists()
         book = CallBook(
             node=settings.node.name,
             catalogue=self.catalogue,
@@ -172,6 +173,7 @@ class Assembly:
             bells=daemon,
             now=now,
             catalogue_failed=daemon.catalogue_failed,
+            lists=lists,
         )
         lines = settings.rules()
         readiness = Readiness()
@@ -207,7 +209,7 @@ class Assembly:
             [(_marks(SPOOL, settings.capture), self.spool), (_marks(STORAGE, settings.storage), self.storage)]
         )
         host, port = host_and_port(settings.agi.bind)
-        ivr = ConsentIvr(front, host=host, port=port, peers=self.peers, dialogues=settings.agi.dialogues)
+        ivr = ConsentIvr(front, host=host, port=port, peers=self.peers, dialogues=settings.agi.dialogues, lists=lists)
         return Parts(
             node=settings.node.name,
             ami=ami,

@@ -24,7 +24,19 @@ import structlog
 from asterisk.agi import AGI, AGIAppError, AGIException, AGIHangup, AGIUnknownError, AGIUsageError
 
 from recorder.consent import Answer, Dialogue, Heard, Listen, Play
-from recorder.model import CallId, Channel, ConsentState, Direction, Linkedid, LostReason, Outcome, Prompt, Uniqueid
+from recorder.do_not_record import NOBODY, DoNotRecord
+from recorder.model import (
+    CallId,
+    Channel,
+    ConsentState,
+    Direction,
+    Linkedid,
+    LostReason,
+    Outcome,
+    Prompt,
+    Uniqueid,
+    Unrecorded,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +77,7 @@ class Visit:
     agent: str = ""  # name of the channel whose key was pressed
     reason: str = ""  # of an override, as the dialplan gives it
     waits: Callable[[], Awaitable[bool]] = field(default=_waits, repr=False, compare=False)  # whether it still does
+    unrecorded: Unrecorded | None = None  # the do-not-record list that names it; the number itself goes no further
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,10 +312,20 @@ class HandedOver:
 class ConsentIvr:
     """The AGI port: routes a visitor to its dialogue. `peers` are the only addresses that are served."""
 
-    def __init__(self, reception: Reception, *, host: str, port: int, peers: frozenset[str], dialogues: int) -> None:
+    def __init__(
+        self,
+        reception: Reception,
+        *,
+        host: str,
+        port: int,
+        peers: frozenset[str],
+        dialogues: int,
+        lists: DoNotRecord = NOBODY,
+    ) -> None:
         self._reception = reception
         self._host, self._port = host, port
         self._peers = peers
+        self._lists = lists
         self._places = dialogues
         self._threads = ThreadPoolExecutor(dialogues, thread_name_prefix="dialogue")
         self._server: asyncio.Server | None = None
@@ -372,7 +395,7 @@ class ConsentIvr:
         if script == "doctor":  # `recorder doctor` asks whether it is we who listen where the dialplan calls
             await connection.command(f'SET VARIABLE {RESULT_VARIABLE} "recorder"')
             return
-        visit = _visit(environment, script)
+        visit = _visit(environment, script, self._lists)
         if self.in_progress >= self._places and script != "key":
             await self._reception.refuse_busy(visit)
             return
@@ -418,7 +441,7 @@ class ConsentIvr:
         return await self._reception.conclude(admission.call, channel, answer, lent)
 
 
-def _visit(environment: Mapping[str, str], script: str) -> Visit:
+def _visit(environment: Mapping[str, str], script: str, lists: DoNotRecord) -> Visit:
     """Read what recorder-inbound, recorder-outbound-leg and recorder-key-leg send; AGIHangup for anything else.
 
     The AGI environment names no linkedid and, on a Local leg, not the channel that matters: arguments do.
@@ -428,16 +451,36 @@ def _visit(environment: Mapping[str, str], script: str) -> Visit:
         match script:
             case "inbound":
                 caller = _channel(environment["agi_channel"], environment["agi_uniqueid"], given[1])
-                return Visit(channel=caller, line=given[0], language=environment.get("agi_language") or None)
+                dialled = given.get(2) or environment.get("agi_dnid", "")
+                return Visit(
+                    channel=caller,
+                    line=given[0],
+                    language=environment.get("agi_language") or None,
+                    unrecorded=_list_of(lists, dialled=dialled, far=environment.get("agi_callerid", "")),
+                )
             case "outbound":
                 callee = _channel(given[0], given[2], given[3])
-                language = environment.get("agi_language") or None
-                return Visit(channel=callee, line=given[1], direction=Direction.OUTGOING, language=language)
+                return Visit(
+                    channel=callee,
+                    line=given[1],
+                    direction=Direction.OUTGOING,
+                    language=environment.get("agi_language") or None,
+                    unrecorded=_list_of(lists, far=given.get(4, ""), agent=given.get(5, "")),
+                )
             case "key":
                 return Visit(channel=_channel(given[0], given[3], given[4]), agent=given[1], reason=given[2])
     except KeyError as missing:
         raise AGIHangup(f"not our dialplan: no argument {missing}") from missing
     raise AGIHangup(f"no such script: {script[:40]!r}")
+
+
+def _list_of(lists: DoNotRecord, *, dialled: str = "", far: str = "", agent: str = "") -> Unrecorded | None:
+    """The do-not-record list that names one of them; what was compared is forgotten here."""
+    if lists.names_agent(agent):
+        return Unrecorded.AGENT
+    if lists.names_dialled(dialled):
+        return Unrecorded.DIALLED
+    return Unrecorded.NUMBER if lists.names_number(far) else None
 
 
 def _arguments(environment: Mapping[str, str]) -> Iterator[str]:

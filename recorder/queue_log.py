@@ -20,6 +20,7 @@ from recorder.rotated import Line, Place, Rotated
 LEFT_UNSERVED = frozenset({"ABANDON", "EXITWITHTIMEOUT", "EXITWITHKEY", "EXITEMPTY"})
 TALK_ENDED = frozenset({"COMPLETEAGENT", "COMPLETECALLER"})
 KEY = "RECORDERKEY"
+LISTED = "RECORDERLISTED"
 TALK_MOVED = frozenset({"TRANSFER", "BLINDTRANSFER", "ATTENDEDTRANSFER"})
 
 
@@ -49,12 +50,18 @@ class Passage:
     connected_at: datetime | None = None
     interface: str | None = None
     agent: Uniqueid | None = None
+    listed_agent: Uniqueid | None = None  # a leg of which the dialplan said that it must not be recorded
     talked_until: datetime | None = None  # talk with the agent ended here, by hang-up of either
     ended_at: datetime | None = None
 
     @property
     def is_over(self) -> bool:
         return self.ended_at is not None
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether an agent who must not be recorded took the call."""
+        return self.listed_agent is not None and self.listed_agent == self.agent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +202,8 @@ def _moved(passage: Passage, entry: Entry) -> Passage:
     if entry.event == "CONNECT":
         agent = Uniqueid(entry.data[1]) if len(entry.data) > 1 else None
         return replace(passage, connected_at=entry.at, interface=entry.agent, agent=agent)
+    if entry.event == LISTED and entry.data:
+        return replace(passage, listed_agent=Uniqueid(entry.data[0]))
     if entry.event in TALK_ENDED:
         return replace(passage, talked_until=entry.at, ended_at=entry.at)
     if entry.event in TALK_MOVED or entry.event in LEFT_UNSERVED:

@@ -273,7 +273,7 @@ class Sweeps:
 
 def outcome_of_passage(passage: Passage, mode: ConsentMode) -> tuple[Outcome, LostReason | None]:
     """How a queue call ended that nobody of ours saw."""
-    if mode is ConsentMode.NEVER:
+    if mode is ConsentMode.NEVER or passage.is_listed:
         return Outcome.EXCLUDED, None
     if passage.connected_at is None:
         return Outcome.ABANDONED, None

@@ -215,6 +215,13 @@ def lose(draft: Draft, reason: LostReason) -> None:
         draft.know(lost=reason)
 
 
+def end_capture(draft: Draft) -> None:
+    """What is being captured, if anything, stops."""
+    hand = capture_in_hand(draft.state)
+    if hand is not None:
+        draft.raise_trigger(Trigger.PARTED, hand.id)
+
+
 def prove_until(draft: Draft, moment: datetime, *, blind: bool = False) -> None:
     for capture in draft.state.captures:
         if capture.bridged_at is not None and capture.bridged_until is None:

@@ -26,6 +26,7 @@ from recorder.model import (
     RivalFate,
     RivalKind,
     Uniqueid,
+    Unrecorded,
 )
 
 
@@ -55,6 +56,15 @@ class CallAdmitted(OwnEvent):
     beep_seconds: int | None = None  # between two beeps that both parties hear while it is captured (CN-12)
     caller: Channel | None = None
     agent: Channel | None = None
+    unrecorded: Unrecorded | None = None  # the do-not-record list that names the call (SC-07)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentListed(OwnEvent):
+    """A leg is that of an agent who must not be recorded; where it `waits`, it takes the call once nothing captures."""
+
+    agent: Channel
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,7 @@ from recorder.call import (
 )
 from recorder.capture import CaptureDesk, CaptureRefused, OpenChannel
 from recorder.daemon.owed import TRY_AGAIN_AFTER, CallCounters, Ledgers, Owed, OwedStep
+from recorder.do_not_record import NOBODY, DoNotRecord
 from recorder.model import (
     Channel,
     KeyAct,
@@ -130,6 +131,7 @@ class Surroundings:
     bells: Bells
     counters: CallCounters
     now: Callable[[], datetime]
+    lists: DoNotRecord = NOBODY
 
 
 class CallRunner:
@@ -158,6 +160,10 @@ class CallRunner:
         self._keys: list[tuple[KeyAct, Uniqueid, datetime]] = []
         self._unheard = False  # a key of a time when we could not see is being obeyed
         self.noted: set[RecordingId] = set()  # dialogues that the dialplan held without us, once they are taken in
+
+    @property
+    def lists(self) -> DoNotRecord:
+        return self._around.lists
 
     @property
     def owes(self) -> bool:

@@ -45,6 +45,8 @@ log = structlog.get_logger(__name__)
 
 OUTBOUND_EVENT: Final = "RecorderOutbound"
 KEY_EVENT: Final = "RecorderKey"
+LISTED_EVENT: Final = "RecorderListed"
+UNRECORDED_VARIABLE: Final = "RECORDER_UNRECORDED"
 AWAKE_EVERY: Final = timedelta(milliseconds=500)
 ASLEEP_AFTER: Final = timedelta(seconds=2)
 BALANCED_EVERY: Final = timedelta(minutes=10)
@@ -139,6 +141,8 @@ class Daemon:
                 self.parts.front.pressed(event)
             elif event.name == ANSWER_EVENT:
                 self.parts.away.answered(event)
+            elif event.name == LISTED_EVENT:
+                self.parts.front.listed(event)
             return
         self.parts.rivals.hear(event, self.parts.book)
         self.parts.book.deliver(event)
@@ -265,6 +269,7 @@ class Daemon:
                 blind_from = self._blind_from or parts.now()
                 await resynchronise(parts.book, parts.ami, parts.capture, unseen, blind_from, parts.now())
                 await parts.rivals.after_blindness(parts.book)
+                await self._name_unrecorded()
             except (AmiError, CatalogueError, OSError) as error:
                 log.warning("resynchronise_failed", why=str(error))
                 if parts.ami.state.connected:
@@ -275,6 +280,13 @@ class Daemon:
             parts.readiness.pbx(None)
             log.info("synchronised", calls=len(parts.book))
             self.sweeps["reconcile"].bell.set()
+
+    async def _name_unrecorded(self) -> None:
+        """Tell the dialplan which agents must not be recorded: it asks them before they are joined, also without us."""
+        lists, ami = self.parts.book.lists, self.parts.ami
+        for agent in lists.agents:
+            await ami.set_global(f"{UNRECORDED_VARIABLE}_{lists.version}_{agent}", "yes")
+        await ami.set_global(UNRECORDED_VARIABLE, lists.version)
 
     # ---- sweeps
 

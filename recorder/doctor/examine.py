@@ -208,7 +208,9 @@ class Examination:
         if self._needs_cli("rivals", "whether anything else would record"):
             ours = sorted({queue for line in self.lines for queue in line.queues})
             house = await HouseLook(self.cli, self.modules, self._configuration()).look(
-                ours, [context_name(rules.name) for rules in self.lines]
+                ours,
+                [context_name(rules.name) for rules in self.lines],
+                listed_agents=bool(self.settings.do_not_record.agents),
             )
             self._add(*judge_house(house))
 

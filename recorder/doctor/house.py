@@ -39,9 +39,10 @@ class HouseLook:
         self._modules = modules
         self._folder = folder
 
-    async def look(self, ours: Sequence[str], written: Sequence[str] = ()) -> House:
+    async def look(self, ours: Sequence[str], written: Sequence[str] = (), *, listed_agents: bool = False) -> House:
         """`ours` are the queues of lines, which are asked about first; `written` the contexts that init writes.
 
+        `listed_agents`: there are agents who must not be recorded, so the queues are asked about that too.
         CliFailed where there is no answer.
         """
         known = shipped.contexts((shipped.dialplan() / shipped.EXTENSIONS).read_text(encoding="utf-8"))
@@ -56,6 +57,7 @@ class HouseLook:
             conferences=await self._conferences(),
             endpoints=await self._one_touch(phones[:MOST_ASKED]),
             caches=(await self._configured("asterisk.conf", ["options"], "cache_record_files"))["options"],
+            membergosubs=await self._configured("queues.conf", ours, "membergosub") if listed_agents else None,
             unasked=max(0, len(queues) - MOST_ASKED) + max(0, len(phones) - MOST_ASKED),
         )
 

@@ -42,6 +42,7 @@ MODULES = {
     "app_playtones": "Playtones, which answer an agent's key",
     "app_mixmonitor": "MixMonitor, which writes the recording",
     "func_periodic_hook": "app_mixmonitor is loaded only with it",
+    "app_exec": "ExecIf, for what need not be loaded",
     "app_userevent": "UserEvent, by which outgoing calls and keys are announced",
     "app_verbose": "Log",
     "res_agi": "AGI, by which the daemon is asked",

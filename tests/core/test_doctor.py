@@ -271,7 +271,8 @@ def test_a_module_that_does_not_run_is_named_with_its_use() -> None:
 
 
 PROVIDED = {
-    "AGI": "res_agi", "Answer": "", "Dial": "app_dial", "Goto": "", "GotoIf": "", "Gosub": "app_stack", "Hangup": "",
+    "AGI": "res_agi", "Answer": "", "Dial": "app_dial", "ExecIf": "app_exec",
+    "Goto": "", "GotoIf": "", "Gosub": "app_stack", "Hangup": "",
     "Log": "app_verbose", "MixMonitor": "app_mixmonitor", "Playback": "app_playback", "Playtones": "app_playtones",
     "QueueLog": "app_queue", "Return": "app_stack", "Set": "", "StopMixMonitor": "app_mixmonitor",
     "StopPlaytones": "app_playtones", "UserEvent": "app_userevent", "Wait": "",

@@ -95,6 +95,7 @@ class FakePbx:
         self.started = ("2026-11-21", "08:00:00")
         self.channels: list[FakeChannel] = []
         self.answers: dict[str, Answer] = {}
+        self.globals: dict[str, str] = {}
         self.actions: list[dict[str, str]] = []
         self.accepted = 0  # TCP connections ever
         self.logins = 0  # that succeeded
@@ -290,6 +291,9 @@ class FakePbx:
         return response(action, "Success", None, ("Variable", variable), ("Value", channel.variables.get(variable, "")))
 
     def _setvar(self, action: Action) -> bytes:
+        if "Channel" not in action:
+            self.globals[action["Variable"]] = action["Value"]
+            return response(action, "Success", "Variable Set")
         channel = self._find(action["Channel"])
         if channel is None:
             return response(action, "Error", "No such channel")
