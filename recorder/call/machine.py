@@ -50,6 +50,7 @@ def begin(event: CallAdmitted) -> Step:
         preroll=timedelta(seconds=event.preroll_seconds),
         withdrawal_erases=event.withdrawal_erases,
         beep=event.beep_seconds,
+        purposes=event.purposes,
         consent=ConsentState.PROHIBITED if event.mode is ConsentMode.NEVER else ConsentState.NONE,
     )
     draft = Draft(state, event, [], [], [])

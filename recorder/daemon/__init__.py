@@ -5,6 +5,7 @@ from recorder.daemon.bookkeeper import Bookkeeper
 from recorder.daemon.calls import CallBook
 from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
+from recorder.daemon.members import Members
 from recorder.daemon.pauses import PauseWatch
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.reception import FrontDesk
@@ -22,6 +23,7 @@ __all__ = [
     "FrontDesk",
     "FullnessWatch",
     "GrowthWatch",
+    "Members",
     "Parts",
     "PauseWatch",
     "Readiness",

@@ -19,6 +19,7 @@ from recorder.call import (
     CaptureClosed,
     CaptureLost,
     ConsentAnswered,
+    ConsultationPassed,
     DialogueBroke,
     KeyPressed,
     OverridePressed,
@@ -95,6 +96,7 @@ def admitted(
     caller: Channel | None = CALLER,
     agent: Channel | None = None,
     listed: frozenset[OverrideReason] = EVERY_REASON,
+    purposes: frozenset[str] = frozenset(),
 ) -> CallAdmitted:
     return CallAdmitted(
         at=NOON,
@@ -106,6 +108,7 @@ def admitted(
         linkedid="1.1",
         policy="digest",
         listed=listed,
+        purposes=purposes,
         caller=caller,
         agent=agent,
     )
@@ -282,6 +285,7 @@ def _events_of_ours(state: CallState) -> Iterator[CallEvent]:
     yield admitted(caller=OUTSIDER)
     yield dialling(state.mode)
     yield prompted()
+    yield from (ConsultationPassed(at=NOON, channel=who) for who in (OUTSIDER, CALLER))
     yield from (answered(answer, mint) for answer in ANSWERS[state.mode])
     yield answered(ConsentState.GIVEN, mint, by=OUTSIDER)
     yield answered(ConsentState.GIVEN, mint, hindrance=LostReason.CAPTURE_FAILED)
