@@ -156,6 +156,7 @@ async def blind_by_key_with_the_answer_carried(calls: Calls) -> Call:
 
 
 AGREES_WHEN_ASKED: Script = (UntilPrompt(), Wait(HEARD), Press("1"))
+IS_TOLD: Script = (Say(CALLER), UntilPrompt())
 REFUSES_WHEN_ASKED: Script = (UntilPrompt(), Wait(HEARD), Press("2"))
 
 
@@ -181,7 +182,7 @@ async def refused_and_sent_to_a_notice_line(calls: Calls) -> Call:
 
 async def unanswered_and_sent_to_a_notice_line(calls: Calls) -> Call:
     """The notice would do there by itself; the question of the line before is put again."""
-    call = await talk(calls, line="sales")
+    call = await talk(calls, line="sales", caller=IS_TOLD)
     return await _by_key_on_to(calls, call, "announced", answer=REFUSES_WHEN_ASKED)
 
 
@@ -191,7 +192,8 @@ async def agreed_and_sent_to_a_line_that_is_never_recorded(calls: Calls) -> Call
 
 
 async def told_and_sent_to_a_line_that_asks(calls: Calls) -> Call:
-    return await _by_key_on_to(calls, await talk(calls, line="announced"), "support", answer=AGREES_WHEN_ASKED)
+    call = await talk(calls, line="announced", caller=IS_TOLD)
+    return await _by_key_on_to(calls, call, "support", answer=AGREES_WHEN_ASKED)
 
 
 async def never_recorded_and_sent_to_a_notice_line(calls: Calls) -> Call:
