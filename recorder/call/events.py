@@ -39,7 +39,7 @@ class CallAdmitted(OwnEvent):
     """A call entered an ACD line: the first event of every call, and again where it passes another line.
 
     `caller` is None on an outgoing call until the callee answers; `agent` is the channel that dials there.
-    `mode` is the line's own: the machine applies the stricter of it and the line before.
+    `mode` is the one that applies: the stricter of the line's own and of the line before (policy.stricter).
     """
 
     call: CallId

@@ -80,7 +80,7 @@ from recorder.model import (
     PartyKind,
     Uniqueid,
 )
-from recorder.policy import OBJECTIONS, Circumstances, decide, may_override, stricter
+from recorder.policy import OBJECTIONS, Circumstances, decide, may_override
 
 CLOCKS_DIFFER_BY: Final = timedelta(seconds=2)
 """The queue log counts whole seconds: a line may look older or younger than it is."""
@@ -120,12 +120,11 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
         return
     draft.state = without_leg(draft.state, caller.uniqueid)  # it runs our dialplan: its BridgeLeft may come later
     draft.raise_trigger(Trigger.ASKED_AGAIN)
-    mode = stricter(draft.state.mode, event.mode)
-    worth = worth_on(draft.state, mode, event.purposes)
+    worth = worth_on(draft.state, event.mode, event.purposes)
     # Answered already (worth is not None) or to be asked: either way the dialogue's end follows as an event.
     draft.know(
         line=event.line,
-        mode=mode,
+        mode=event.mode,
         policy=event.policy,
         listed=event.listed,
         preroll=timedelta(seconds=event.preroll_seconds),

@@ -109,8 +109,8 @@ class FrontDesk:
             runner = self._book.open(self._admitted(rules, Direction.INCOMING, caller=visit.channel))
         else:
             try:
+                rules = replace(rules, mode=stricter(runner.state.mode, rules.mode))
                 talk = await self._another_line(runner, rules, visit.channel)
-                rules = replace(rules, mode=runner.state.mode)  # the stricter of the two lines
             except TimeoutError:
                 self._broke(runner, LostReason.CAPTURE_FAILED)
                 return None
@@ -118,8 +118,7 @@ class FrontDesk:
 
     async def _another_line(self, runner: CallRunner, rules: LineRules, caller: Channel) -> Dialogue | None:
         """The same call passes a second line: its answer goes along as far as it is worth anything there."""
-        mode = stricter(runner.state.mode, rules.mode)
-        worth = worth_on(runner.state, mode, frozenset(rules.purposes))
+        worth = worth_on(runner.state, rules.mode, frozenset(rules.purposes))
         async with asyncio.timeout((ADMITTED_WITHIN + CLOSED_WITHIN).total_seconds()):
             await runner.apply(self._admitted(rules, Direction.INCOMING, caller=caller, call=runner.state.call))
             while capture_in_hand(runner.state) is not None:

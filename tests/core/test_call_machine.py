@@ -56,6 +56,7 @@ from recorder.model import (
     RecordingChanged,
     RecordingStatus,
 )
+from recorder.policy import stricter
 from tests.core import call_law
 from tests.core.call_cast import (
     AGENT,
@@ -338,12 +339,13 @@ def test_a_yes_is_carried_to_the_next_line_and_the_first_capture_ends() -> None:
 def test_the_stricter_of_two_lines_applies_to_what_was_said_on_the_first(
     origin: ConsentMode, said: ConsentState, destination: ConsentMode, mode: ConsentMode, stands_at: ConsentState
 ) -> None:
-    state = after(admitted(origin), answered(said), admitted(destination))
+    state = after(admitted(origin), answered(said), admitted(stricter(origin, destination)))
     assert (state.mode, state.consent) == (mode, stands_at)
 
 
 def test_what_is_only_announced_on_the_next_line_does_not_permit_after_an_unanswered_question() -> None:
-    unanswered = (admitted(), answered(ConsentState.UNANSWERED), admitted(ConsentMode.NOTICE))
+    applies = stricter(ConsentMode.OPT_IN, ConsentMode.NOTICE)
+    unanswered = (admitted(), answered(ConsentState.UNANSWERED), admitted(applies))
     assert after(*unanswered, answered(ConsentState.NOTICED, 2)).captures == ()
     assert after(*unanswered, answered(ConsentState.GIVEN, 2)).captures != ()
 

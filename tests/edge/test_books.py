@@ -121,15 +121,16 @@ async def test_a_recording_of_a_second_line_is_judged_by_that_lines_mode(store: 
     story = Story(mode=ConsentMode.NOTICE).admitted().answered(ConsentState.NOTICED).armed().talking()
     first, second = story.recording, RecordingId(uuid4())
     again = cast(CallAdmitted, story.events[0])
-    story.events.append(replace(again, at=later(11), line="sales", mode=ConsentMode.OPT_OUT))
+    story.events.append(replace(again, at=later(11), line="sales", mode=ConsentMode.NOT_REQUIRED))
     story.events.append(CaptureClosed(at=later(11), recording=first))
     story.events.append(
         ConsentAnswered(
             at=later(11),
             consent=ConsentEventId(uuid4()),
             channel=facts.caller(story.call),
-            answer=ConsentState.UNANSWERED,
+            answer=ConsentState.NOT_REQUIRED,
             recording=second,
+            basis="a contract's own clause",
         )
     )
     story.settled(storage)
@@ -137,7 +138,7 @@ async def test_a_recording_of_a_second_line_is_judged_by_that_lines_mode(store: 
     await story.write(store)
     (whole,) = await store.calls_after(None, 2)
     modes = {row.id: row.mode for row in whole.recordings}
-    assert modes == {first: ConsentMode.NOTICE, second: ConsentMode.OPT_OUT}
+    assert modes == {first: ConsentMode.NOTICE, second: ConsentMode.NOT_REQUIRED}
     assert await codes(store, storage) == []
 
 
