@@ -41,6 +41,7 @@ from recorder.daemon import (
     FrontDesk,
     FullnessWatch,
     GrowthWatch,
+    Members,
     Parts,
     PauseWatch,
     Readiness,
@@ -177,7 +178,17 @@ class Assembly:
         )
         lines = settings.rules()
         readiness = Readiness()
-        front = FrontDesk(book, readiness, lines, lambda: self.prompts.prompts, now, daemon.look_again, capture.tell)
+        members = Members(ami)
+        front = FrontDesk(
+            book,
+            readiness,
+            lines,
+            lambda: self.prompts.prompts,
+            now,
+            daemon.look_again,
+            capture.tell,
+            members.is_member,
+        )
         sweeps = Sweeps(
             node=settings.node.name,
             catalogue=self.catalogue,

@@ -51,8 +51,11 @@ class QueuedCaller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueMember:
+    """`interface` is what the queue rings, `watched` whose state it looks at: of a Local member the phone behind it."""
+
     queue: str
     interface: str
+    watched: str
     name: str
     paused: bool
     in_call: bool
@@ -227,6 +230,7 @@ def _member_from_item(headers: Headers) -> QueueMember:
     return QueueMember(
         queue=first(headers, "queue"),
         interface=first(headers, "location"),
+        watched=first(headers, "stateinterface"),
         name=first(headers, "name"),
         paused=first(headers, "paused") == "1",
         in_call=first(headers, "incall") == "1",

@@ -29,6 +29,7 @@ from recorder.call.events import (
     CaptureClosed,
     CaptureLost,
     ConsentAnswered,
+    ConsultationPassed,
     DialogueBroke,
     KeyPressed,
     OverridePressed,
@@ -126,7 +127,7 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
     draft.state = without_leg(draft.state, caller.uniqueid)  # it runs our dialplan: its BridgeLeft may come later
     draft.raise_trigger(Trigger.ASKED_AGAIN)
     draft.know(unrecorded=draft.state.unrecorded or event.unrecorded)
-    worth = worth_on(draft.state, event.mode)
+    worth = worth_on(draft.state, event.mode, event.purposes)
     # Answered already (worth is not None) or to be asked: either way the dialogue's end follows as an event.
     draft.know(
         line=event.line,
@@ -136,10 +137,17 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
         preroll=timedelta(seconds=event.preroll_seconds),
         withdrawal_erases=event.withdrawal_erases,
         beep=event.beep_seconds,
+        purposes=event.purposes,
         agents=frozenset(),
         consent=worth if worth is not None else ConsentState.NONE,
         override=None,
     )
+
+
+def _consultation_passed(draft: Draft, event: ConsultationPassed) -> None:
+    """The queue log will tell of this leg as of a caller's: it belongs here, and is no call of its own."""
+    if not _is_caller(draft.state, event.channel):
+        see(draft, event.channel, PartyKind.OTHER)
 
 
 def _take_line(draft: Draft, event: CallAdmitted) -> None:
@@ -153,6 +161,7 @@ def _take_line(draft: Draft, event: CallAdmitted) -> None:
         preroll=timedelta(seconds=event.preroll_seconds),
         withdrawal_erases=event.withdrawal_erases,
         beep=event.beep_seconds,
+        purposes=event.purposes,
         consent=ConsentState.PROHIBITED if draft.state.personal else unasked(event.mode, listed),
     )
 
@@ -175,6 +184,8 @@ def _answered(draft: Draft, event: ConsentAnswered) -> None:
     if draft.state.phase is not Phase.ASKING or stands or not _is_caller(draft.state, event.channel):
         draft.expected = False
         return
+    if event.answer is ConsentState.GIVEN and draft.state.consent is not ConsentState.GIVEN:  # else it was carried
+        draft.know(agreed_to=draft.state.purposes)
     record_consent(draft, event.consent, event.answer, event.channel.uniqueid, prompt=event.prompt, event=event)
     draft.know(language=event.language or draft.state.language)
     draft.raise_trigger(Trigger.CONCLUDED)
@@ -482,6 +493,7 @@ def _talk_went_on(was: CallState, now: CallState) -> bool:
 
 READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
     CallAdmitted: _admitted_again,
+    ConsultationPassed: _consultation_passed,
     PromptPlayed: _prompt_played,
     ConsentAnswered: _answered,
     DialogueBroke: _dialogue_broke,

@@ -6,6 +6,7 @@ from recorder.daemon.bookkeeper import Bookkeeper
 from recorder.daemon.calls import CallBook
 from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
+from recorder.daemon.members import Members
 from recorder.daemon.owed import CallCounters
 from recorder.daemon.pauses import PauseWatch
 from recorder.daemon.readiness import Readiness
@@ -25,6 +26,7 @@ __all__ = [
     "FrontDesk",
     "FullnessWatch",
     "GrowthWatch",
+    "Members",
     "Parts",
     "PauseWatch",
     "Readiness",

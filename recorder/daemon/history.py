@@ -66,7 +66,8 @@ def rules_of(note: NotedAnswer, lines: Mapping[str, LineRules]) -> LineRules:
     known = lines.get(note.line)
     if known is None or known.mode is ConsentMode.NEVER:
         return LineRules(name=note.line)
-    return replace(known, mode=note.mode, digest=note.policy, basis=note.basis)
+    purposes = known.purposes if known.digest == note.policy else ()  # which they were when it was asked, nobody knows
+    return replace(known, mode=note.mode, digest=note.policy, basis=note.basis, purposes=purposes)
 
 
 def permits_capture(note: NotedAnswer) -> bool:
@@ -90,6 +91,7 @@ def answered(note: NotedAnswer, channel: Channel, *, node: str, call: CallId, ru
             preroll_seconds=rules.preroll.total_seconds(),
             withdrawal_erases=rules.withdrawal_erases,
             beep_seconds=rules.beep,
+            purposes=frozenset(rules.purposes),
             caller=channel,
         )
     ]

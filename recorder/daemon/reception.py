@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import uuid4
@@ -21,6 +22,7 @@ from recorder.call import (
     CallAdmitted,
     CallState,
     ConsentAnswered,
+    ConsultationPassed,
     DialogueBroke,
     KeyAnswer,
     KeyPressed,
@@ -52,7 +54,7 @@ from recorder.model import (
     Unrecorded,
     UserEventRaised,
 )
-from recorder.policy import LineRules
+from recorder.policy import PERMITTED_BY_MODE, LineRules, stricter
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +82,9 @@ class FrontDesk:
         now: Callable[[], datetime],
         look_again: Callable[[CallId], None],
         tell: Tell,
+        is_member: Callable[[Channel], Awaitable[bool]],
     ) -> None:
+        self._is_member = is_member
         self._tell = tell
         self._look_again = look_again
         self._book = book
@@ -94,11 +98,15 @@ class FrontDesk:
     async def admit_incoming(self, visit: Visit) -> Admission | None:
         """Open the call, or take it on to another line; None where it must be passed on at once."""
         rules = self._rules(visit.line)
+        if await self._is_member(visit.channel):
+            log.info("internal_call", line=rules.name)
+            rules = replace(rules, mode=ConsentMode.NEVER)  # an agent is nobody's caller: not asked, not captured
         runner = self._book.of_channel(visit.channel)
         talk: Dialogue | None = None
         if runner is None and self._book.is_past(visit.channel):
             return None
         if runner is not None and _is_beside(runner, visit.channel):
+            runner.put(ConsultationPassed(at=self._now(), channel=visit.channel))
             return None
         if runner is not None and runner.noted and not await visit.waits():
             return None  # we stood still: the dialplan has asked by itself since
@@ -108,6 +116,7 @@ class FrontDesk:
             )
         else:
             try:
+                rules = replace(rules, mode=stricter(runner.state.mode, rules.mode))
                 talk = await self._another_line(runner, rules, visit)
             except TimeoutError:
                 self._broke(runner, LostReason.CAPTURE_FAILED)
@@ -116,7 +125,11 @@ class FrontDesk:
 
     async def _another_line(self, runner: CallRunner, rules: LineRules, visit: Visit) -> Dialogue | None:
         """The same call passes a second line: its answer goes along as far as it is worth anything there."""
-        worth = ConsentState.PROHIBITED if visit.unrecorded else worth_on(runner.state, rules.mode)
+        worth = (
+            ConsentState.PROHIBITED
+            if visit.unrecorded
+            else worth_on(runner.state, rules.mode, frozenset(rules.purposes))
+        )
         event = self._admitted(
             rules,
             Direction.INCOMING,
@@ -234,6 +247,8 @@ class FrontDesk:
         )
         try:
             async with asyncio.timeout(CONCLUDED_WITHIN.total_seconds()):
+                if answer.consent in PERMITTED_BY_MODE[runner.state.mode]:
+                    await runner.until_unhooked()
                 state = await runner.apply(event, lent)
         except TimeoutError:
             log.error("answer_not_taken_in_time", call=str(call))
@@ -342,6 +357,7 @@ class FrontDesk:
             preroll_seconds=rules.preroll.total_seconds(),
             withdrawal_erases=rules.withdrawal_erases,
             beep_seconds=rules.beep,
+            purposes=frozenset(rules.purposes),
             caller=caller,
             agent=agent,
             unrecorded=unrecorded,

@@ -130,6 +130,14 @@ def test_what_was_there_is_kept_beside_what_is_new(house: House) -> None:
     assert mode(house.etc / "manager.conf") == mode(house.etc / "manager.conf.bak") == 0o640
 
 
+def test_how_events_get_asterisks_own_time_is_told_where_they_have_it_not(house: House) -> None:
+    assert "timestampevents" not in house.init().stdout
+    program = house.base / "asterisk-cli"
+    said = 'Path("' + str(TEXTS / "manager_show_settings.txt") + '").read_text()'
+    program.write_text(program.read_text().replace(said, f'{said}.replace("events:          Yes", "events: No")'))
+    assert "set timestampevents = yes" in house.init().stdout
+
+
 def test_an_older_bak_is_not_overwritten(house: House) -> None:
     (house.etc / "extensions.conf.bak").write_text("older")
     applied(house)
