@@ -190,7 +190,7 @@ class Assembly:
             catalogue=self.catalogue,
             cdr=Cdr(settings.pbx.cdr) if settings.pbx.cdr else None,
             lines=lines,
-            knows=lambda uniqueid: _knows(book, uniqueid),
+            knows=lambda uniqueid: _knows(book, uniqueid) or uniqueid in sweeps.pending,
             now=now,
         )
         queues = frozenset(queue for rules in lines.values() for queue in rules.queues)

@@ -13,6 +13,7 @@ from recorder.fallback import asked_words
 from recorder.fallback_file import written
 from recorder.model import ConsentMode, PromptKind
 from recorder.prompts import load
+from tests.core.test_cdr import written as written_row
 from tests.edge.centre import PROMPTS, Centre, Mix, Talk, until
 from tests.fakes.pbx import FakePbx
 
@@ -256,6 +257,26 @@ async def test_a_line_that_is_never_recorded_now_was_asked_for_nothing(
     acts = centre.rows("SELECT actor, action FROM file_acts ORDER BY at")
     assert [act for _, act in acts] == ["erasing", "erased"] * 2
     assert {actor for actor, _ in acts} == {"recorder"}
+
+
+async def test_no_other_ledger_writes_a_call_away_before_it_is_taken_in(centre: Centre, asterisk: Asterisk) -> None:
+    cdr = centre.queue_log.with_name("Master.csv")
+    cdr.touch()
+    centre.change("pbx", queue_log=centre.queue_log, cdr=cdr)
+    await centre.start()
+    await until(lambda: centre.assembly.daemon.sweeps["reconcile"].last_ok_at, "the CDR to be known")
+    await centre.stop()
+    asterisk.note()
+    asterisk.connects()
+    asterisk.ends()
+    asterisk.hangs_up()
+    caller = asterisk.talk.caller
+    cdr.write_bytes(written_row(uniqueid=caller.uniqueid, linkedid=caller.linkedid))
+    await centre.pbx.stop()  # the ledgers are there before Asterisk answers
+    await centre.start(ready=False)
+    await until(lambda: centre.assembly.daemon.sweeps["reconcile"].last_ok_at, "the ledgers to be read")
+    await centre.pbx.start_again()
+    assert await centre.outcome() == ("recorded", None)
 
 
 async def test_files_without_a_note_are_never_settled(centre: Centre, asterisk: Asterisk) -> None:

@@ -178,8 +178,9 @@ IS_TOLD = Story(
     name="is told", outcome="recorded", place=at("announced", (Say(CALLER), *TALK), "c3"), proof=lasts_about(4)
 )
 BY_LAW = Story(name="by law", outcome="recorded", place=at("lawful", (Say(CALLER), *TALK), "c4"), proof=lasts_about(4))
-NEVER = Story(name="never", outcome="excluded", place=at("closed", (Say(CALLER), *TALK), "c5"))
-SKIPS = Story(name="fallback = skip", outcome="lost", place=at("skipping", (Say(CALLER), *TALK), "c6"))
+# Of these the queue log alone tells, by the uniqueid: that nothing is written is what is asked here.
+NEVER = Story(name="never", outcome=None, place=at("closed", (Say(CALLER), *TALK), "c5"))
+SKIPS = Story(name="fallback = skip", outcome=None, place=at("skipping", (Say(CALLER), *TALK), "c6"))
 CAST = (
     AGREES,
     IN_FRENCH,
