@@ -22,6 +22,7 @@ import sdnotify
 import structlog
 
 from recorder import __version__
+from recorder.adoption import Orphanage
 from recorder.alarms import AlarmKind, Alarms, Rule, rules
 from recorder.ami import Ami, AmiAddress
 from recorder.books import Code, Ledgers
@@ -38,6 +39,7 @@ from recorder.daemon import (
     CallBook,
     CallRunner,
     Daemon,
+    FallbackWatch,
     FrontDesk,
     FullnessWatch,
     GrowthWatch,
@@ -47,6 +49,7 @@ from recorder.daemon import (
     Readiness,
     RivalWatch,
 )
+from recorder.fallback_file import written
 from recorder.figures import alarm_figures, backlog_figures, disk_figures, sweep_figures
 from recorder.http import Answers, HttpServer, make_app
 from recorder.local_journal import Journal, file_of, folder_of
@@ -205,7 +208,7 @@ class Assembly:
             catalogue=self.catalogue,
             cdr=Cdr(settings.pbx.cdr) if settings.pbx.cdr else None,
             lines=lines,
-            knows=lambda uniqueid: _knows(book, uniqueid),
+            knows=lambda uniqueid: _knows(book, uniqueid) or uniqueid in sweeps.pending,
             now=now,
         )
         queues = frozenset(queue for rules in lines.values() for queue in rules.queues)
@@ -229,7 +232,17 @@ class Assembly:
             capture=capture,
             book=book,
             front=front,
-            away=AwayDesk(book, ami, capture, self.catalogue, lines, now),
+            away=AwayDesk(
+                book,
+                ami,
+                capture,
+                self.catalogue,
+                lines,
+                Orphanage(self.catalogue, self.storage, node=settings.node.name, now=now),
+                self.spool,
+                daemon.spawn,
+            ),
+            fallback=FallbackWatch(ami, lambda version: written(settings, version)),
             ivr=ivr,
             sweeps=sweeps,
             unseen=unseen,
@@ -294,6 +307,7 @@ class Assembly:
         warnings += [f"the capture of recording {recording} has stopped growing" for recording in parts.growth.stalled]
         warnings += parts.rivals.reasons(now())
         warnings += parts.pauses.warnings
+        warnings += parts.fallback.warnings
         warnings += parts.bookkeeper.warnings
         warnings += parts.local.warnings
         state, reasons = state_of(Seen(hindrances=parts.readiness.reasons, warnings=warnings))

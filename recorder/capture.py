@@ -209,6 +209,8 @@ class CaptureDesk:
 
     async def stop(self, recording: RecordingId, channel: Channel, mixmonitor: str | None) -> bool:
         """Stop the MixMonitor; True once nobody writes. A channel or MixMonitor that is gone writes nothing."""
+        if not channel.name:
+            return True  # gone before we could know its name
         try:
             known = mixmonitor or await self._ami.getvar(channel.name, MIXMONITOR_VARIABLE)
             if known is not None:

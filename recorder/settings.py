@@ -348,7 +348,10 @@ class Settings(Section):
 
     @field_validator("line")
     @classmethod
-    def _lines(cls, lines: dict[str, Line]) -> dict[str, Line]:
+    def _lines(cls, lines: dict[str, Line], known: ValidationInfo) -> dict[str, Line]:
+        pbx = known.data.get("pbx")
+        if pbx is not None and pbx.queue_log is None and any(line.fallback == "dialplan" for line in lines.values()):
+            raise ValueError('fallback = "dialplan" needs pbx.queue_log, where the answers are written down')
         for name in lines:
             if not LINE_NAME.fullmatch(name):
                 raise ValueError(f"line name {name!r}: letters, digits, _ and - only, at most 40")

@@ -98,6 +98,7 @@ class Sweeps:
         self._now = now
         self._postponed = Postponed()
         self.failures: dict[str, int] = {}
+        self.pending: frozenset[Uniqueid] = frozenset()  # whom the dialplan asked; the daemon has yet to take them in
         self.lost: dict[LostReason, int] = {}  # calls that passed while nobody looked
 
     async def settle_due(self) -> bool:
@@ -192,6 +193,7 @@ class Sweeps:
         place, began = await self._place(), self._now()
         entries, end = await asyncio.to_thread(self._queue_log.read, place)
         asked = await self._not_taken_in(asked_without_us(entries))
+        self.pending = frozenset(asked)
         told = self._ours({caller: passage for caller, passage in passages(entries).items() if caller not in asked})
         # What is still under way is read again: a call in progress may yet need the log's word for how it went on.
         held = [passage for passage in told if self._in_progress(passage.uniqueid)]

@@ -118,6 +118,11 @@ class Actions:
         replies = await self._act("Getvar", {"Channel": _named(channel), "Variable": variable})
         return first(replies[0], "value") or None
 
+    async def evaluate(self, function: str) -> str | None:
+        """A dialplan function without any channel; None where it is empty. What Asterisk calls dangerous it refuses."""
+        replies = await self._act("Getvar", {"Variable": _named(function)})
+        return first(replies[0], "value") or None
+
     async def setvar(self, channel: str, variable: str, value: str) -> None:
         await self._act("Setvar", {"Channel": _named(channel), "Variable": _named(variable), "Value": value})
 

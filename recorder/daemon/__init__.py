@@ -4,6 +4,7 @@ from recorder.daemon.alarm_watch import AlarmWatch
 from recorder.daemon.away import AwayDesk
 from recorder.daemon.bookkeeper import Bookkeeper
 from recorder.daemon.calls import CallBook
+from recorder.daemon.fallback_watch import FallbackWatch
 from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.members import Members
@@ -23,6 +24,7 @@ __all__ = [
     "CallCounters",
     "CallRunner",
     "Daemon",
+    "FallbackWatch",
     "FrontDesk",
     "FullnessWatch",
     "GrowthWatch",
