@@ -145,7 +145,7 @@ async def _agree(on: Centre, ears: Admin, found: Found, keys: int, rate: float) 
     await on.every(1 / rate, keys, CALL_SECONDS, speaks="")
     found.there = await measuring
     await asyncio.sleep(HEARING + 5)
-    found.keys = waits(ears, since)
+    found.keys = waits(ears.events[since:])
 
 
 def report(found: Found, keys: int) -> bool:
