@@ -119,7 +119,7 @@ def _postgres_engine(url: URL, *, writes: bool, connections: int, migrates: bool
         import psycopg  # noqa: F401
     except ModuleNotFoundError as error:
         raise CatalogueSchema("PostgreSQL needs psycopg: install recorder-for-asterisk[postgres]") from error
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=connections,
         max_overflow=0,
@@ -127,6 +127,26 @@ def _postgres_engine(url: URL, *, writes: bool, connections: int, migrates: bool
         isolation_level="READ COMMITTED" if writes else "REPEATABLE READ",  # readers see one moment
         connect_args=given | {"options": options},
     )
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Any, _record: object, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        raw = dialect.connect(*args, **options)
+        try:
+            require_utf8(raw.info.parameter_status("server_encoding") or "", raw.info.dbname)
+        except CatalogueSchema:
+            raw.close()
+            raise
+        return raw
+
+    return engine
+
+
+def require_utf8(encoding: str, database: str) -> None:
+    """Raise CatalogueSchema where a PostgreSQL database cannot keep every text; nothing changes that later."""
+    if encoding != "UTF8":
+        what = f"the database {database} keeps text as {encoding}, and the catalogue needs UTF8"
+        mend = "`createdb --encoding=UTF8 --template=template0 NAME` makes one that [catalogue] url can name"
+        raise CatalogueSchema(f"{what}; {mend}")
 
 
 class Ticket:

@@ -217,7 +217,7 @@ def test_consents_are_listed_by_their_columns(cli: Cli) -> None:
 
 def test_verify_says_ok_and_counts(cli: Cli) -> None:
     found = cli.json("verify")
-    assert set(found) == {"ok", "counts", "mismatches"}
+    assert set(found) == {"ok", "counts", "mismatches", "remarks"}
     assert (found["ok"], found["mismatches"]) == (True, [])
     assert found["counts"]["outcomes"] == {"excluded": 1, "abandoned": 0, "recorded": 2, "declined": 1, "lost": 1}
     assert (found["counts"]["files_of_excluded"], found["counts"]["files_of_declined"]) == (0, 0)

@@ -20,10 +20,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
+from typer.testing import CliRunner
 
 from recorder import catalogue
+from recorder.__main__ import app
 from recorder.catalogue import CatalogueAway, CatalogueError, CatalogueSchema, open_catalogue, schema, tables
 from recorder.catalogue.engine import connect_engine, url_of
+from recorder.doctor.judge import judge_catalogue_failure
+from tests import postgres
 
 ONLY_SQLITE = pytest.mark.parametrize("engine_name", ["sqlite"])
 TOP = Path(__file__).parents[2]
@@ -322,3 +326,32 @@ def test_a_revision_that_nobody_knows_is_no_way_back(catalogue_url: str) -> None
     with pytest.raises(CatalogueSchema, match="cannot go back"):
         catalogue.downgrade(catalogue_url, "0000")
     assert catalogue.current(catalogue_url) == catalogue.newest()
+
+
+# --------------------------------------------------------------------------- PostgreSQL's encodings
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+async def test_a_database_that_cannot_keep_every_text_is_refused_in_a_sentence_that_says_the_mend(
+    postgres_server: postgres.Server, tmp_path: Path, encoding: str
+) -> None:
+    name = postgres_server.create(encoding=encoding)
+    url = postgres_server.url(name)
+    try:
+        config = tmp_path / "recorder.toml"
+        config.write_text(f'[ami]\nusername = "recorder"\nsecret = "s"\n[catalogue]\nurl = "{url}"\n')
+        done = CliRunner().invoke(app, ["--config", str(config), "db", "upgrade"])
+        assert done.exit_code == 1
+        assert done.output == (
+            f"the catalogue was not upgraded: the database {name} keeps text as {encoding},"
+            " and the catalogue needs UTF8;"
+            " `createdb --encoding=UTF8 --template=template0 NAME` makes one that [catalogue] url can name\n"
+        )
+        with pytest.raises(CatalogueSchema, match=encoding) as refused:
+            await open_catalogue(url)
+        finding = judge_catalogue_failure(str(refused.value))
+        assert finding.what == f"the database {name} keeps text as {encoding}, and the catalogue needs UTF8"
+        assert finding.mend.startswith("`createdb --encoding=UTF8")
+    finally:
+        postgres_server.drop(name)
