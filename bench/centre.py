@@ -136,10 +136,10 @@ class Centre:
         return done.returncode == 0
 
     async def accounted(self) -> Counter[str]:
-        """A load that was not recorded would be no load: say what became of it."""
-        outcomes = Counter(str(row.outcome) for row in await self.recorder.calls(MANY))
-        print(f"  {self.placed} calls: {dict(outcomes)}")
-        return outcomes
+        """A load that was not recorded would be no load: say what became of it; why of what was lost."""
+        rows = await self.recorder.calls(MANY)
+        print(f"  {self.placed} calls: {dict(Counter(str(row.reason or row.outcome) for row in rows))}")
+        return Counter(str(row.outcome) for row in rows)
 
 
 def lines() -> dict[str, Mapping[str, object]]:

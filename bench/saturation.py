@@ -1,6 +1,6 @@
 """At how many calls at once Asterisk itself is at its end; and there, the consent key and the daemon's share.
 
-    python -m bench saturation [--keys 1000] [--rate 4] [--step 10] [--from 60] [--most 1000]
+    python -m bench saturation [--keys 1000] [--rate 4] [--step 20] [--from 100] [--most 1000]
 
 Recorded talks are added step by step. Saturated is the first number at which Asterisk keeps time no more: a second of
 sound that it plays takes over a frame longer for one in ten of the players that do nothing else, in two steps that
@@ -145,7 +145,7 @@ async def _agree(on: Centre, ears: Admin, found: Found, keys: int, rate: float) 
     await on.every(1 / rate, keys, CALL_SECONDS, speaks="")
     found.there = await measuring
     await asyncio.sleep(HEARING + 5)
-    found.keys = waits(ears, since)
+    found.keys = waits(ears.events[since:])
 
 
 def report(found: Found, keys: int) -> bool:
@@ -167,8 +167,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keys", type=int, default=1000, help="callers who agree there (1000)")
     parser.add_argument("--rate", type=float, default=4, help="of them a second (4)")
-    parser.add_argument("--from", dest="start", type=int, default=60, help="calls to begin with (60)")
-    parser.add_argument("--step", type=int, default=10, help="calls that each step adds (10)")
+    parser.add_argument("--from", dest="start", type=int, default=100, help="calls to begin with (100)")
+    parser.add_argument("--step", type=int, default=20, help="calls that each step adds (20)")
     parser.add_argument("--most", type=int, default=1000, help="calls beyond which it is not looked for (1000)")
     asked = parser.parse_args()
     print(machine())
