@@ -201,6 +201,7 @@ class Assembly:
             queue_log=QueueLog(settings.pbx.queue_log) if settings.pbx.queue_log else None,
             lines=lines,
             in_progress=lambda uniqueid: _is_in_progress(book, uniqueid),
+            has_leg=book.has_leg,
             now=now,
         )
         unseen = UnseenCalls(

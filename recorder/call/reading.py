@@ -20,6 +20,7 @@ from recorder.call.draft import (
     record_consent,
     see,
     send_stop,
+    silence,
 )
 from recorder.call.events import (
     AgentListed,
@@ -90,6 +91,9 @@ from recorder.policy import OBJECTIONS, Circumstances, decide, may_override
 
 CLOCKS_DIFFER_BY: Final = timedelta(seconds=2)
 """The queue log counts whole seconds: a line may look older or younger than it is."""
+
+SILENCED: Final = frozenset({CaptureState.QUIET, CaptureState.PAUSED})
+"""In these silence is written, and nobody may have it otherwise."""
 
 OBJECTIONS_THAT_STAND: Final = OBJECTIONS | {ConsentState.PROHIBITED}
 """Carried to another line, these are not asked about again: no other answer can be one."""
@@ -257,6 +261,8 @@ def _silence_confirmed(draft: Draft, event: MixMonitorMuted) -> None:
     for capture in draft.state.captures:
         if capture.channel.uniqueid == event.channel.uniqueid and capture.state in UNCLOSED:
             draft.know_capture(capture.id, silent=event.muted)
+            if not event.muted and capture.state in SILENCED:
+                silence(draft, capture, quiet=True)  # somebody else's doing: put right, or the capture stops
 
 
 def _silence_failed(draft: Draft, event: SilenceFailed) -> None:

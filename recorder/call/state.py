@@ -36,6 +36,7 @@ class Silence:
     began_at: datetime
     ended_at: datetime | None = None
     actor: str | None = None
+    written: bool = True  # at its end Asterisk wrote silence, by its own word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

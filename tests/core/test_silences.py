@@ -48,6 +48,11 @@ def test_a_pause_beyond_what_is_proved_ends_with_it() -> None:
     assert rounded(spans_to_keep((pause(10, 20),), 15)) == [(0, 9.9)]
 
 
+def test_a_pause_that_ends_with_what_is_kept_leaves_nothing_to_asterisk() -> None:
+    assert rounded(spans_to_keep((pause(5, 8),), 7.98)) == [(0, 4.9)]
+    assert rounded(spans_to_keep((pause(5, 8),), 8)) == [(0, 4.9)]
+
+
 def test_a_pause_after_what_is_proved_changes_nothing() -> None:
     assert rounded(spans_to_keep((pause(10, 20),), 5)) == [(0, 5)]
 

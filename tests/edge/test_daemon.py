@@ -6,6 +6,7 @@ import asyncio
 import functools
 import shutil
 import threading
+import time
 import wave
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -485,6 +486,27 @@ def _log(talk: Talk, *events: str, queue: str = "support") -> str:
     return lines
 
 
+def _noted(talk: Talk, at: int, act: str) -> str:
+    """A key's line in the queue log."""
+    return f"{at}|{talk.caller.uniqueid}|support|NONE|RECORDERKEY|{act}|{talk.agent.uniqueid}\n"
+
+
+async def talking(centre: Centre) -> Talk:
+    """A talk that is captured and written down."""
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    await until(lambda: not centre.runner.owes)
+    return talk
+
+
+async def _reconciled(centre: Centre) -> None:
+    reconcile = centre.assembly.daemon.sweeps["reconcile"]
+    reconcile.last_ok_at = None
+    reconcile.bell.set()
+    await until(lambda: reconcile.last_ok_at, "the log to be read")
+
+
 @BOTH
 async def test_killed_in_mid_talk_takes_the_capture_over(centre: Centre) -> None:
     talk = await centre.asks()
@@ -765,6 +787,61 @@ async def test_a_pause_and_its_end_while_no_daemon_ran_are_silence_and_the_rest_
     assert [silence.cause for silence in (await centre.recording()).silences] == ["pause"]
 
 
+async def test_a_pause_and_its_end_while_we_stood_still_are_silence(centre: Centre) -> None:
+    talk = await talking(centre)
+    began = int(time.time()) + 1
+    log = _log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1")
+    centre.queue_log.write_text(log + _noted(talk, began + 1, "pause") + _noted(talk, began + 2, "resume"))
+    centre.marks(talk, "pause")
+    centre.marks(talk, "resume")
+    time.sleep(6)  # noqa: ASYNC251  the process stands still
+    await until(lambda: not centre.runner.waiting and centre.runner.state.rung is None)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert [silence.cause for silence in (await centre.recording()).silences] == ["pause"]
+
+
+async def test_a_key_of_an_outgoing_call_pressed_while_ami_is_away_is_obeyed(centre: Centre) -> None:
+    talk = centre.new_outgoing()
+    centre.dials_out(talk)
+    centre.say("DialBegin", talk.agent, dest=talk.caller)
+    await until(lambda: centre.runners)
+    await centre.answers_call(talk)
+    await centre.until_capture("armed")
+    centre.bridges(talk)
+    await centre.until_capture("running")
+    centre.queue_log.write_text("")
+    await _reconciled(centre)
+    await centre.pbx.stop()
+    await until(lambda: centre.reasons)
+    with centre.queue_log.open("a") as log:
+        log.write(_log(talk, KEY.format(act="pause")).replace(talk.caller.uniqueid, talk.agent.uniqueid))
+    await _reconciled(centre)  # comes each minute, and at once at a start
+    await centre.pbx.start_again()
+    await centre.until_ready()
+    await centre.until_capture("paused")
+
+
+@pytest.mark.parametrize("rung_before", [True, False])
+async def test_a_member_whom_the_queue_rang_while_nobody_looked_is_the_agent(centre: Centre, rung_before: bool) -> None:
+    talk = await centre.asks()
+    bob = centre.new_talk().agent
+    bob.linkedid = talk.caller.linkedid
+    if rung_before:  # alice, who does not answer
+        centre.say("AgentCalled", talk.caller, ("Queue", "support"), ("Interface", "PJSIP/alice"), dest=talk.agent)
+        await until(lambda: centre.runner.state.rung)
+    await until(lambda: not centre.runner.owes)
+    centre.queue_log.write_text(_log(talk, "ENTERQUEUE||"))
+    await centre.kill()
+    talk.agent = bob
+    with centre.queue_log.open("a") as log:
+        log.write(_log(talk, "CONNECT|1|{agent}|1"))
+    centre.bridges(talk)
+    await centre.start()
+    await centre.until_capture("running")
+    assert centre.mixes[0].open
+
+
 # --------------------------------------------------------------------------- the queue log
 
 
@@ -791,6 +868,20 @@ async def test_a_queue_log_that_is_slow_to_read_delays_no_call(
     assert not ended.is_set()
     may_end.set()
     await reading
+
+
+@pytest.mark.parametrize("after", ["canteen", "support"])
+async def test_a_talk_on_our_queue_is_accounted_for_whatever_queue_comes_next(unstarted: Centre, after: str) -> None:
+    centre = unstarted
+    centre.queue_log.write_text("")
+    await centre.start()
+    await until(lambda: centre.rows("SELECT name FROM bookmarks WHERE name = 'queue_log'"))
+    await centre.stop()
+    talk = centre.new_talk()
+    log = _log(talk, "ENTERQUEUE||", "CONNECT|5|{agent}|4", f"BLINDTRANSFER|{after}|house|5|55|1")
+    centre.queue_log.write_text(log + _log(talk, "ENTERQUEUE||", "ABANDON|1|1|9", queue=after))
+    await centre.start()
+    assert await centre.outcome() == ("lost", "recorder_away")
 
 
 @BOTH
