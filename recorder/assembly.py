@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from platform import python_version
 
 import sdnotify
@@ -53,7 +53,7 @@ from recorder.fallback_file import written
 from recorder.figures import alarm_figures, backlog_figures, disk_figures, sweep_figures
 from recorder.http import Answers, HttpServer, make_app
 from recorder.local_journal import Journal, file_of, folder_of
-from recorder.model import LostReason, RecordingStatus, Uniqueid
+from recorder.model import LostReason, RecordingStatus, RivalKind, Uniqueid
 from recorder.priority import step_back
 from recorder.prompts import PromptSet, PromptsUnreadable, load
 from recorder.queue_log import QueueLog
@@ -71,7 +71,7 @@ from recorder.status import (
     registry,
     state_of,
 )
-from recorder.storage import FreeSpace, Marks, Problem, ProblemKind, Spool, Storage
+from recorder.storage import FreeSpace, KeptPrompts, Marks, Problem, ProblemKind, Spool, Storage, StorageError
 from recorder.sweeps import Sweeps
 from recorder.unseen import UnseenCalls
 
@@ -114,6 +114,7 @@ class Assembly:
         mistakes: list[str] = []
         with _collected(mistakes):
             self.prompts = _require_prompts(settings)
+            _require_said(settings, self.prompts)
         self.spool = Spool(settings.capture.here)
         self.storage = Storage(settings.storage.path, self.spool)
         self.min_free = (settings.capture.min_free_mb * MEGABYTE, settings.storage.min_free_mb * MEGABYTE)
@@ -123,6 +124,7 @@ class Assembly:
             self.peers = _addresses(settings.ami.host)
         if mistakes:
             raise SettingsMistaken(tuple(mistakes))
+        _keep_prompts(self.prompts, settings.prompts.here, KeptPrompts(self.storage))
         self.catalogue = await open_catalogue(settings.catalogue.url)
         closing.push_async_callback(self.catalogue.close)
         self._notify = _notifier(closing)
@@ -189,7 +191,7 @@ class Assembly:
             lambda: self.prompts.prompts,
             now,
             daemon.look_again,
-            capture.tell,
+            capture,
             members.is_member,
         )
         sweeps = Sweeps(
@@ -388,7 +390,7 @@ class Assembly:
             ),
             "recorder_rivals_met": Figure(
                 about="Recorders on our calls that we did not authorise, by kind",
-                values=parts.rivals.counters.met,
+                values={kind: parts.rivals.counters.met.get(kind, 0) for kind in RivalKind},
                 label="kind",
                 counts=True,
             ),
@@ -469,6 +471,26 @@ def _require_prompts(settings: Settings) -> PromptSet:
         return load(settings.prompts.here, settings.prompts.path)
     except PromptsUnreadable as error:
         raise SettingsMistaken((f"prompts: {error}",)) from error
+
+
+def _require_said(settings: Settings, prompts: PromptSet) -> None:
+    """A line whose callers would not hear all that they must is a mistake, and nobody is asked on it."""
+    wanting = tuple(
+        f"{what}: say it, and declare it in {settings.prompts.here / 'prompts.toml'}"
+        for rules in settings.rules().values()
+        for what in prompts.unsaid(rules)
+    )
+    if wanting:
+        raise SettingsMistaken(wanting)
+
+
+def _keep_prompts(prompts: PromptSet, here: Path, kept: KeptPrompts) -> None:
+    """What callers are going to hear is proof (CE-05). What cannot be kept now is said, and asked with all the same."""
+    for prompt in prompts.prompts.values():
+        try:
+            kept.keep(here / prompt.language / f"{prompt.id}.wav", prompt.sha256)
+        except StorageError as error:
+            log.error("prompt_not_kept", prompt=f"{prompt.language}/{prompt.id}", why=str(error))
 
 
 def _require_folders(problems: list[Problem]) -> None:

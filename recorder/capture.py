@@ -235,6 +235,10 @@ class CaptureDesk:
             return False
         return True
 
+    async def beep(self, channel: Channel) -> None:
+        """One short tone, the key that no telephone has and no feature is on. AmiError passes."""
+        await self._ami.play_key(channel.name, "A")
+
     async def tell(self, channel: Channel, **variables: str) -> None:
         """Set variables of a channel, in order, that our dialplan waits for there. AmiError passes."""
         for name, value in variables.items():

@@ -45,6 +45,7 @@ class LineRules:
     preroll: timedelta = timedelta()
     pause_longest: timedelta = timedelta(minutes=5)
     withdrawal_erases: bool = True
+    announces: bool = False  # whether the agent is told, before the bridge, if the call is captured
     beep: int | None = None  # seconds between two beeps that the far party hears (CN-12)
     asked_without_us: bool = False  # while the daemon is away the dialplan asks (fallback = "dialplan")
     digest: str = ""

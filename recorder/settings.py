@@ -213,6 +213,7 @@ class Line(Section):
     preroll_seconds: Annotated[float, Field(ge=0, le=30)] = 0
     pause_longest_seconds: Annotated[float, Field(ge=10, le=3600)] = 300
     withdrawal: Literal["erase", "keep"] = "erase"
+    announce: bool = False
     beep_seconds: Annotated[int, Field(ge=5, le=120)] | None = None
     fallback: Literal["skip", "dialplan"] = "skip"
 
@@ -384,6 +385,7 @@ def _rules(name: str, line: Line) -> LineRules:
         preroll=timedelta(seconds=line.preroll_seconds),
         pause_longest=timedelta(seconds=line.pause_longest_seconds),
         withdrawal_erases=line.withdrawal == "erase",
+        announces=line.announce,
         beep=line.beep_seconds,
         asked_without_us=line.fallback == "dialplan",
         digest=hashlib.sha256(f"{name} {line.model_dump_json()}".encode()).hexdigest()[:16],

@@ -126,6 +126,10 @@ class Actions:
     async def setvar(self, channel: str, variable: str, value: str) -> None:
         await self._act("Setvar", {"Channel": _named(channel), "Variable": _named(variable), "Value": value})
 
+    async def play_key(self, channel: str, key: str) -> None:
+        """Send the tone of a key to who is at `channel`; nobody else in the bridge hears it."""
+        await self._act("PlayDTMF", {"Channel": _named(channel), "Digit": key, "Duration": "200"})
+
     async def set_global(self, variable: str, value: str) -> None:
         """A global variable of the dialplan; it lives as long as Asterisk does."""
         await self._act("Setvar", {"Variable": _named(variable), "Value": value})

@@ -125,6 +125,7 @@ class OverridePressed(OwnEvent):
     audit: UUID
     recording: RecordingId
     hindrance: LostReason | None = None
+    presser: Channel | None = None  # who waits to hear that it is captured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

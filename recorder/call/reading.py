@@ -238,6 +238,8 @@ def _override(draft: Draft, event: OverridePressed) -> None:
     record_consent(draft, event.consent, ConsentState.OVERRIDDEN, far, event=event, reason=key, actor=event.agent)
     draft.know(override=event.reason)
     authorise(draft, event.recording, event.consent, event.far, None, audit=event)
+    if event.presser is not None:
+        owe(draft, event.presser, KeyAnswer.CAPTURED)
 
 
 def _refuse_override(draft: Draft, event: OverridePressed, on_list: Unrecorded) -> None:

@@ -65,6 +65,7 @@ class KeyAnswer(StrEnum):
     ERASED = "erased"  # stopped, and what was captured is not kept
     PERSONAL = "personal"
     REFUSED = "refused"
+    CAPTURED = "captured"  # by an override
     EXCLUDED = "excluded"  # to an agent who must not be recorded: nothing is
 
 

@@ -240,6 +240,8 @@ def _answer_keys(draft: Draft) -> None:
     hand = capture_in_hand(draft.state)
     still = []
     for key in owed:
+        if key.answer is KeyAnswer.CAPTURED and hand is None:
+            continue  # nothing is captured after all: silence says so
         if _has_come_true(key.answer, hand):
             draft.commands.append(Acknowledge(presser=key.presser, answer=key.answer))
         else:
@@ -250,6 +252,8 @@ def _answer_keys(draft: Draft) -> None:
 def _has_come_true(answer: KeyAnswer, hand: Capture | None) -> bool:
     if answer is KeyAnswer.REFUSED or hand is None:
         return True
+    if answer is KeyAnswer.CAPTURED:
+        return hand.state is CaptureState.RUNNING
     if answer is KeyAnswer.PAUSED:
         return hand.state is CaptureState.PAUSED and hand.silent
     if answer is KeyAnswer.RESUMED:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import PurePosixPath
 from typing import Protocol
 from uuid import uuid4
 
@@ -64,10 +65,14 @@ CONCLUDED_WITHIN = timedelta(seconds=2)
 CLOSED_WITHIN = timedelta(seconds=1)
 
 
-class Tell(Protocol):
-    """Sets variables of a channel, in order. AmiError where it cannot."""
+class Teller(Protocol):
+    """Lets a party know. AmiError where it cannot."""
 
-    async def __call__(self, channel: Channel, **variables: str) -> None: ...
+    async def tell(self, channel: Channel, **variables: str) -> None:
+        """Set variables of a channel, in order."""
+
+    async def beep(self, channel: Channel) -> None:
+        """Have the party at the channel hear one short tone, and nobody else."""
 
 
 class FrontDesk:
@@ -81,11 +86,11 @@ class FrontDesk:
         prompts: Callable[[], Prompts],
         now: Callable[[], datetime],
         look_again: Callable[[CallId], None],
-        tell: Tell,
+        teller: Teller,
         is_member: Callable[[Channel], Awaitable[bool]],
     ) -> None:
         self._is_member = is_member
-        self._tell = tell
+        self._teller = teller
         self._look_again = look_again
         self._book = book
         self._readiness = readiness
@@ -255,6 +260,28 @@ class FrontDesk:
             return LostReason.CATALOGUE_AWAY
         return state.lost or state.consent
 
+    def announcement(self, call: CallId) -> Mapping[str, str]:
+        """What an agent's leg is given to hear before the bridge: whether this call is captured, and its correction.
+
+        A path without a language: Asterisk takes the agent's own, in the folder of that name.
+        """
+        runner = self._book.find(call)
+        rules = self._rules(runner.state.line) if runner is not None else None
+        if runner is None or rules is None or not rules.announces:
+            return {}
+        captured, not_captured = (
+            self._without_language(kind, rules) for kind in (PromptKind.RECORDED, PromptKind.UNRECORDED)
+        )
+        if capture_in_hand(runner.state) is None:
+            return {"RECORDER_ANNOUNCE": not_captured}
+        return {"RECORDER_ANNOUNCE": captured, "_RECORDER_CORRECTION": not_captured}
+
+    def _without_language(self, kind: PromptKind, rules: LineRules) -> str:
+        known = self._prompts()
+        found = (known.get((kind, language)) for language in rules.languages)
+        path = next((PurePosixPath(prompt.path) for prompt in found if prompt is not None), None)
+        return str(path.parent.parent / path.name) if path is not None else ""
+
     # ---- keys
 
     async def key(self, visit: Visit, lent: OpenChannel) -> None:
@@ -276,6 +303,7 @@ class FrontDesk:
             audit=uuid4(),
             recording=RecordingId(uuid4()),
             hindrance=self._readiness.hindrance,
+            presser=Channel(name=visit.agent, uniqueid=runner.names[visit.agent], linkedid=visit.channel.linkedid),
         )
         await asyncio.wait_for(runner.apply(event, lent), CONCLUDED_WITHIN.total_seconds())
 
@@ -304,14 +332,23 @@ class FrontDesk:
 
     async def answer_key(self, state: CallState, presser: Channel, answer: KeyAnswer) -> None:
         """Tell the dialplan that waits on the presser's channel; a caller is told in words, in their language."""
+        if answer is KeyAnswer.CAPTURED:  # the key ran on the other party's channel: no dialplan of the presser's waits
+            await self._beep(state, presser)
+            return
         told = {"RECORDER_DONE": str(answer)}
         if state.caller is not None and presser.uniqueid == state.caller.uniqueid:
             prompt = self._withdrawn(state, answer)
             if prompt is not None:
                 told = {"RECORDER_SAY": prompt.path} | told
         try:
-            await self._tell(presser, **told)
+            await self._teller.tell(presser, **told)
         except AmiError as error:  # the tone that says so does not come, and the presser knows as much
+            log.warning("key_not_answered", call=str(state.call), why=str(error))
+
+    async def _beep(self, state: CallState, presser: Channel) -> None:
+        try:
+            await self._teller.beep(presser)
+        except AmiError as error:
             log.warning("key_not_answered", call=str(state.call), why=str(error))
 
     def _withdrawn(self, state: CallState, answer: KeyAnswer) -> Prompt | None:

@@ -156,6 +156,7 @@ def pressed(
         audit=UUID(int=300 + recording),
         recording=RecordingId(UUID(int=recording)),
         hindrance=hindrance,
+        presser=AGENT,
     )
 
 

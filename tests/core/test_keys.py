@@ -50,6 +50,7 @@ from tests.core.call_cast import (
     admitted,
     answered,
     armed,
+    capture_lost,
     closed,
     connected,
     entered,
@@ -370,3 +371,15 @@ def test_an_agents_choice_ranks_below_an_override() -> None:
     step = played(*OVERRIDDEN, key(KeyAct.PERSONAL))[-1]
     assert (step.expected, told(step)) == (False, [KeyAnswer.REFUSED])
     assert step.state.captures[0].state is CaptureState.RUNNING
+
+
+# --------------------------------------------------------------------------- override
+
+
+def test_an_override_is_answered_once_asterisk_captures() -> None:
+    asked, confirmed = played(*OVERRIDDEN)[-2:]
+    assert (told(asked), told(confirmed)) == ([], [KeyAnswer.CAPTURED])
+
+
+def test_an_override_that_captures_nothing_is_answered_by_silence() -> None:
+    assert told(played(*REFUSED, pressed(), capture_lost())[-1]) == []
