@@ -88,14 +88,14 @@ WILLING = frozenset({Kind.AGREED, Kind.LAWFUL, Kind.OUTGOING, Kind.TRANSFERRED, 
 """Whose talk may be captured, and stays."""
 
 
-def deal(seed: int) -> Iterator[tuple[Kind, float]]:
+def deal(seed: int, longer: float = LONGER) -> Iterator[tuple[Kind, float]]:
     """Kinds without end, each with the call's seconds: every deck holds each kind in its share."""
     random = Random(seed)
     while True:
         deck = [kind for kind, way in WAYS.items() for _ in range(way.share)]
         random.shuffle(deck)
         for kind in deck:
-            yield kind, round(WAYS[kind].least + random.uniform(0, LONGER), 1)
+            yield kind, round(WAYS[kind].least + random.uniform(0, longer), 1)
 
 
 def lines() -> dict[str, dict[str, object]]:

@@ -26,7 +26,7 @@ from tests.faults import sounds
 from tests.faults.account import Account
 from tests.faults.judge import Booked, Cost, Facts, Kept, Sound, Span, Verdict, judge
 from tests.faults.keeper import Keeper
-from tests.faults.kinds import lines, members
+from tests.faults.kinds import LONGER, lines, members
 from tests.faults.load import Load
 from tests.pbx.server import HOST, Mount, PbxServer
 from tests.recorder_process import Recorder
@@ -83,10 +83,11 @@ class Pace:
     before: float = 8.0  # seconds of load before the fault
     lasts: float = 10.0  # the fault, where it has a length of its own choice
     after: float = 8.0  # and of load once all is well again
+    longer: float = LONGER  # seconds by which a call may be longer than its kind's least
     seed: int = 1
 
 
-CI = Pace(at_once=20, before=5.0, lasts=6.0, after=4.0)
+CI = Pace(at_once=20, before=5.0, lasts=6.0, after=4.0, longer=6.0)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -383,7 +384,7 @@ async def _stage(fault: Fault, pace: Pace, say: Say, release: str) -> AsyncItera
             changes["ami"] = {"port": ami.port}
         await stack.enter_async_context(recorder)
         account = await stack.enter_async_context(Account(pbx))
-        load = Load(pbx, account, at_once=pace.at_once, seed=pace.seed)
+        load = Load(pbx, account, at_once=pace.at_once, seed=pace.seed, longer=pace.longer)
         scene = Scene(
             pbx=pbx,
             recorder=recorder,
