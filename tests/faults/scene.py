@@ -54,7 +54,6 @@ class Arrangement:
     ami_wire: bool = False
     agi_wire: bool = False
     postgres: bool = False
-    catalogue_wire: bool = False
     spool_mb: int = 0  # a small file system of its own
     spool_min_mb: int = 1
     storage_mb: int = 0
@@ -104,17 +103,18 @@ class Scene:
     arranged: Arrangement
     ami: Wire | None = None
     agi: Wire | None = None
-    books: Wire | None = None
     server: postgres.Server | None = None
     spool: Path = Path()
     supervised: bool = True
     deaths: int = 0
+    lives: int = 0
     unmet: list[str] = field(default_factory=list)  # what was to happen and did not
     blind: list[Span] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()
 
     def launch(self) -> None:
+        self.lives += 1
         self.recorder.launch(*self.prefix, environment=self.environment)
 
     async def supervise(self) -> None:
@@ -346,12 +346,9 @@ async def _stage(fault: Fault, pace: Pace, say: Say, release: str) -> AsyncItera
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recorder-fault-")))
         server = stack.enter_context(postgres.running()) if arranged.postgres else None
         catalogue = None
-        books = None
         if server is not None:
             database = server.create()
             catalogue = server.url(database)
-            if arranged.catalogue_wire:
-                books = await stack.enter_async_context(Wire(HOST, server.port))
         recorder = Recorder(home / "recorder", lines=lines(), catalogue=catalogue)
         agi = None
         if arranged.agi_wire:
@@ -396,16 +393,12 @@ async def _stage(fault: Fault, pace: Pace, say: Say, release: str) -> AsyncItera
             arranged=arranged,
             ami=ami,
             agi=agi,
-            books=books,
             server=server,
             spool=spool or pbx.captures,
         )
         recorder.configure(pbx, **changes)
         await asyncio.to_thread(load.furnish)
         await asyncio.to_thread(recorder.command, "db", "upgrade")
-        if books is not None and catalogue is not None and server is not None:
-            changes["catalogue"] = {"url": catalogue.replace(f":{server.port}/", f":{books.port}/")}
-            recorder.configure(pbx, **changes)
         if arranged.shim:
             scene.environment |= {"PYTHONPATH": str(SHIM), "FAULT_DISK": str(home / "disk")}
         if arranged.faketime:
