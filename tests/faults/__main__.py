@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -18,12 +19,14 @@ from tests.faults.faults import BY_NAME, FAULTS
 from tests.faults.judge import Row, Verdict
 from tests.faults.page import PAGE, Line, cells, merged, replaced, table
 from tests.faults.scene import CI, Fault, Pace, Played, play
+from tests.pbx.server import remove_leftovers
 
 BEGAN = time.monotonic()
 
 
 async def play_all(faults: Sequence[Fault], pace: Pace, jobs: int) -> list[Played]:
     """`jobs` runs side by side, in the order of the table; each says what it does."""
+    await remove_leftovers()
     room = asyncio.Semaphore(jobs)
     done = 0
 
@@ -81,6 +84,7 @@ def main() -> int:
         parser.error(f"no fault is named {', '.join(sorted(unknown))}; --list names them")
     chosen = [BY_NAME[name] for name in asked.names] or list(FAULTS)
     pace = replace(CI if asked.short else Pace(), seed=asked.seed)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing may be left behind
     played = asyncio.run(play_all(chosen, pace, asked.jobs))
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     lines = [Line(what=one.fault.what, row=one.verdict.row, on=today, wrong=one.verdict.wrong) for one in played]

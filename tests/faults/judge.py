@@ -373,9 +373,9 @@ def _judge_beyond(tally: _Tally, call: Told, settled: Sound, *, unseen: bool) ->
     frames = FRAME * len(call.talks) + 1e-6
     found = {hz: settled.of(hz) for hz in BEYOND if settled.of(hz) > 0}
     music = settled.of(MUSIC)
-    if unseen and call.music:
+    if call.music and unseen:
         tally.music += music
-    elif music > frames:
+    elif call.music and music > frames:  # else it is the queue's, a frame or two of it
         found[MUSIC] = music
     tally.beyond += sum(found.values())
     for hz, length in found.items():

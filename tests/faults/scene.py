@@ -409,13 +409,13 @@ async def _stage(fault: Fault, pace: Pace, say: Say, release: str) -> AsyncItera
 
 
 def faketime(home: Path) -> dict[str, str]:
-    """A clock that the file `clock` leads: an offset in seconds, read anew each tenth of a second."""
+    """A clock that the file `clock` leads: an offset in seconds, read anew each second (more often is very slow)."""
     (home / "clock").write_text("+0\n")
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     return {
         "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(home / "clock"),
-        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
 
