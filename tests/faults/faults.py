@@ -323,7 +323,8 @@ async def sqlite_readonly(scene: Scene) -> None:
 
 @contextmanager
 def immutable(database: Path) -> Iterator[None]:
-    files = [str(path) for path in database.parent.glob(f"{database.name}*")]
+    # Not its -shm, which is mapped: a write there would be a SIGBUS, and no error of a disk.
+    files = [str(path) for path in (database, database.with_name(f"{database.name}-wal")) if path.exists()]
     subprocess.run(["chattr", "+i", *files], check=True)
     try:
         yield
