@@ -23,7 +23,7 @@ import psycopg
 
 from recorder.model import LostReason
 from tests.faults.judge import TAIL, Cost, Span
-from tests.faults.scene import Arrangement, Fault, Scene
+from tests.faults.scene import Arrangement, Fault, Scene, may_fall_back
 from tests.pbx.admin import AdminError
 from tests.pbx.server import HOST
 
@@ -465,7 +465,18 @@ def clock_steps(seconds: int) -> Maker:
     return maker
 
 
-FAULTS = (
+FALLBACK = Arrangement(fallback=True)
+
+
+async def away_for_a_while(scene: Scene) -> None:
+    """Dead, and started again only after the fault's length."""
+    scene.supervised = False
+    scene.kill()
+    await asyncio.sleep(scene.pace.lasts)
+    scene.supervised = True
+
+
+ALWAYS = (
     Fault(name="daemon-killed", what="the daemon, SIGKILL", breaks=killed, cost=DAEMON, in_ci=True),
     Fault(
         name="daemon-killed-asking",
@@ -626,4 +637,49 @@ FAULTS = (
         arranged=Arrangement(faketime=True),
     ),
 )
+WITH_FALLBACK = (
+    Fault(
+        name="fallback-daemon-away",
+        what="the daemon dead for a while, the dialplan asks",
+        breaks=away_for_a_while,
+        cost=STEPS,
+        arranged=FALLBACK,
+    ),
+    Fault(
+        name="fallback-daemon-killed-at-random",
+        what="the daemon, SIGKILL six times, the dialplan asks",
+        breaks=killed_at_random,
+        cost=STEPS,
+        arranged=FALLBACK,
+    ),
+    Fault(
+        name="fallback-daemon-frozen",
+        what="the daemon, SIGSTOP for 30 s, the dialplan asks",
+        breaks=frozen,
+        cost=STEPS,
+        arranged=FALLBACK,
+    ),
+    Fault(
+        name="fallback-both-killed",
+        what="both, SIGKILL, the dialplan asks",
+        breaks=both_killed,
+        cost=ASTERISK,
+        arranged=FALLBACK,
+    ),
+    Fault(
+        name="fallback-agi-refused",
+        what="FastAGI refused, the dialplan asks",
+        breaks=agi_refused,
+        cost=STEPS,
+        arranged=Arrangement(fallback=True, agi_wire=True),
+    ),
+    Fault(
+        name="fallback-sqlite-locked",
+        what="SQLite locked, the dialplan may ask",
+        breaks=sqlite_locked,
+        cost=Cost(lost=BOOKLESS),
+        arranged=FALLBACK,
+    ),
+)
+FAULTS = ALWAYS + (WITH_FALLBACK if may_fall_back() else ())
 BY_NAME = {fault.name: fault for fault in FAULTS}

@@ -98,8 +98,8 @@ def deal(seed: int, longer: float = LONGER) -> Iterator[tuple[Kind, float]]:
             yield kind, round(WAYS[kind].least + random.uniform(0, longer), 1)
 
 
-def lines() -> dict[str, dict[str, object]]:
-    """The recorder's lines for the load."""
+def lines(*, fallback: str = "skip") -> dict[str, dict[str, object]]:
+    """The recorder's lines for the load; `fallback` is who asks while the daemon is away."""
     own = {line: [f"own{number}" for number in numbers] for line, numbers in QUEUES.items()}
     return {
         "support": {
@@ -109,8 +109,14 @@ def lines() -> dict[str, dict[str, object]]:
             "answer_seconds": 2,
             "retries": 0,
             "queues": ["support", *own["support"]],
+            "fallback": fallback,
         },
-        "lawful": {"consent": "not_required", "legal_basis": "MiFID II art. 16(7)", "queues": own["lawful"]},
+        "lawful": {
+            "consent": "not_required",
+            "legal_basis": "MiFID II art. 16(7)",
+            "queues": own["lawful"],
+            "fallback": fallback,
+        },
         "closed": {"consent": "never", "queues": own["closed"]},
     }
 

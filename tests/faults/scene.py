@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
+import importlib.util
 import re
 import shutil
 import signal
@@ -16,10 +18,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from recorder.catalogue import WholeCall
 from recorder.model import RecordingStatus
+from recorder.prompts import load
+from recorder.settings import settings_from
 from tests import postgres
 from tests.fakes.wire import Wire
 from tests.faults import sounds
@@ -58,6 +63,7 @@ class Arrangement:
     spool_min_mb: int = 1
     storage_mb: int = 0
     faketime: bool = False
+    fallback: bool = False  # the dialplan asks while the daemon is away
     shim: bool = False  # tests/faults/shim
     changes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
@@ -349,7 +355,9 @@ async def _stage(fault: Fault, pace: Pace, say: Say, release: str) -> AsyncItera
         if server is not None:
             database = server.create()
             catalogue = server.url(database)
-        recorder = Recorder(home / "recorder", lines=lines(), catalogue=catalogue)
+        recorder = Recorder(
+            home / "recorder", lines=lines(fallback="dialplan" if arranged.fallback else "skip"), catalogue=catalogue
+        )
         agi = None
         if arranged.agi_wire:
             agi = await stack.enter_async_context(Wire(HOST, recorder.agi_port))
@@ -397,6 +405,10 @@ async def _stage(fault: Fault, pace: Pace, say: Say, release: str) -> AsyncItera
             spool=spool or pbx.captures,
         )
         recorder.configure(pbx, **changes)
+        if arranged.fallback:
+            await asyncio.to_thread(write_fallback, recorder, pbx)
+            async with await pbx.admin() as admin:
+                await admin.command("dialplan reload")
         await asyncio.to_thread(load.furnish)
         await asyncio.to_thread(recorder.command, "db", "upgrade")
         if arranged.shim:
@@ -406,6 +418,25 @@ async def _stage(fault: Fault, pace: Pace, say: Say, release: str) -> AsyncItera
         scene.launch()
         await scene.ready(timeout=60)
         yield scene
+
+
+def may_fall_back() -> bool:
+    """Whether this version's dialplan can ask by itself."""
+    return importlib.util.find_spec("recorder.fallback_file") is not None
+
+
+def write_fallback(recorder: Recorder, pbx: PbxServer) -> None:
+    """What `recorder init` writes for the lines whose callers the dialplan asks while the daemon is away."""
+    fallback_file: Any = importlib.import_module("recorder.fallback_file")
+    settings: Any = settings_from(recorder.config.read_text(), {}, source="recorder.toml")
+    asking = [rules for rules in settings.rules().values() if rules.asked_without_us and rules.name != "closed"]
+    prompts = load(settings.prompts.here, settings.prompts.path)
+    spool = PurePosixPath(settings.capture.spool)
+    made = fallback_file.put_together(asking, prompts, spool=spool, version=pbx.release)
+    etc = pbx.base / "etc"
+    (etc / "extensions_recorder_fallback.conf").write_text(made.text)
+    with (etc / "extensions.conf").open("a") as house:
+        house.write("\n#include extensions_recorder_fallback.conf\n")
 
 
 def faketime(home: Path) -> dict[str, str]:
