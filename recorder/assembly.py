@@ -33,6 +33,7 @@ from recorder.consent_ivr import ConsentIvr
 from recorder.couriers import routes_of
 from recorder.daemon import (
     AlarmWatch,
+    AwayDesk,
     Bookkeeper,
     CallBook,
     CallRunner,
@@ -47,6 +48,7 @@ from recorder.daemon import (
 )
 from recorder.figures import alarm_figures, backlog_figures, disk_figures, sweep_figures
 from recorder.http import Answers, HttpServer, make_app
+from recorder.local_journal import Journal, file_of, folder_of
 from recorder.model import LostReason, RecordingStatus, Uniqueid
 from recorder.priority import step_back
 from recorder.prompts import PromptSet, PromptsUnreadable, load
@@ -158,14 +160,20 @@ class Assembly:
             settings.capture.listeners,
             alarm=lambda kind: daemon.parts.alarms.happened(AlarmKind.RIVAL, kind),
         )
+        folder = folder_of(settings.journal.path, settings.catalogue.url, settings.storage.path)
+        local = Journal(file_of(folder, settings.node.name), now)
+        closing.push_async_callback(local.close)
+        lists = settings.do_not_record.lists()
         book = CallBook(
             node=settings.node.name,
             catalogue=self.catalogue,
+            local=local,
             capture=capture,
             rivals=rivals,
             bells=daemon,
             now=now,
             catalogue_failed=daemon.catalogue_failed,
+            lists=lists,
         )
         lines = settings.rules()
         readiness = Readiness()
@@ -201,14 +209,16 @@ class Assembly:
             [(_marks(SPOOL, settings.capture), self.spool), (_marks(STORAGE, settings.storage), self.storage)]
         )
         host, port = host_and_port(settings.agi.bind)
-        ivr = ConsentIvr(front, host=host, port=port, peers=self.peers, dialogues=settings.agi.dialogues)
+        ivr = ConsentIvr(front, host=host, port=port, peers=self.peers, dialogues=settings.agi.dialogues, lists=lists)
         return Parts(
             node=settings.node.name,
             ami=ami,
             catalogue=self.catalogue,
+            local=local,
             capture=capture,
             book=book,
             front=front,
+            away=AwayDesk(book, ami, capture, self.catalogue, lines, now),
             ivr=ivr,
             sweeps=sweeps,
             unseen=unseen,
@@ -274,6 +284,7 @@ class Assembly:
         warnings += parts.rivals.reasons(now())
         warnings += parts.pauses.warnings
         warnings += parts.bookkeeper.warnings
+        warnings += parts.local.warnings
         state, reasons = state_of(Seen(hindrances=parts.readiness.reasons, warnings=warnings))
         pbx = parts.ami.state
         return Status(
@@ -374,6 +385,13 @@ class Assembly:
             ),
             "recorder_writes_refused": Figure(
                 about="Writes that a rule of the catalogue forbade", values={"": counters.refused}, counts=True
+            ),
+            "recorder_journal_usable": Figure(
+                about="1 while the local journal can be written", values={"": float(parts.local.trouble is None)}
+            ),
+            "recorder_journal_records": Figure(
+                about="Steps in the local journal that the catalogue does not have yet",
+                values={"": float(parts.local.live)},
             ),
             "recorder_ami_events": Figure(about="AMI events read", values={"": ami.events}, counts=True),
             "recorder_ami_malformed": Figure(

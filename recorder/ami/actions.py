@@ -118,6 +118,10 @@ class Actions:
     async def setvar(self, channel: str, variable: str, value: str) -> None:
         await self._act("Setvar", {"Channel": _named(channel), "Variable": _named(variable), "Value": value})
 
+    async def set_global(self, variable: str, value: str) -> None:
+        """A global variable of the dialplan; it lives as long as Asterisk does."""
+        await self._act("Setvar", {"Variable": _named(variable), "Value": value})
+
     async def channels(self, variables: Sequence[str] = ()) -> list[ChannelSnapshot]:
         """Every channel now, with these variables of each.
 

@@ -36,13 +36,15 @@ from recorder.storage.errors import (
 )
 from recorder.storage.folders import FreeSpace, Problem, folder_problems, free_space
 from recorder.storage.header import HeaderRepair, Layout, opened, read_layout
-from recorder.storage.join import BLOCK_SAMPLES, Leg, Span, check_pair, write_joined
+from recorder.storage.join import BLOCK_SAMPLES, WHOLE, Edges, Leg, Span, check_pair, write_joined
 from recorder.storage.spool import UUID_PATTERN, Spool
+from recorder.storage.zeros import ZeroFinder, Zeros
 
 _SETTLED_NAME = re.compile(rf"\d{{4}}/\d{{2}}/\d{{2}}/({UUID_PATTERN})\.wav")
 _STAGING_NAME = re.compile(rf"\d{{4}}/\d{{2}}/\d{{2}}/\.({UUID_PATTERN})\.[0-9a-f]{{8}}\.staging")
 QUARANTINE = "quarantine"
 _QUARANTINED_NAME = re.compile(rf"{QUARANTINE}/({UUID_PATTERN})")
+FRAME_BYTES = 4
 _DATED = re.compile(r"\d{4}(/\d{2}(/\d{2})?)?")
 
 
@@ -105,15 +107,16 @@ class Storage:
         started_at: datetime,
         *,
         spans: Sequence[Span] | None = None,
+        edges: Edges = WHOLE,
         replace: bool = False,
     ) -> Settled:
         """Join the staged directions into the settled WAV: caller left, agent right, the shorter padded with zeros.
 
         The staged files are read by what is on disk, whatever their headers say, and stay untouched: discard them when
-        the catalogue has the result. What lies outside `spans` becomes exact silence; None keeps all. A settled file
-        already there is compared: the same bytes are accepted, others raise SettledFileDiffers unless `replace`.
-        With a staged file gone, which only `Spool.discard` does, an intact settled file is recognised where `spans` is
-        None: no other can be made, and whether it keeps to the spans could not be shown.
+        the catalogue has the result. What lies outside `spans` or beyond `edges` becomes exact silence; None keeps all.
+        A settled file already there is compared: the same bytes are accepted, others raise SettledFileDiffers unless
+        `replace`. With a staged file gone, which only `Spool.discard` does, an intact settled file is recognised where
+        `spans` is None and no ending silenced: no other can be made, and whether it keeps to them could not be shown.
 
         Raises StagedFileMissing, StagedFileDamaged, StagedFilesEmpty, RecordingTooLong, or what the disk refuses;
         ValueError for a span that is none.
@@ -121,11 +124,11 @@ class Storage:
         target = self.path(recording, started_at)
         with ExitStack() as stack:
             stack.enter_context(translated(target, "settling"))
-            if spans is None and target.exists() and not self._has_both_staged(recording):
+            if spans is None and not edges.ending and target.exists() and not self._has_both_staged(recording):
                 return _recognised(target)
             caller, agent = (Leg.opened(path, stack) for path in self.spool.paths(recording))
             check_pair(caller, agent)
-            digest = self._put(target, caller, agent, spans=spans, replace=replace)
+            digest = self._put(target, caller, agent, spans, edges, replace=replace)
             size = target.stat().st_size
         lengths = (caller.layout.samples, agent.layout.samples)
         return Settled(
@@ -162,6 +165,21 @@ class Storage:
         path = self.path(recording, started_at)
         with translated(path, "reading"):
             return _digest(path)
+
+    def read_through(
+        self, recording: RecordingId, started_at: datetime, *, silent: Sequence[Span], shortest: float
+    ) -> tuple[str, Zeros]:
+        """Return the settled file's SHA-256 in hex, and where it is silent and should be; the file is read once.
+
+        `silent` and `shortest` as ZeroFinder has them. A file that is no closed stereo WAV has a digest and no zeros.
+        """
+        path = self.path(recording, started_at)
+        with translated(path, "reading"):
+            try:
+                layout = _settled_layout(path)
+            except SettledFileDamaged:
+                return _digest(path), Zeros()
+            return _read_through(path, layout, ZeroFinder(layout.rate, silent, shortest))
 
     def measure(self, recording: RecordingId, started_at: datetime) -> Measures:
         """Return the full analysis of a settled file, read block by block.
@@ -200,7 +218,9 @@ class Storage:
         """Return the space left."""
         return free_space(self.root)
 
-    def _put(self, target: Path, caller: Leg, agent: Leg, *, spans: Sequence[Span] | None, replace: bool) -> str:
+    def _put(
+        self, target: Path, caller: Leg, agent: Leg, spans: Sequence[Span] | None, edges: Edges, *, replace: bool
+    ) -> str:
         """Write beside the target, then rename; return the digest. Nothing of a cut attempt is ever under `target`."""
         make_folders(self.root, target.parent)
         for leftover in target.parent.glob(f".{target.stem}.*.staging"):
@@ -208,7 +228,7 @@ class Storage:
         # A name of its own for each attempt: two at once cannot write into one file.
         staging = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.staging")
         try:
-            digest = write_joined(staging, caller, agent, spans)
+            digest = write_joined(staging, caller, agent, spans, edges)
             if replace or not _is_there(target, digest):
                 staging.rename(target)
         finally:
@@ -274,6 +294,20 @@ def _digest(path: Path) -> str:
         raise SettledFileMissing(path, error.what) from error
     except StagedFileDamaged as error:
         raise SettledFileDamaged(path, error.what) from error
+
+
+def _read_through(path: Path, layout: Layout, finder: ZeroFinder) -> tuple[str, Zeros]:
+    sha256 = hashlib.sha256()
+    with opened(path) as file:
+        sha256.update(file.read(layout.data_at))
+        left = layout.data_bytes
+        while block := file.read(min(left, FRAME_BYTES * BLOCK_SAMPLES)):
+            sha256.update(block)
+            left -= len(block)
+            finder.feed(np.frombuffer(block[: len(block) // FRAME_BYTES * FRAME_BYTES], np.int32))
+        while block := file.read(FRAME_BYTES * BLOCK_SAMPLES):  # chunks behind the audio
+            sha256.update(block)
+    return sha256.hexdigest(), finder.finish()
 
 
 def make_folders(root: Path, folder: Path) -> None:

@@ -115,7 +115,6 @@ def test_the_error_that_is_raised_hides_what_it_came_from() -> None:
 
 
 LATER = [
-    'fallback = "dialplan"',
     "beep = true",
     "retention_days = 90",
     "pause_max_seconds = 300",

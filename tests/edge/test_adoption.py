@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import wave
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from recorder.adoption import Found, NotAdopted, Orphanage, Word
 from recorder.books import Code, verify
 from recorder.books.adoption import ERASABLE, QUARANTINABLE, Fate
 from recorder.call import RecordingUnmade
+from recorder.capture import FRAME, OPENING
 from recorder.catalogue import Catalogue, FileAction
 from recorder.model import ConsentState, LostReason, Outcome, RecordingId, RecordingStatus
 from recorder.storage import LegFile, Settled, Storage, StorageError, Strays
@@ -97,7 +99,9 @@ async def test_what_lies_beyond_the_permitted_bridge_is_silence_in_what_is_adopt
     await orphanage.adopt(await only(orphanage), WORD)
     (row,) = (await store.recordings_named([story.recording])).values()
     sound = storage.path(row.id, row.authorised_at).read_bytes()[44:]
-    assert sound[: 4 * 8000].count(b"\0") == 0
+    opening, proved = round(OPENING * 8000), round((1.0 - FRAME) * 8000)
+    assert set(sound[2 : 4 * opening : 4] + sound[3 : 4 * opening : 4]) == {0}  # of the agent's direction
+    assert sound[4 * opening : 4 * proved].count(b"\0") == 0
     assert sound[4 * 8000 :].strip(b"\0") == b""
 
 
@@ -158,6 +162,22 @@ async def test_a_settled_file_found_elsewhere_is_put_back(
     assert orphan.verdict.fate is Fate.RESTORE
     await orphanage.adopt(orphan, WORD)
     assert place.exists()
+    assert await codes(store, storage) == []
+
+
+async def test_what_was_paused_is_silent_in_what_is_adopted(
+    store: Catalogue, storage: Storage, orphanage: Orphanage, catalogue_url: str
+) -> None:
+    story = unmade()
+    await story.write(store)
+    staged(storage, story.recording)
+    pause = '[{"cause": "pause", "from_seconds": 0.5, "to_seconds": 0.9, "actor": "PJSIP/alice"}]'
+    change(catalogue_url, f"UPDATE recordings SET silences = '{pause}'")
+    await orphanage.adopt(await only(orphanage), WORD)
+    with wave.open(str(storage.path(story.recording, story.authorised_at))) as sound:
+        frames = sound.readframes(sound.getnframes())
+    assert not any(frames[4 * 3200 : 4 * 5600])
+    assert any(frames[4 * 3100 : 4 * 3200])
     assert await codes(store, storage) == []
 
 

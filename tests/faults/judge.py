@@ -417,7 +417,7 @@ def _judge_talk(tally: _Tally, call: Told, booked: Booked) -> None:
             tally.says(call, f"{missing:.2f} s are missing and no finding says so")
         tally.tails += bool(files)
     unkept = max(min(owed, written[side]) - heard[side] for side in heard)
-    if unkept > LOST * (1 + len(call.music)):  # a hold has edges of its own
+    if unkept > LOST * (1 + len(call.music)) + tail:  # a hold has edges of its own
         tally.says(call, f"{unkept:.2f} s of {owed:.2f} s of consented talk were written and are not in the recording")
     elif missing > NEAR + UNWRITTEN * owed + tail:
         tally.says(

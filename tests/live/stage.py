@@ -106,15 +106,20 @@ def perform(
     *,
     lines: Mapping[str, Mapping[str, object]] = LINES,
     at_once: int = AT_ONCE,
+    changes: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Performance:
     """Play the cast at once and judge every story; the files are listened to before they are removed."""
-    return asyncio.run(_perform(release, cast, lines, at_once))
+    return asyncio.run(_perform(release, cast, lines, at_once, changes))
 
 
 async def _perform(
-    release: str, cast: Sequence[Story], lines: Mapping[str, Mapping[str, object]], at_once: int
+    release: str,
+    cast: Sequence[Story],
+    lines: Mapping[str, Mapping[str, object]],
+    at_once: int,
+    changes: Mapping[str, Mapping[str, object]] | None,
 ) -> Performance:
-    async with stage(release, lines=lines) as on:
+    async with stage(release, lines=lines, changes=changes) as on:
         placed = [Placed(story) for story in cast]
         room = asyncio.Semaphore(at_once)
 

@@ -23,7 +23,6 @@ from tests.live.ways import (
     ends_with_the_line,
     hangs_up_if_there,
     music,
-    nearly_only_the_talk,
     nobody_else,
     only_the_second_talk,
     only_the_talk,
@@ -324,7 +323,7 @@ CAST = (
     left("attended by key to a personal extension", attended_by_key_to_a_personal_extension, on_16=True),
     left("attended by key to outside on a recorded route", attended_by_key_outside),
     left("attended by key to another line", attended_by_key_to_another_line),
-    replace(left("attended by key, and then three in one bridge", three_in_one_bridge), proof=nearly_only_the_talk),
+    replace(left("attended by key, and then three in one bridge", three_in_one_bridge), proof=only_the_talk),
     Story(
         name="attended by key, and the agent comes back",
         outcome="recorded",
