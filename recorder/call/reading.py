@@ -84,6 +84,7 @@ from recorder.model import (
     MixMonitorMuted,
     MixMonitorStopped,
     PartyKind,
+    SilenceCause,
     Uniqueid,
     Unrecorded,
 )
@@ -450,7 +451,17 @@ def _believe_queue_log(draft: Draft, event: CallResynchronised) -> None:
             until = event.talk_proved_until + timedelta(seconds=1)
             began = capture.bridged_at or event.talk_began_at or event.talk_proved_until
             until = until if capture.unproved else capture.bridged_until or until
-            draft.know_capture(capture.id, bridged_at=began, bridged_until=max(began, until), unproved=False)
+            # After a pause of that time nobody saw them together, and silence went on: they were.
+            silences = tuple(
+                silence
+                for silence in capture.silences
+                if silence.cause is SilenceCause.PAUSE
+                or silence.ended_at is not None
+                or silence.began_at <= event.blind_from
+            )
+            draft.know_capture(
+                capture.id, bridged_at=began, bridged_until=max(began, until), unproved=False, silences=silences
+            )
 
 
 def _account_for_unseen_talk(draft: Draft, event: CallResynchronised) -> None:

@@ -80,14 +80,14 @@ class AwayDesk:
         for later in events[1:]:
             runner.put(later)
         if permits_capture(note):
-            self._spawn(self._unless_permitted(runner, note, event.channel, seen=True), f"stop {note.recording}")
+            self._check(runner, note, event.channel, seen=True)
 
     def _begin(self, runner: CallRunner | None, events: Sequence[CallEvent]) -> CallRunner:
         first = events[0]
         assert isinstance(first, CallAdmitted)
         if runner is None:
             return self._book.open(first)
-        runner.put(first)
+        runner.put(first, ahead=runner.held)
         return runner
 
     # ---- read later: nobody was there
@@ -139,13 +139,24 @@ class AwayDesk:
                 runner.begun(note.recording)
         for event in events[1:-1]:
             if isinstance(event, KeyPressed):
-                runner.press(event)
+                runner.press(event, ahead=runner.held)
             else:
-                runner.put(event)
-        await runner.apply(events[-1])
+                runner.put(event, ahead=runner.held)
+        if runner.held:  # its turn comes when it has been compared, and that waits for us
+            runner.put(events[-1], ahead=True)
+        else:
+            await runner.apply(events[-1])
         for note in notes:
             if permits_capture(note):
-                self._spawn(self._unless_permitted(runner, note, caller, seen=False), f"stop {note.recording}")
+                self._check(runner, note, caller, seen=False)
+
+    def _check(self, runner: CallRunner, note: NotedAnswer, caller: Channel, *, seen: bool) -> None:
+        """Once the call has read the note: whether it may be captured on it."""
+
+        async def check(_: CallRunner) -> None:
+            self._spawn(self._unless_permitted(runner, note, caller, seen=seen), f"stop {note.recording}")
+
+        runner.ask(check)
 
     async def _unless_permitted(self, runner: CallRunner, note: NotedAnswer, caller: Channel, *, seen: bool) -> None:
         """End and erase what the dialplan captured on an answer that is worth nothing: an earlier one forbids it."""

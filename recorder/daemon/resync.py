@@ -47,7 +47,9 @@ async def resynchronise(
 ) -> None:
     """Tell each of these calls what stands now. Raises AmiError where the PBX cannot be asked to the end.
 
-    A call that is told something while we ask is asked about again, at most `attempts` times.
+    A call that is told something while we ask is asked about again, at most `attempts` times. One that is over is told
+    so ahead of what it has yet to read: its hang-up may wait there, of which nobody knows any more when it was, and the
+    queue log does. One that stands reads first: somebody may have come and gone.
     """
     heard = {runner: runner.heard for runner in calls}
     snapshot = await ami.channels()
@@ -57,24 +59,35 @@ async def resynchronise(
         if runner.state.phase is Phase.CLOSED:
             continue
         before = runner.heard
-        _connect(runner, unseen.passages, snapshot, blind_from)
+        over = _is_over(runner.state, snapshot)
+        _connect(runner, unseen.passages, snapshot, blind_from, ahead=over)
         heard[runner] += runner.heard - before
-        _press(runner, unseen.keys, snapshot, blind_from, now)
+        _press(runner, unseen.keys, snapshot, blind_from, now, ahead=over)
         legs = legs_of(runner.state)
         for row in snapshot:
             if row.channel.uniqueid in legs:
                 runner.names[row.channel.name] = row.channel.uniqueid  # a daemon that was just started heard no name
         found = await _found(runner, capture, snapshot, sizes, unseen.passages, blind_from, now)
         if runner.heard == heard[runner] or attempts <= 1:
-            runner.put(found)
+            runner.put(found, ahead=over)
         else:
             moved.append(runner)  # the snapshot is older than what this call has heard since
     if moved:
         await resynchronise(moved, ami, capture, unseen, blind_from, now, attempts=attempts - 1)
 
 
+def _is_over(state: CallState, snapshot: Sequence[ChannelSnapshot]) -> bool:
+    """Whether the caller's channel is there no more."""
+    return state.caller is not None and all(row.channel.uniqueid != state.caller.uniqueid for row in snapshot)
+
+
 def _connect(
-    runner: CallRunner, passages: Mapping[Uniqueid, Passage], snapshot: Sequence[ChannelSnapshot], blind_from: datetime
+    runner: CallRunner,
+    passages: Mapping[Uniqueid, Passage],
+    snapshot: Sequence[ChannelSnapshot],
+    blind_from: datetime,
+    *,
+    ahead: bool,
 ) -> None:
     """An agent who was connected while we could not see: the queue log names the leg, and the event is made up."""
     caller = runner.state.caller
@@ -95,7 +108,8 @@ def _connect(
             agent=agent,
             queue=passage.queue,
             interface=passage.interface or "",
-        )
+        ),
+        ahead=ahead,
     )
 
 
@@ -105,6 +119,8 @@ def _press(
     snapshot: Sequence[ChannelSnapshot],
     blind_from: datetime,
     now: datetime,
+    *,
+    ahead: bool,
 ) -> None:
     """Keys that nobody heard: the queue log has them. What it says to the second is silenced from its beginning on."""
     legs = legs_of(runner.state)
@@ -122,7 +138,8 @@ def _press(
                 consent=ConsentEventId(uuid4()),
                 audit=uuid4(),
                 heard=False,
-            )
+            ),
+            ahead=ahead,
         )
 
 

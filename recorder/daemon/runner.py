@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Protocol, TypeGuard
 
 import structlog
@@ -116,11 +117,15 @@ class Rivals(Protocol):
     async def ended_ours(self, runner: CallRunner, channel: Channel, at: datetime) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class _Item:
-    event: CallEvent | Callable[[CallRunner], Awaitable[None]]
-    lent: OpenChannel | None = None
-    done: asyncio.Future[CallState] | None = None
+    """In the order in which they came, but for what is older than all that waits."""
+
+    later: bool
+    number: int
+    event: CallEvent | Callable[[CallRunner], Awaitable[None]] = field(compare=False)
+    lent: OpenChannel | None = field(default=None, compare=False)
+    done: asyncio.Future[CallState] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +155,10 @@ class CallRunner:
     ) -> None:
         self._around = around
         self.state = first.state
-        self._items: asyncio.Queue[_Item] = asyncio.Queue(QUEUE_LONGEST)
+        self._items: asyncio.PriorityQueue[_Item] = asyncio.PriorityQueue(QUEUE_LONGEST)
+        self._numbers = count()
+        self._ahead = 0
+        self.held = False  # reads nothing before it has been compared with what stands
         self._owed = Owed(around.ledgers, seq=seq, steps=owed)
         self._lent: OpenChannel | None = None
         self._first = (first, event) if event is not None else None
@@ -182,19 +190,24 @@ class CallRunner:
     def waiting(self) -> int:
         return self._items.qsize()
 
-    def put(self, event: CallEvent) -> None:
-        """Queue an event; never blocks."""
+    @property
+    def has_ahead(self) -> bool:
+        """Whether something waits that goes before all that came earlier."""
+        return self._ahead > 0
+
+    def put(self, event: CallEvent, *, ahead: bool = False) -> None:
+        """Queue an event, `ahead` of all that waits; never blocks."""
         self.heard += isinstance(event, PbxEvent)
-        self._queue(_Item(event))
+        self._queue(event, ahead=ahead)
 
     def ask(self, work: Callable[[CallRunner], Awaitable[None]]) -> None:
         """Have `work` done in the call's own turn, when no step of it is under way."""
-        self._queue(_Item(work))
+        self._queue(work)
 
-    def press(self, event: KeyPressed) -> None:
+    def press(self, event: KeyPressed, *, ahead: bool = False) -> None:
         """Queue a key. The queue log tells of it too, to the second: what was heard is not obeyed again."""
         self._keys.append((event.act, event.presser.uniqueid, event.at))
-        self.put(event)
+        self.put(event, ahead=ahead)
 
     def begun(self, recording: RecordingId) -> None:
         """The dialplan has started this capture itself, before we could hear of it."""
@@ -221,17 +234,25 @@ class CallRunner:
         TimeoutError where the queue is full: its turn would not come.
         """
         done: asyncio.Future[CallState] = asyncio.get_running_loop().create_future()
-        if not self._queue(_Item(event, lent, done)):
+        if not self._queue(event, lent, done):
             raise TimeoutError("the call's queue is full")
         return await done
 
-    def _queue(self, item: _Item) -> bool:
+    def _queue(
+        self,
+        event: CallEvent | Callable[[CallRunner], Awaitable[None]],
+        lent: OpenChannel | None = None,
+        done: asyncio.Future[CallState] | None = None,
+        *,
+        ahead: bool = False,
+    ) -> bool:
         try:
-            self._items.put_nowait(item)
+            self._items.put_nowait(_Item(not ahead, next(self._numbers), event, lent, done))
         except asyncio.QueueFull:
             self._around.counters.overflowed += 1
-            log.error("call_queue_full", call=str(self.state.call), event_name=type(item.event).__name__)
+            log.error("call_queue_full", call=str(self.state.call), event_name=type(event).__name__)
             return False
+        self._ahead += ahead
         return True
 
     async def run(self) -> None:
@@ -252,9 +273,11 @@ class CallRunner:
             return None
         try:
             async with asyncio.timeout_at(self._owed.pay_at if self._owed else None):
-                return await self._items.get()
+                item = await self._items.get()
         except TimeoutError:
             return None
+        self._ahead -= not item.later
+        return item
 
     async def _serve(self, item: _Item) -> None:
         self._lent = item.lent

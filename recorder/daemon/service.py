@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -34,6 +36,7 @@ from recorder.daemon.readiness import Readiness
 from recorder.daemon.reception import FrontDesk
 from recorder.daemon.resync import resynchronise
 from recorder.daemon.rivals import RivalWatch
+from recorder.daemon.runner import CallRunner
 from recorder.daemon.taking_up import take_up
 from recorder.fallback import ANSWER_EVENT
 from recorder.local_journal import Journal
@@ -54,6 +57,8 @@ BALANCED_EVERY: Final = timedelta(minutes=10)
 LOOK_EVERY: Final = timedelta(seconds=2)
 SWEEP_MARK_EVERY: Final = timedelta(seconds=30)
 DRAIN_WITHIN: Final = timedelta(seconds=5)
+COMPARED_WITHIN: Final = timedelta(seconds=5)
+"""How long a call waits to be compared with what stands, before it reads what it was told of a time that nobody saw."""
 RETRY_AFTER: Final = timedelta(seconds=1)
 
 
@@ -112,6 +117,8 @@ class Daemon:
         self._watchdog = watchdog
         self._group: asyncio.TaskGroup | None = None
         self._resynchronise = asyncio.Event()
+        self._compared = asyncio.Event()
+        self._compared.set()
         self._blind_from: datetime | None = None
         self._awake = _Awake(float("inf"), datetime.max.replace(tzinfo=UTC))
         self.sweeps: dict[str, Sweep] = {}
@@ -155,9 +162,16 @@ class Daemon:
         log.warning("slept", seconds=round((now - since).total_seconds(), 1), calls=len(self.parts.book))
         self._awake = _Awake(asyncio.get_running_loop().time(), now)
         self._blind_from = min(since, self._blind_from or since)
-        for runner in self.parts.book:
-            runner.put(SightLost(at=now, blind_from=since))
+        self._read_later(since)
         self._resynchronise.set()
+
+    def _read_later(self, slept_from: datetime | None) -> None:
+        """What calls are told now is older than they know, or newer than what they missed: they are compared first."""
+        if self._compared.is_set():
+            self._compared = asyncio.Event()
+        for runner in self.parts.book:
+            runner.held = True
+            runner.ask(partial(_until_compared, self._compared, slept_from, self.parts.now()))
 
     async def _stay_awake(self) -> None:
         loop = asyncio.get_running_loop()
@@ -168,6 +182,8 @@ class Daemon:
     def connected(self, facts: PbxFacts) -> None:
         if facts.restarted:
             log.warning("asterisk_restarted")
+        if self._blind_from is not None:
+            self._read_later(None)
         self._resynchronise.set()
 
     def disconnected(self, reason: str) -> None:
@@ -270,10 +286,12 @@ class Daemon:
                 unseen = await self._unseen()
                 blind_from = self._blind_from or parts.now()
                 await resynchronise(parts.book, parts.ami, parts.capture, unseen, blind_from, parts.now())
+                self._compared.set()
                 await parts.rivals.after_blindness(parts.book)
                 await self._name_unrecorded()
             except (AmiError, CatalogueError, OSError) as error:
                 log.warning("resynchronise_failed", why=str(error))
+                self._compared.set()
                 if parts.ami.state.connected:
                     await asyncio.sleep(RETRY_AFTER.total_seconds())
                     self._resynchronise.set()
@@ -385,6 +403,18 @@ async def _ring(sweep: Sweep) -> None:
 
 def _bell_failed(event: JobExecutionEvent) -> None:
     log.error("bell_failed", job=event.job_id, why=str(getattr(event, "exception", "")))
+
+
+async def _until_compared(
+    compared: asyncio.Event, slept_from: datetime | None, now: datetime, runner: CallRunner
+) -> None:
+    """A call's turn that waits; where the call is over, what ends it comes ahead of all that it was told meanwhile."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(COMPARED_WITHIN.total_seconds()):
+            await compared.wait()
+    runner.held = False
+    if slept_from is not None and not runner.has_ahead:
+        await runner.note(SightLost(at=now, blind_from=slept_from))
 
 
 def _spawned() -> list[asyncio.Task[None]]:

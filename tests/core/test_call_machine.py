@@ -49,12 +49,14 @@ from recorder.model import (
     Direction,
     HoldBegan,
     HoldEnded,
+    KeyAct,
     LostReason,
     MixMonitorStopped,
     Outcome,
     OverrideReason,
     RecordingChanged,
     RecordingStatus,
+    SilenceCause,
 )
 from recorder.policy import stricter
 from tests.core import call_law
@@ -77,6 +79,7 @@ from tests.core.call_cast import (
     erased,
     every_event,
     hung_up,
+    key,
     left,
     made,
     pressed,
@@ -488,6 +491,14 @@ def test_what_the_queue_log_proves_of_a_talk_that_nobody_saw_is_kept() -> None:
     (capture,) = state.captures
     within_the_second = NOON + timedelta(seconds=1)  # that the log names
     assert (state.talked, capture.bridged_until, capture.unproved) == (True, within_the_second, False)
+
+
+def test_a_talk_that_nobody_saw_goes_on_after_a_pause_that_nobody_saw() -> None:
+    acts = ((KeyAct.PAUSE, 4), (KeyAct.RESUME, 9))
+    pause, resume = (replace(key(act), at=NOON + timedelta(seconds=at), heard=False) for act, at in acts)
+    proof = replace(resynchronised(capture_lives=False, proved=True), talk_proved_until=NOON + timedelta(seconds=20))
+    change = kept((*TALKED[:5], pause, resume, later(proof, 30)))
+    assert [(silence.cause, silence.to_seconds) for silence in change.silences] == [(SilenceCause.PAUSE, 9)]
 
 
 def test_what_nothing_proves_ends_at_the_last_sight_of_it() -> None:
