@@ -11,12 +11,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
 
 from recorder.books import stray_files
 from recorder.books.adoption import ERASABLE, QUARANTINABLE, Fate, Orphan, Verdict, judge
+from recorder.capture import FRAME, OPENING
 from recorder.catalogue import Catalogue, FileAct, FileAction, RecordingRow
 from recorder.model import (
     AuditEntry,
@@ -28,7 +30,7 @@ from recorder.model import (
 )
 from recorder.quality import file_findings
 from recorder.silences import spans_to_keep
-from recorder.storage import LegFile, Storage, Strays
+from recorder.storage import Edges, LegFile, Storage, Strays
 
 ADOPT: Final = "adopt"
 
@@ -127,8 +129,9 @@ class Orphanage:
         # The same word of the same person about the same failure is one entry, however often it is said.
         key = uuid5(NAMESPACE_OID, f"adopt {row.id} {row.changed_at.isoformat()} {word.actor} {word.reason}")
         await self._audit_once(key, row, word, details)
-        spans = spans_to_keep(row.silences, keep)
-        made = await asyncio.to_thread(self._storage.settle, row.id, row.authorised_at, spans=spans, replace=True)
+        spans = spans_to_keep(row.silences, None if keep is None else max(0.0, keep - FRAME))
+        settle = partial(self._storage.settle, spans=spans, edges=Edges(opening=OPENING), replace=True)
+        made = await asyncio.to_thread(settle, row.id, row.authorised_at)
         at = self._now()
         failed = frozenset({RecordingStatus.FAILED})
         findings = tuple(sorted(str(finding) for finding in file_findings(made.file_state)))

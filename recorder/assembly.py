@@ -22,6 +22,7 @@ import sdnotify
 import structlog
 
 from recorder import __version__
+from recorder.adoption import Orphanage
 from recorder.alarms import AlarmKind, Alarms, Rule, rules
 from recorder.ami import Ami, AmiAddress
 from recorder.books import Code, Ledgers
@@ -33,18 +34,22 @@ from recorder.consent_ivr import ConsentIvr
 from recorder.couriers import routes_of
 from recorder.daemon import (
     AlarmWatch,
+    AwayDesk,
     Bookkeeper,
     CallBook,
     CallRunner,
     Daemon,
+    FallbackWatch,
     FrontDesk,
     FullnessWatch,
     GrowthWatch,
+    Members,
     Parts,
     PauseWatch,
     Readiness,
     RivalWatch,
 )
+from recorder.fallback_file import written
 from recorder.figures import alarm_figures, backlog_figures, disk_figures, sweep_figures
 from recorder.http import Answers, HttpServer, make_app
 from recorder.local_journal import Journal, file_of, folder_of
@@ -162,6 +167,7 @@ class Assembly:
         folder = folder_of(settings.journal.path, settings.catalogue.url, settings.storage.path)
         local = Journal(file_of(folder, settings.node.name), now)
         closing.push_async_callback(local.close)
+        lists = settings.do_not_record.lists()
         book = CallBook(
             node=settings.node.name,
             catalogue=self.catalogue,
@@ -171,10 +177,21 @@ class Assembly:
             bells=daemon,
             now=now,
             catalogue_failed=daemon.catalogue_failed,
+            lists=lists,
         )
         lines = settings.rules()
         readiness = Readiness()
-        front = FrontDesk(book, readiness, lines, lambda: self.prompts.prompts, now, daemon.look_again, capture.tell)
+        members = Members(ami)
+        front = FrontDesk(
+            book,
+            readiness,
+            lines,
+            lambda: self.prompts.prompts,
+            now,
+            daemon.look_again,
+            capture.tell,
+            members.is_member,
+        )
         sweeps = Sweeps(
             node=settings.node.name,
             catalogue=self.catalogue,
@@ -184,6 +201,7 @@ class Assembly:
             queue_log=QueueLog(settings.pbx.queue_log) if settings.pbx.queue_log else None,
             lines=lines,
             in_progress=lambda uniqueid: _is_in_progress(book, uniqueid),
+            has_leg=book.has_leg,
             now=now,
         )
         unseen = UnseenCalls(
@@ -191,7 +209,7 @@ class Assembly:
             catalogue=self.catalogue,
             cdr=Cdr(settings.pbx.cdr) if settings.pbx.cdr else None,
             lines=lines,
-            knows=lambda uniqueid: _knows(book, uniqueid),
+            knows=lambda uniqueid: _knows(book, uniqueid) or uniqueid in sweeps.pending,
             now=now,
         )
         queues = frozenset(queue for rules in lines.values() for queue in rules.queues)
@@ -206,7 +224,7 @@ class Assembly:
             [(_marks(SPOOL, settings.capture), self.spool), (_marks(STORAGE, settings.storage), self.storage)]
         )
         host, port = host_and_port(settings.agi.bind)
-        ivr = ConsentIvr(front, host=host, port=port, peers=self.peers, dialogues=settings.agi.dialogues)
+        ivr = ConsentIvr(front, host=host, port=port, peers=self.peers, dialogues=settings.agi.dialogues, lists=lists)
         return Parts(
             node=settings.node.name,
             ami=ami,
@@ -215,6 +233,17 @@ class Assembly:
             capture=capture,
             book=book,
             front=front,
+            away=AwayDesk(
+                book,
+                ami,
+                capture,
+                self.catalogue,
+                lines,
+                Orphanage(self.catalogue, self.storage, node=settings.node.name, now=now),
+                self.spool,
+                daemon.spawn,
+            ),
+            fallback=FallbackWatch(ami, lambda version: written(settings, version)),
             ivr=ivr,
             sweeps=sweeps,
             unseen=unseen,
@@ -279,6 +308,7 @@ class Assembly:
         warnings += [f"the capture of recording {recording} has stopped growing" for recording in parts.growth.stalled]
         warnings += parts.rivals.reasons(now())
         warnings += parts.pauses.warnings
+        warnings += parts.fallback.warnings
         warnings += parts.bookkeeper.warnings
         warnings += parts.local.warnings
         state, reasons = state_of(Seen(hindrances=parts.readiness.reasons, warnings=warnings))

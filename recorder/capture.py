@@ -24,6 +24,7 @@ from recorder.model import Channel, LostReason, RecorderError, RecordingId, Sile
 from recorder.quality import BRIDGE_TOLERANCE_SECONDS, Finding, Measures, assess, file_findings
 from recorder.silences import spans_to_keep
 from recorder.storage import (
+    Edges,
     LegFile,
     Problem,
     RecordingTooLong,
@@ -51,6 +52,11 @@ AUDIBLE = timedelta(milliseconds=500)
 FIRST_BYTES_WITHIN = timedelta(seconds=10)
 """Asterisk writes in steps of 32 KiB (2.05 s of 8 kHz): a bridge this long with nothing on disk writes nothing."""
 LOOK_EVERY = timedelta(milliseconds=20)
+OPENING = 0.06
+"""Seconds at the start of the agent's direction that may still hold what the caller heard before: queue music."""
+FRAME = 0.02
+BESIDE_AT_MOST = timedelta(seconds=1)
+"""A stop confirmed later than this after the talk's end says nothing of where in the file that end is."""
 
 
 class CaptureRefused(RecorderError):
@@ -75,17 +81,19 @@ class Staging:
     bridged_at: datetime | None
     bridged_seconds: float | None
     keep_seconds: float | None = None  # what lies behind is not proved to be permitted, and becomes silence
+    stopped_at: datetime | None = None  # Asterisk wrote no more
     silences: tuple[Silenced, ...] = ()  # holds and pauses, which become exact silence
 
 
 def mixmonitor_arguments(
-    recording: RecordingId, spool: PurePosixPath, *, needs_sync: bool, beep: int | None = None
+    recording: RecordingId | str, spool: PurePosixPath, *, needs_sync: bool, beep: int | None = None
 ) -> str:
     """The whole argument of MixMonitor(): no mixed file, bridged-only, one file a direction, the id in a variable.
 
     r() is what comes from the captured channel (the caller), t() what goes to it. `needs_sync` is Asterisk 16, which
     keeps both directions on one time line only when told (S); later ones always do, and log a notice when told. A beep
-    each `beep` seconds (B) is heard by both parties and is in neither file.
+    each `beep` seconds (B) is heard by both parties and is in neither file. For the dialplan that starts a capture
+    while the daemon is away, `recording` is the variable that holds the id.
     """
     caller, agent = (spool / f"{recording}-{leg}.wav" for leg in (LegFile.CALLER, LegFile.AGENT))
     extras = ("" if beep is None else f"B({beep})") + ("S" if needs_sync else "")
@@ -96,6 +104,17 @@ def needs_sync(banner_or_version: str) -> bool:
     """Whether this Asterisk needs option S: releases before 18 do."""
     release = next((part for part in banner_or_version.replace("-", " ").split() if part[:1].isdigit()), "0")
     return int(release.split(".")[0]) < 18
+
+
+def edges_of(staging: Staging) -> Edges:
+    """What is silenced at the ends of a recording whatever else is: see OPENING, and who came before the stop."""
+    if staging.keep_seconds is None or staging.bridged_at is None or staging.stopped_at is None:
+        return Edges(opening=OPENING)
+    proved = staging.bridged_at + timedelta(seconds=staging.keep_seconds)
+    beside = staging.stopped_at - proved
+    if not timedelta() < beside <= BESIDE_AT_MOST:
+        return Edges(opening=OPENING)
+    return Edges(opening=OPENING, ending=beside.total_seconds() + FRAME)
 
 
 class CaptureDesk:
@@ -192,6 +211,8 @@ class CaptureDesk:
 
     async def stop(self, recording: RecordingId, channel: Channel, mixmonitor: str | None) -> bool:
         """Stop the MixMonitor; True once nobody writes. A channel or MixMonitor that is gone writes nothing."""
+        if not channel.name:
+            return True  # gone before we could know its name
         try:
             known = mixmonitor or await self._ami.getvar(channel.name, MIXMONITOR_VARIABLE)
             if known is not None:
@@ -262,9 +283,12 @@ class CaptureDesk:
         )
 
     def _join(self, staging: Staging) -> Settled:
-        spans = spans_to_keep(staging.silences, staging.keep_seconds)
+        keep = None if staging.keep_seconds is None else max(0.0, staging.keep_seconds - FRAME)
+        spans = spans_to_keep(staging.silences, keep)
         # The catalogue holds no digest of a stopped recording: a file from before a crash may be replaced.
-        return self._storage.settle(staging.recording, staging.authorised_at, spans=spans, replace=True)
+        return self._storage.settle(
+            staging.recording, staging.authorised_at, spans=spans, edges=edges_of(staging), replace=True
+        )
 
     async def _nothing_there(self, staging: Staging) -> CallEvent:
         if (staging.bridged_seconds or 0) < AUDIBLE.total_seconds():

@@ -126,6 +126,14 @@ class SilenceCause(StrEnum):
     HOLD = "hold"
 
 
+class Unrecorded(StrEnum):
+    """Which do-not-record list names a call (SC-07)."""
+
+    AGENT = "agent"
+    DIALLED = "dialled"
+    NUMBER = "number"
+
+
 class RivalKind(StrEnum):
     """What captures or hears a call of ours without our authority."""
 
@@ -177,7 +185,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PbxEvent:
-    """Something Asterisk said. `at` is when we read it, UTC."""
+    """Something Asterisk said. `at`, UTC, is when: by Asterisk's stamp brought to our clock, else when we read it."""
 
     at: datetime
 

@@ -23,6 +23,7 @@ from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.manager import Manager
 
 from recorder.ami.events import EOL, EVENTS, Headers, Translator, headers_from_frame
+from recorder.ami.stamps import Stamps, stamp_from_frame, stamp_from_pong
 from recorder.model import PbxEvent, RecorderError
 
 FRAME_LIMIT = 1 << 20  # bytes; Asterisk's longest frames are some kilobytes
@@ -93,6 +94,7 @@ class PbxAction(Action):  # type: ignore[misc]
             _refuse_unsendable(key, value)
         super().__init__({"Action": name, **fields})
         self.listing = listing
+        self.sent_at: datetime | None = None
         self.replies: list[Headers] = []
 
     def __repr__(self) -> str:
@@ -154,6 +156,7 @@ class Wire(AMIProtocol):  # type: ignore[misc]
         self._tap = tap
         self._table = table
         self._rest = b""
+        self._stamps = Stamps()
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -188,7 +191,7 @@ class Wire(AMIProtocol):  # type: ignore[misc]
         if not frame.startswith(_EVENT):
             frame = frame.lstrip()
             if not frame.startswith(_EVENT):
-                self._take_response(frame)
+                self._take_response(frame, at)
                 return
         if self.responses and _ACTION_ID in frame and self._take_item(frame):
             return
@@ -204,7 +207,7 @@ class Wire(AMIProtocol):  # type: ignore[misc]
 
     def _tell(self, translate: Translator, frame: bytes, at: datetime) -> None:
         try:
-            event = translate(frame, at)
+            event = translate(frame, self._stamps.time_of(stamp_from_frame(frame), at))
         except ValueError:
             self._malformed()
             return
@@ -229,7 +232,7 @@ class Wire(AMIProtocol):  # type: ignore[misc]
         self._answer(action, headers)
         return True
 
-    def _take_response(self, frame: bytes) -> None:
+    def _take_response(self, frame: bytes, at: datetime) -> None:
         if not frame:
             return
         headers = headers_from_frame(frame)
@@ -239,7 +242,15 @@ class Wire(AMIProtocol):  # type: ignore[misc]
         elif action is None:
             self._counters.unmatched += 1
         else:
+            self._compare_clocks(action, headers, at)
             self._answer(action, headers)
+
+    def _compare_clocks(self, action: PbxAction, headers: Headers, at: datetime) -> None:
+        """Asterisk tells its time with every answer to a Ping."""
+        if "ping" in headers and action.sent_at is not None:
+            stamp = stamp_from_pong(headers.get("timestamp", [""])[0])
+            if stamp is not None:
+                self._stamps.pong(action.sent_at, stamp, at)
 
     def _answer(self, action: PbxAction, headers: Headers) -> None:
         if action.add_message(headers):
@@ -258,6 +269,7 @@ class Wire(AMIProtocol):  # type: ignore[misc]
         if self.lost.done() or self.transport.is_closing():
             raise AmiDown("the connection to the PBX is gone")
         self.responses[action.id] = action
+        action.sent_at = self._clock()
         self.transport.write(str(action).encode())
         future: asyncio.Future[list[Headers]] = action.future
         return future

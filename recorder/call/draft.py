@@ -175,7 +175,10 @@ def authorise(
     channel: Channel,
     hindrance: LostReason | None,
     audit: OverridePressed | None = None,
+    *,
+    begun: bool = False,
 ) -> None:
+    """`begun`: the dialplan has started the MixMonitor by itself."""
     if hindrance is None and capture_in_hand(draft.state) is not None:
         hindrance = LostReason.CAPTURE_FAILED  # the one before is still closing: never two at once
     if hindrance is not None:
@@ -197,7 +200,8 @@ def authorise(
     )
     capture = Capture(id=recording, state=CaptureState.ARMING, channel=channel, authority=draft.state.consent)
     draft.know(captures=(*draft.state.captures, capture))
-    draft.commands.append(Arm(recording=recording, channel=channel, beep=draft.state.beep))
+    if not begun:
+        draft.commands.append(Arm(recording=recording, channel=channel, beep=draft.state.beep))
 
 
 def owe(draft: Draft, presser: Channel, answer: KeyAnswer) -> None:
@@ -211,11 +215,29 @@ def lose(draft: Draft, reason: LostReason) -> None:
         draft.know(lost=reason)
 
 
+def end_capture(draft: Draft) -> None:
+    """What is being captured, if anything, stops."""
+    hand = capture_in_hand(draft.state)
+    if hand is not None:
+        draft.raise_trigger(Trigger.PARTED, hand.id)
+
+
 def prove_until(draft: Draft, moment: datetime, *, blind: bool = False) -> None:
     for capture in draft.state.captures:
         if capture.bridged_at is not None and capture.bridged_until is None:
             draft.know_capture(capture.id, bridged_until=max(moment, capture.bridged_at), unproved=blind)
 
 
+def doubt_what_still_stops(draft: Draft) -> None:
+    """The caller stands in a bridge, whosever: what is not confirmed as stopped is written there too."""
+    for capture in draft.state.captures:
+        if capture.state is CaptureState.STOPPING and not capture.unproved:
+            draft.know_capture(capture.id, unproved=True)
+
+
 def send_stop(draft: Draft, before: Capture) -> None:
     draft.commands.append(Stop(recording=before.id, channel=before.channel, mixmonitor=before.mixmonitor))
+
+
+def silence(draft: Draft, before: Capture, *, quiet: bool) -> None:
+    draft.commands.append(Quiet(recording=before.id, channel=before.channel, mixmonitor=before.mixmonitor, quiet=quiet))

@@ -7,12 +7,13 @@ silence and, from the agent, its end: what a duty had captured is for a second p
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
-from recorder.call.draft import Draft, owe, record_consent
+from recorder.call.draft import Draft, end_capture, owe, record_consent
 from recorder.call.events import KeyPressed
 from recorder.call.state import CallState, Capture, KeyAnswer, Pause, capture_in_hand, is_agent
-from recorder.call.tables import Trigger
+from recorder.call.tables import CaptureState, Trigger
 from recorder.model import AuditEntry, ConsentState, KeyAct, PartyKind
 from recorder.policy import OBJECTIONS, PERMITTED_BY_MODE
 
@@ -48,9 +49,17 @@ def actor(state: CallState, event: KeyPressed) -> str:
 
 
 def _pause(draft: Draft, event: KeyPressed, _presser: PartyKind) -> None:
-    if draft.state.paused is None:
+    paused = draft.state.paused
+    if paused is None:
         draft.know(paused=Pause(at=event.at, actor=actor(draft.state, event)))
         draft.raise_trigger(Trigger.PAUSED)
+    elif event.at < paused.at:  # heard late: the queue log knows when it was pressed
+        draft.know(paused=replace(paused, at=event.at))
+        for capture in draft.state.captures:
+            if capture.silences and capture.silences[-1].ended_at is None and capture.state is CaptureState.PAUSED:
+                *others, last = capture.silences
+                began = min(last.began_at, event.at - draft.state.preroll)
+                draft.know_capture(capture.id, silences=(*others, replace(last, began_at=began)))
     _answer(draft, event, KeyAnswer.PAUSED)
 
 
@@ -73,8 +82,11 @@ def _stop(draft: Draft, event: KeyPressed, presser: PartyKind) -> None:
         agreed = state.consent in PERMITTED_BY_MODE[state.mode] | {ConsentState.OVERRIDDEN}
         after = ConsentState.WITHDRAWN if agreed else ConsentState.REFUSED
         _record(draft, event, after, by)
+    elif not state.objected and not state.personal:  # nothing is captured here, and nothing may be on another line
+        _audit(draft, event, "objection", by or "caller", state.consent)
+        draft.know(objected=True)
     disowned = state.withdrawal_erases and _disown(draft, lambda capture: capture.authority in BY_CONSENT)
-    _end_capture(draft)
+    end_capture(draft)
     _answer(draft, event, KeyAnswer.ERASED if disowned else KeyAnswer.STOPPED)
 
 
@@ -89,7 +101,7 @@ def _personal(draft: Draft, event: KeyPressed, _presser: PartyKind) -> None:
         draft.know(personal=True)
         _disown(draft, lambda capture: capture.authority is not ConsentState.OVERRIDDEN)
         _audit(draft, event, "personal", actor(state, event), state.consent, seconds=_captured_seconds(draft))
-        _end_capture(draft)
+        end_capture(draft)
     _answer(draft, event, KeyAnswer.PERSONAL)
 
 
@@ -114,12 +126,6 @@ def _disown(draft: Draft, reached: Callable[[Capture], bool]) -> bool:
         draft.know_capture(capture.id, disowned=True)
         draft.raise_trigger(Trigger.DISOWNED, capture.id)
     return bool(captures)
-
-
-def _end_capture(draft: Draft) -> None:
-    hand = capture_in_hand(draft.state)
-    if hand is not None:
-        draft.raise_trigger(Trigger.PARTED, hand.id)
 
 
 def _record(draft: Draft, event: KeyPressed, after: ConsentState, by: str | None) -> None:

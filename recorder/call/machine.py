@@ -12,12 +12,13 @@ from datetime import timedelta
 from recorder.call.draft import (
     Draft,
     Step,
+    doubt_what_still_stops,
 )
 from recorder.call.events import (
     CallAdmitted,
     CallEvent,
 )
-from recorder.call.reading import READERS, take_parties
+from recorder.call.reading import READERS, take_parties, unasked
 from recorder.call.state import (
     CallState,
     Standing,
@@ -29,8 +30,6 @@ from recorder.call.tables import (
 from recorder.call.turning import TRIGGER_BY_STANDING, finished
 from recorder.model import (
     CallOpened,
-    ConsentMode,
-    ConsentState,
     Linkedid,
 )
 
@@ -49,7 +48,9 @@ def begin(event: CallAdmitted) -> Step:
         preroll=timedelta(seconds=event.preroll_seconds),
         withdrawal_erases=event.withdrawal_erases,
         beep=event.beep_seconds,
-        consent=ConsentState.PROHIBITED if event.mode is ConsentMode.NEVER else ConsentState.NONE,
+        unrecorded=event.unrecorded,
+        purposes=event.purposes,
+        consent=unasked(event.mode, event.unrecorded),
     )
     draft = Draft(state, event, [], [], [])
     draft.facts.append(
@@ -79,4 +80,6 @@ def advance(state: CallState, event: CallEvent) -> Step:
     waits = before is Standing.NOWHERE and after is Standing.ALONE  # first into the bridge: the agent follows
     if after is not before and not waits and draft.state.phase is not Phase.OVER:
         draft.raise_trigger(TRIGGER_BY_STANDING[after])
+    if after is not Standing.NOWHERE:
+        doubt_what_still_stops(draft)
     return finished(draft)

@@ -189,9 +189,18 @@ class Ticket:
 
 
 class Rooms:
-    """The writing thread, the reading threads, and their connections."""
+    """The writing thread, the reading threads, and their connections.
 
-    def __init__(self, url: URL, waiting_most: int = WAITING_MOST) -> None:
+    `may_write` looks at each transaction that writes before anything is written in it, and raises where it must not.
+    """
+
+    def __init__(
+        self,
+        url: URL,
+        waiting_most: int = WAITING_MOST,
+        may_write: Callable[[Connection], None] = lambda _: None,
+    ) -> None:
+        self._may_write = may_write
         self._file = Path(url.database or "") if url.drivername == "sqlite" else None
         self._identity = _identity(self._file)
         self._waiting_most = waiting_most
@@ -260,6 +269,8 @@ class Rooms:
 
     def _attempt(self, work: Callable[[Connection], T], ticket: Ticket, writes: bool) -> T:
         with self._held(ticket, writes) as connection:
+            if writes:
+                self._may_write(connection)
             answer = work(connection)
             if writes:
                 ticket.before_commit()

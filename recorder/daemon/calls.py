@@ -14,6 +14,7 @@ import structlog
 
 from recorder.call import (
     READ_EVENTS,
+    AgentListed,
     CallAdmitted,
     CallState,
     Phase,
@@ -25,6 +26,7 @@ from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway
 from recorder.daemon.owed import CallCounters, Ledgers, OwedStep
 from recorder.daemon.runner import Bells, CallRunner, Rivals, Surroundings
+from recorder.do_not_record import NOBODY, DoNotRecord
 from recorder.local_journal import Journal
 from recorder.model import (
     AgentConnected,
@@ -64,6 +66,7 @@ class CallBook:
         bells: Bells,
         now: Callable[[], datetime],
         catalogue_failed: Callable[[CatalogueAway], None],
+        lists: DoNotRecord = NOBODY,
     ) -> None:
         self.node = node
         self.now = now
@@ -82,12 +85,17 @@ class CallBook:
             bells=bells,
             counters=self.counters,
             now=now,
+            lists=lists,
         )
         self._calls: dict[CallId, CallRunner] = {}
         self._by_uniqueid: dict[Uniqueid, CallRunner] = {}
         self._by_linkedid: dict[Linkedid, CallRunner] = {}
         self._by_bridge: dict[BridgeId, CallRunner] = {}
         self._past: dict[Uniqueid, datetime] = {}  # legs of closed calls, the oldest first
+
+    @property
+    def lists(self) -> DoNotRecord:
+        return self._around.lists
 
     def __iter__(self) -> Iterator[CallRunner]:
         return iter(tuple(self._calls.values()))
@@ -102,6 +110,14 @@ class CallBook:
         """The open call that the channel belongs to."""
         runner = self._by_uniqueid.get(channel.uniqueid) or self._by_linkedid.get(channel.linkedid)
         return runner if runner is not None and runner.state.phase not in (Phase.OVER, Phase.CLOSED) else None
+
+    def of_caller(self, uniqueid: Uniqueid) -> CallRunner | None:
+        """The call that this channel belongs to, also one that is over and not settled yet."""
+        return self._by_uniqueid.get(uniqueid)
+
+    def has_leg(self, leg: Uniqueid) -> bool:
+        """Whether a call in the book has, or had, this leg."""
+        return leg in self._by_uniqueid
 
     def of_bridge(self, bridge: BridgeId) -> CallRunner | None:
         """The open call whose legs stand in the bridge."""
@@ -151,12 +167,25 @@ class CallBook:
         if runner is None:
             return
         self._know(runner, channels)
+        self._tell_of_listed(runner, event)
         if isinstance(event, BridgeEntered | BridgeLeft):
             owner = self._by_bridge.setdefault(event.bridge, runner)
             if owner is not runner:
                 owner.put(event)  # somebody of another call of ours joins this one, or leaves it
         if type(event) in READ_EVENTS or isinstance(event, (MixMonitorStarted, *BEGINNINGS, *ENDINGS)):
             runner.put(event)
+
+    def _tell_of_listed(self, runner: CallRunner, event: PbxEvent) -> None:
+        """Before an event that brings a leg into the call: whether its agent must not be recorded."""
+        match event:
+            case AgentConnected():
+                agent, listed = event.agent, self.lists.names_agent(event.interface or event.agent.name)
+            case BridgeEntered():
+                agent, listed = event.channel, self.lists.names_agent(event.channel.name)
+            case _:
+                return
+        if listed and agent.uniqueid not in runner.state.listed_legs:
+            runner.put(AgentListed(at=event.at, agent=agent))
 
     def _owner(self, channel: Channel) -> CallRunner | None:
         return self._by_uniqueid.get(channel.uniqueid) or self._by_linkedid.get(channel.linkedid)

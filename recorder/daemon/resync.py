@@ -15,6 +15,7 @@ import structlog
 
 from recorder.ami import Ami, ChannelSnapshot
 from recorder.call import (
+    AgentListed,
     CallResynchronised,
     CallState,
     KeyPressed,
@@ -23,7 +24,7 @@ from recorder.call import (
 )
 from recorder.capture import CaptureDesk
 from recorder.daemon.runner import SILENT, CallRunner
-from recorder.model import AgentConnected, BridgeId, Channel, ConsentEventId, KeyAct, Linkedid, Uniqueid
+from recorder.model import AgentConnected, AgentRung, BridgeId, Channel, ConsentEventId, KeyAct, Linkedid, Uniqueid
 from recorder.queue_log import NotedKey, Passage, Unseen
 
 log = structlog.get_logger(__name__)
@@ -84,6 +85,9 @@ def _connect(
         return
     name = next((row.channel.name for row in snapshot if row.channel.uniqueid == passage.agent), "")
     agent = Channel(name=name, uniqueid=passage.agent, linkedid=Linkedid(caller.linkedid))
+    if passage.is_listed or runner.lists.names_agent(passage.interface or ""):
+        runner.put(AgentListed(at=passage.connected_at, agent=agent))
+    runner.put(AgentRung(at=passage.connected_at, channel=caller, agent=agent))  # by us or not: the queue rang it
     runner.put(
         AgentConnected(
             at=passage.connected_at,
@@ -141,6 +145,8 @@ async def _found(
         if leg in ours or (bridge is not None and bridge == callers_bridge)
     }
     passage = passages.get(state.caller.uniqueid) if state.caller else None
+    if passage is not None and (passage.is_listed or runner.lists.names_agent(passage.interface or "")):
+        passage = None  # a talk that must not be recorded proves nothing for any capture
     return CallResynchronised(
         at=now,
         blind_from=min(blind_from, now),

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import structlog
 
@@ -45,6 +45,7 @@ from recorder.call import (
 )
 from recorder.capture import CaptureDesk, CaptureRefused, OpenChannel
 from recorder.daemon.owed import TRY_AGAIN_AFTER, CallCounters, Ledgers, Owed, OwedStep
+from recorder.do_not_record import NOBODY, DoNotRecord
 from recorder.model import (
     Channel,
     KeyAct,
@@ -65,6 +66,10 @@ PAUSED_WITHIN = timedelta(milliseconds=300)
 """A pause that Asterisk has not confirmed by then is none: the capture stops (PR-04)."""
 HELD_WITHIN = timedelta(seconds=2)
 """The same for a hold, whose first moments are silenced when the recording is settled."""
+STOP_TOLD_WITHIN = timedelta(milliseconds=300)
+"""Asterisk's event of a stop follows its answer; where it does not come the answer counts."""
+UNHOOKED_FOR = timedelta(milliseconds=100)
+"""How long a channel must have been without a capture before the next one hears both parties (decision 0020)."""
 SAME_KEY_WITHIN = timedelta(seconds=2)
 
 
@@ -74,6 +79,13 @@ SILENT = frozenset({CaptureState.QUIET, CaptureState.PAUSED, CaptureState.STOPPI
 
 def _captures_less(command: Command) -> bool:
     return isinstance(command, Stop) or (isinstance(command, Quiet) and command.quiet)
+
+
+def _would_begin(event: CallEvent) -> TypeGuard[ConsentAnswered | OverridePressed]:
+    """Whether a capture may yet begin by this event, which the dialplan has not begun already."""
+    if isinstance(event, ConsentAnswered) and event.noted is not None:
+        return False
+    return isinstance(event, ConsentAnswered | OverridePressed) and event.hindrance is None
 
 
 class Bells(Protocol):
@@ -121,6 +133,7 @@ class Surroundings:
     bells: Bells
     counters: CallCounters
     now: Callable[[], datetime]
+    lists: DoNotRecord = NOBODY
 
 
 class CallRunner:
@@ -145,9 +158,15 @@ class CallRunner:
         # Whose start was heard, or need not be waited for: another on the same channel is not ours.
         self._claimed = {row.id for row in first.state.captures if row.state is not CaptureState.ARMING}
         self._ended: set[RecordingId] = set()  # whose stop was heard
+        self._unhooked_at: datetime | None = None  # since when nothing of ours hangs on the caller's channel any more
         self.heard = 0  # events of the PBX that were put
         self._keys: list[tuple[KeyAct, Uniqueid, datetime]] = []
         self._unheard = False  # a key of a time when we could not see is being obeyed
+        self.noted: set[RecordingId] = set()  # dialogues that the dialplan held without us, once they are taken in
+
+    @property
+    def lists(self) -> DoNotRecord:
+        return self._around.lists
 
     @property
     def owes(self) -> bool:
@@ -177,6 +196,10 @@ class CallRunner:
         self._keys.append((event.act, event.presser.uniqueid, event.at))
         self.put(event)
 
+    def begun(self, recording: RecordingId) -> None:
+        """The dialplan has started this capture itself, before we could hear of it."""
+        self._claimed.add(recording)
+
     def has_heard(self, act: KeyAct, presser: Uniqueid, at: datetime) -> bool:
         return any((act, presser) == known[:2] and abs(at - known[2]) <= SAME_KEY_WITHIN for known in self._keys)
 
@@ -186,6 +209,11 @@ class CallRunner:
 
     def now(self) -> datetime:
         return self._around.now()
+
+    async def until_unhooked(self) -> None:
+        """Wait until a capture armed now would hear both parties (decision 0020): only where one ended just before."""
+        if self._unhooked_at is not None:
+            await asyncio.sleep((self._unhooked_at + UNHOOKED_FOR - self._around.now()).total_seconds())
 
     async def apply(self, event: CallEvent, lent: OpenChannel | None = None) -> CallState:
         """Queue an event and wait until its step is carried out; returns the state after it.
@@ -252,7 +280,7 @@ class CallRunner:
                 item.done.set_result(self.state)
 
     async def _take(self, event: CallEvent, *, awaited: bool = False) -> None:
-        if self.behind and isinstance(event, ConsentAnswered | OverridePressed) and event.hindrance is None:
+        if self.behind and _would_begin(event):
             event = replace(event, hindrance=LostReason.CATALOGUE_AWAY)
         before = self.state
         step = advance(before, event)
@@ -262,6 +290,8 @@ class CallRunner:
         if step.state == before and not step.facts and not step.commands:
             return
         self.state = step.state
+        if capture_in_hand(before) is not None and capture_in_hand(step.state) is None:
+            self._unhooked_at = event.at
         self._owed.add(step, event, before.phase)
         urgent = awaited or any(not isinstance(command, Settle | Erase) for command in step.commands)
         if urgent:
@@ -330,13 +360,15 @@ class CallRunner:
         mixmonitor = mine.mixmonitor if mine else None
         if mine is not None and mine.state is CaptureState.ARMING:
             mixmonitor = await self._around.capture.mixmonitor_id(event.channel)
-        if mine is None or (mine.state is CaptureState.ARMING and mixmonitor is None):
+        if mine is None or (mine.state is CaptureState.ARMING and mixmonitor is None and mine.id not in self.noted):
             await self._around.rivals.meet(self, event)
             return
         self._claimed.add(mine.id)
         self._around.rivals.claim(event.channel)
         if mine.state is CaptureState.ARMING:
             await self._take(CaptureArmed(at=event.at, recording=mine.id, mixmonitor=mixmonitor))
+            if mine.id in self.noted:
+                self._around.bells.spawn(self._prove(mine.id), f"prove {mine.id}")
         elif capture_in_hand(self.state) is None:
             await self._stop_unwanted(event.channel)
 
@@ -406,9 +438,18 @@ class CallRunner:
 
     async def _stop(self, recording: RecordingId, channel: Channel, mixmonitor: str | None) -> None:
         if await self._around.capture.stop(recording, channel, mixmonitor):
-            await self._take(CaptureClosed(at=self._around.now(), recording=recording))
+            self._around.bells.spawn(self._closed(recording, self._around.now()), f"stop {recording}")
         else:
             self._around.bells.spawn(self._stop_again(recording, mixmonitor), f"stop {recording}")
+
+    async def _closed(self, recording: RecordingId, answered_at: datetime) -> None:
+        """Asterisk's own event says it in its place among the others: whoever came before the stop is known by then.
+
+        It says nothing where the channel or the MixMonitor was gone already; then its answer must do.
+        """
+        await asyncio.sleep(STOP_TOLD_WITHIN.total_seconds())
+        if self._unclosed(recording) is not None:
+            self.put(CaptureClosed(at=answered_at, recording=recording))
 
     async def _stop_again(self, recording: RecordingId, mixmonitor: str | None) -> None:
         """Until Asterisk confirms, or has closed the files by itself."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -20,6 +20,8 @@ from recorder.call import (
     CallAdmitted,
     CallEvent,
     CallState,
+    ConsentAnswered,
+    DialogueBroke,
     KeyPressed,
     SightLost,
     SilenceFailed,
@@ -36,7 +38,7 @@ from recorder.daemon.owed import OwedStep
 from recorder.daemon.resync import legs_of
 from recorder.daemon.runner import CallRunner
 from recorder.local_journal import Journal
-from recorder.model import CallId, KeyAct, Linkedid
+from recorder.model import CallId, KeyAct, Linkedid, RecordingId
 
 log = structlog.get_logger(__name__)
 
@@ -96,6 +98,7 @@ def _restored(book: CallBook, whole: WholeCall, rows: Sequence[JournalRow]) -> _
     state = steps[-1][0].state if steps else state
     legs = {leg.uniqueid for leg in whole.legs} | legs_of(state)
     runner = book.restore(state, last.seq, whole.call.linkedid, legs, steps)
+    runner.noted.update(_noted((*whole.journal, *(row for _, row in steps))))
     return _TakenUp(runner, steps[-1][1].at if steps else last.at, is_whole)
 
 
@@ -108,7 +111,9 @@ def _begun(book: CallBook, call: CallId, rows: Sequence[JournalRow]) -> _TakenUp
     state = steps[-1][0].state
     assert state.caller is not None or state.agents
     linkedid = Linkedid(json.loads(rows[0].fields["linkedid"]))
-    return _TakenUp(book.restore(state, 0, linkedid, legs_of(state), steps), steps[-1][1].at, is_whole)
+    runner = book.restore(state, 0, linkedid, legs_of(state), steps)
+    runner.noted.update(_noted(row for _, row in steps))
+    return _TakenUp(runner, steps[-1][1].at, is_whole)
 
 
 def owed_steps(state: CallState | None, rows: Sequence[JournalRow], seq: int) -> tuple[list[OwedStep], bool]:
@@ -140,6 +145,14 @@ def replayed(journal: Sequence[JournalRow]) -> CallState | None:
     except (KeyError, ValueError, TypeError):
         return None
     return state
+
+
+def _noted(journal: Iterable[JournalRow]) -> Iterator[RecordingId]:
+    """The dialogues of the dialplan's own that a call's journal has taken in."""
+    for row in journal:
+        event = _event(row)
+        if isinstance(event, ConsentAnswered | DialogueBroke) and event.noted is not None:
+            yield event.noted
 
 
 def _event(row: JournalRow) -> CallEvent | None:

@@ -27,6 +27,8 @@ from recorder.doctor.house import HouseLook
 from recorder.doctor.recorders import judge_house, judge_secrets
 from recorder.doctor.releases import judge_release
 from recorder.doctor.visit import PortTaken, StandIn
+from recorder.fallback import context_name
+from recorder.fallback_file import written
 from recorder.local_journal import JournalFile, file_of, folder_of
 from recorder.pbx_cli import (
     Cli,
@@ -156,6 +158,7 @@ class Examination:
         if self._needs_cli("ami account", "which classes it holds"):
             text = await self.cli.ask(f"manager show user {worded(name)}")
             self._add(*judge.judge_account(name, ami_account(text)))
+            self._add(judge.judge_stamps(core_settings(await self.cli.ask("manager show settings"))))
 
     # ---------------------------------------------------------------- what must be loaded
 
@@ -171,6 +174,16 @@ class Examination:
         texts = await self.cli.ask_all([f"dialplan show {name}" for name in ours])
         loaded = {name: dialplan_steps(text) for name, text in zip(ours, texts, strict=True)}
         self._add(*judge.judge_contexts(ours, loaded))
+        await self._fallback()
+
+    async def _fallback(self) -> None:
+        """Whether Asterisk runs what `recorder init` would write now for when the daemon is away."""
+        made = written(self.settings, self.pbx.get("Version", ""))
+        names = {rules.name: context_name(rules.name) for rules in self.lines}
+        texts = await self.cli.ask_all([f"dialplan show {name}" for name in names.values()])
+        loaded = {line: dialplan_steps(text) for line, text in zip(names, texts, strict=True)}
+        wanted = {line: shipped.contexts(text)[names[line]] for line, text in made.contexts.items()}
+        self._add(*judge.judge_fallback(wanted, loaded, made.problems, self.modules))
 
     async def _keys(self) -> None:
         if self._needs_cli("keys", "whether our features are loaded"):
@@ -194,7 +207,11 @@ class Examination:
     async def _rivals(self) -> None:
         if self._needs_cli("rivals", "whether anything else would record"):
             ours = sorted({queue for line in self.lines for queue in line.queues})
-            house = await HouseLook(self.cli, self.modules, self._configuration()).look(ours)
+            house = await HouseLook(self.cli, self.modules, self._configuration()).look(
+                ours,
+                [context_name(rules.name) for rules in self.lines],
+                listed_agents=bool(self.settings.do_not_record.agents),
+            )
             self._add(*judge_house(house))
 
     async def _stat(self, flag: str, path: str) -> str | None:

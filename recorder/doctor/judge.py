@@ -42,6 +42,7 @@ MODULES = {
     "app_playtones": "Playtones, which answer an agent's key",
     "app_mixmonitor": "MixMonitor, which writes the recording",
     "func_periodic_hook": "app_mixmonitor is loaded only with it",
+    "app_exec": "ExecIf, for what need not be loaded",
     "app_userevent": "UserEvent, by which outgoing calls and keys are announced",
     "app_verbose": "Log",
     "res_agi": "AGI, by which the daemon is asked",
@@ -49,12 +50,18 @@ MODULES = {
     "func_dialplan": "DIALPLAN_EXISTS()",
     "func_global": "SHARED()",
     "func_logic": "IF()",
-    "func_strings": "REGEX() and FILTER()",
+    "func_strings": "REGEX(), FILTER(), STRFTIME() and LEN()",
     "func_timeout": "TIMEOUT(), the leash that keeps a dead daemon from holding a caller",
     "bridge_builtin_features": "the agents' keys",
     "format_wav": "prompts and recordings",
 }
 """What the dialplan and the daemon use, and what for. A test compares it with the dialplan."""
+
+FALLBACK_MODULES = {
+    "func_env": "STAT(), by which the dialplan looks at prompts and spool while the daemon is away",
+    "func_sha1": "SHA1(), by which it names the files of a recording then",
+}
+"""What a line with fallback = "dialplan" uses beyond the others."""
 
 # ---------------------------------------------------------------- AMI
 
@@ -85,6 +92,18 @@ def _powers(spare: frozenset[str]) -> str:
     if "all" in spare:
         return f"all ({POWERS['all']})"
     return ", ".join(f"{name} ({POWERS[name]})" if name in POWERS else name for name in shown)
+
+
+def judge_stamps(ami: Mapping[str, str]) -> Finding:
+    """`manager show settings`: whether Asterisk says of its events when they happened."""
+    about, stamped = "ami", ami.get("Timestamp events", "").lower()
+    mend = "manager.conf [general]: timestampevents = yes; then `module reload manager`"
+    if not stamped:
+        return unchecked(about, "whether events are stamped with Asterisk's own time", mend)
+    if stamped != "yes":
+        what = "events are not stamped: on a busy machine a recording ends as late as we read that it should"
+        return wrong(about, what, mend)
+    return fine(about, "events are stamped with Asterisk's own time")
 
 
 AMI_MENDS = {
@@ -162,6 +181,35 @@ def judge_contexts(shipped: Mapping[str, Steps], loaded: Mapping[str, Steps | No
         if name not in absent and loaded[name] != steps
     ]
     return found or [fine("dialplan", f"all {len(shipped)} contexts are loaded, as this version ships them")]
+
+
+def judge_fallback(
+    wanted: Mapping[str, Steps],
+    loaded: Mapping[str, Steps | None],
+    problems: Iterable[str],
+    running: frozenset[str],
+) -> list[Finding]:
+    """By line: how the dialplan is to ask while the daemon is away, against what Asterisk runs."""
+    about, mend = "fallback", "`recorder init --apply` writes it anew; then `dialplan reload`"
+    found = [wrong(about, f"nobody is asked while the recorder is away: {why}", mend) for why in problems]
+    for line, steps in wanted.items():
+        if loaded.get(line) is None:
+            found.append(wrong(about, f"line {line} is not asked while the recorder is away", mend))
+        elif loaded[line] != steps:
+            found.append(wrong(about, f"line {line} is asked by older settings or prompts while we are away", mend))
+    unwanted = [line for line, steps in loaded.items() if steps is not None and line not in wanted]
+    found += [
+        wrong(about, f"line {line} is asked while the recorder is away, against its settings", mend)
+        for line in unwanted
+    ]
+    found += [
+        wrong(about, f"{name} does not run ({use})", f"`module load {name}`, and load = {name}.so in modules.conf")
+        for name, use in FALLBACK_MODULES.items()
+        if wanted and running and name not in running
+    ]
+    if found or not wanted:
+        return found
+    return [fine(about, f"{', '.join(wanted)}: asked by the dialplan while the recorder is away, by today's settings")]
 
 
 def judge_features(shipped: Mapping[str, str], keys: Mapping[str, str]) -> list[Finding]:

@@ -21,7 +21,7 @@ from recorder.storage.errors import (
 from recorder.storage.folders import FreeSpace, Problem, ProblemKind, file_system_kind, folder_problems, free_space
 from recorder.storage.fullness import Disk, DiskLevel, Marks, disks
 from recorder.storage.header import HeaderRepair, is_closed, repair_header
-from recorder.storage.join import Span
+from recorder.storage.join import Edges, Span
 from recorder.storage.markers import Marker, new_marker
 from recorder.storage.settled import Found, FoundKind, Settled, Storage
 from recorder.storage.spool import Leftover, LegFile, Spool, Staged, StagedFile
@@ -31,6 +31,7 @@ from recorder.storage.zeros import Zeros
 __all__ = [
     "Disk",
     "DiskLevel",
+    "Edges",
     "Found",
     "FoundKind",
     "FreeSpace",

@@ -70,12 +70,30 @@ def check_pair(caller: Leg, agent: Leg) -> None:
         raise StagedFilesEmpty(caller.path, "neither direction holds a sample")
 
 
-def write_joined(path: Path, caller: Leg, agent: Leg, spans: Sequence[Span] | None) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edges:
+    """What becomes silence at the ends, in seconds: the agent's direction until `opening`, both in the last `ending`.
+
+    The end is reckoned from the last sample: a file runs behind the clock by every frame that the network lost.
+    """
+
+    opening: float = 0.0
+    ending: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(seconds) and seconds >= 0 for seconds in (self.opening, self.ending)):
+            raise ValueError(f"{self}: no such time")
+
+
+WHOLE = Edges()
+
+
+def write_joined(path: Path, caller: Leg, agent: Leg, spans: Sequence[Span] | None, edges: Edges = WHOLE) -> str:
     """Write the joined WAV to the new file `path` (0600), sync it, and return its SHA-256 in hex."""
     sha256 = hashlib.sha256()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        for part in _parts(path, caller, agent, spans):
+        for part in _parts(path, caller, agent, spans, edges):
             sha256.update(part)
             file.write(part)
         file.flush()
@@ -83,7 +101,7 @@ def write_joined(path: Path, caller: Leg, agent: Leg, spans: Sequence[Span] | No
     return sha256.hexdigest()
 
 
-def _parts(path: Path, caller: Leg, agent: Leg, spans: Sequence[Span] | None) -> Iterator[memoryview]:
+def _parts(path: Path, caller: Leg, agent: Leg, spans: Sequence[Span] | None, edges: Edges) -> Iterator[memoryview]:
     """Yield the header, which needs no second visit as the length is known, and the audio block by block."""
     rate, samples = caller.layout.rate, max(caller.layout.samples, agent.layout.samples)
     try:
@@ -92,6 +110,7 @@ def _parts(path: Path, caller: Leg, agent: Leg, spans: Sequence[Span] | None) ->
         raise RecordingTooLong(path, str(error)) from error
     yield memoryview(header)
     kept = None if spans is None else [_kept_samples(span, rate) for span in spans]
+    opened, end = math.ceil(edges.opening * rate), max(0, samples - math.ceil(edges.ending * rate))
     block = np.empty((BLOCK_SAMPLES, 2), _LITTLE_ENDIAN)
     for at in range(0, samples, BLOCK_SAMPLES):
         part = block[: samples - at]
@@ -99,6 +118,8 @@ def _parts(path: Path, caller: Leg, agent: Leg, spans: Sequence[Span] | None) ->
         agent.read_into(part[:, 1])
         if kept is not None:
             _silence_outside(part, at, kept)
+        part[: max(0, opened - at), 1] = 0
+        part[max(0, end - at) :] = 0
         yield part.data.cast("B")
 
 

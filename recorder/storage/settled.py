@@ -36,7 +36,7 @@ from recorder.storage.errors import (
 )
 from recorder.storage.folders import FreeSpace, Problem, folder_problems, free_space
 from recorder.storage.header import HeaderRepair, Layout, opened, read_layout
-from recorder.storage.join import BLOCK_SAMPLES, Leg, Span, check_pair, write_joined
+from recorder.storage.join import BLOCK_SAMPLES, WHOLE, Edges, Leg, Span, check_pair, write_joined
 from recorder.storage.spool import UUID_PATTERN, Spool
 from recorder.storage.zeros import ZeroFinder, Zeros
 
@@ -107,15 +107,16 @@ class Storage:
         started_at: datetime,
         *,
         spans: Sequence[Span] | None = None,
+        edges: Edges = WHOLE,
         replace: bool = False,
     ) -> Settled:
         """Join the staged directions into the settled WAV: caller left, agent right, the shorter padded with zeros.
 
         The staged files are read by what is on disk, whatever their headers say, and stay untouched: discard them when
-        the catalogue has the result. What lies outside `spans` becomes exact silence; None keeps all. A settled file
-        already there is compared: the same bytes are accepted, others raise SettledFileDiffers unless `replace`.
-        With a staged file gone, which only `Spool.discard` does, an intact settled file is recognised where `spans` is
-        None: no other can be made, and whether it keeps to the spans could not be shown.
+        the catalogue has the result. What lies outside `spans` or beyond `edges` becomes exact silence; None keeps all.
+        A settled file already there is compared: the same bytes are accepted, others raise SettledFileDiffers unless
+        `replace`. With a staged file gone, which only `Spool.discard` does, an intact settled file is recognised where
+        `spans` is None and no ending silenced: no other can be made, and whether it keeps to them could not be shown.
 
         Raises StagedFileMissing, StagedFileDamaged, StagedFilesEmpty, RecordingTooLong, or what the disk refuses;
         ValueError for a span that is none.
@@ -123,11 +124,11 @@ class Storage:
         target = self.path(recording, started_at)
         with ExitStack() as stack:
             stack.enter_context(translated(target, "settling"))
-            if spans is None and target.exists() and not self._has_both_staged(recording):
+            if spans is None and not edges.ending and target.exists() and not self._has_both_staged(recording):
                 return _recognised(target)
             caller, agent = (Leg.opened(path, stack) for path in self.spool.paths(recording))
             check_pair(caller, agent)
-            digest = self._put(target, caller, agent, spans=spans, replace=replace)
+            digest = self._put(target, caller, agent, spans, edges, replace=replace)
             size = target.stat().st_size
         lengths = (caller.layout.samples, agent.layout.samples)
         return Settled(
@@ -217,7 +218,9 @@ class Storage:
         """Return the space left."""
         return free_space(self.root)
 
-    def _put(self, target: Path, caller: Leg, agent: Leg, *, spans: Sequence[Span] | None, replace: bool) -> str:
+    def _put(
+        self, target: Path, caller: Leg, agent: Leg, spans: Sequence[Span] | None, edges: Edges, *, replace: bool
+    ) -> str:
         """Write beside the target, then rename; return the digest. Nothing of a cut attempt is ever under `target`."""
         make_folders(self.root, target.parent)
         for leftover in target.parent.glob(f".{target.stem}.*.staging"):
@@ -225,7 +228,7 @@ class Storage:
         # A name of its own for each attempt: two at once cannot write into one file.
         staging = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.staging")
         try:
-            digest = write_joined(staging, caller, agent, spans)
+            digest = write_joined(staging, caller, agent, spans, edges)
             if replace or not _is_there(target, digest):
                 staging.rename(target)
         finally:

@@ -34,6 +34,7 @@ from recorder.doctor.judge import (
     judge_prompts_at_pbx,
     judge_queues,
     judge_spool,
+    judge_stamps,
     prompts_needed,
 )
 from recorder.doctor.releases import DEFECTS, judge_release
@@ -260,6 +261,15 @@ def test_a_refusal_points_at_the_secret_and_silence_at_the_address() -> None:
     assert "enabled = yes" in off.mend
 
 
+def test_events_without_asterisks_own_time_are_wrong_and_the_mend_is_named(printed: Path) -> None:
+    ami = core_settings(read(printed, "manager_show_settings"))
+    assert judge_stamps(ami).mark is Mark.FINE
+    unstamped = judge_stamps({**ami, "Timestamp events": "No"})
+    assert unstamped.mark is Mark.WRONG
+    assert "timestampevents = yes" in unstamped.mend
+    assert judge_stamps({}).mark is Mark.UNCHECKED
+
+
 # ---------------------------------------------------------------- what must be loaded
 
 
@@ -271,7 +281,8 @@ def test_a_module_that_does_not_run_is_named_with_its_use() -> None:
 
 
 PROVIDED = {
-    "AGI": "res_agi", "Answer": "", "Dial": "app_dial", "Goto": "", "GotoIf": "", "Gosub": "app_stack", "Hangup": "",
+    "AGI": "res_agi", "Answer": "", "Dial": "app_dial", "ExecIf": "app_exec",
+    "Goto": "", "GotoIf": "", "Gosub": "app_stack", "Hangup": "",
     "Log": "app_verbose", "MixMonitor": "app_mixmonitor", "Playback": "app_playback", "Playtones": "app_playtones",
     "QueueLog": "app_queue", "Return": "app_stack", "Set": "", "StopMixMonitor": "app_mixmonitor",
     "StopPlaytones": "app_playtones", "UserEvent": "app_userevent", "Wait": "",

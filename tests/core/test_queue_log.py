@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from recorder import rotated
 from recorder.model import KeyAct, Uniqueid
-from recorder.queue_log import Entry, NotedKey, Passage, QueueLog, each_passage, keys_noted, passages
+from recorder.queue_log import Entry, NotedKey, Passage, QueueLog, each_passage, keys_noted, passages, whole_ways
 from recorder.rotated import Place
 
 START = 1_772_452_800
@@ -294,6 +295,19 @@ def test_a_caller_who_enters_anew_has_two_passages_and_the_last_may_be_under_way
     ]
 
 
+def test_all_passages_of_a_caller_through_our_queues_are_one_way() -> None:
+    first = [entry(0, "ENTERQUEUE", offset=7), entry(3, "CONNECT", "3", "1772452801.2", agent="PJSIP/alice")]
+    moved = [entry(9, "BLINDTRANSFER", "support", "house"), entry(9, "ENTERQUEUE"), entry(20, "ABANDON")]
+    elsewhere = [replace(told, queue="canteen") for told in (entry(30, "ENTERQUEUE"), entry(40, "ABANDON"))]
+    other = [entry(30, "ENTERQUEUE", caller="1772452830.1")]
+    way, under_way = whole_ways([*first, *moved, *elsewhere, *other], {"support"})
+    assert (way.entered_at, way.offset, way.connected_at) == (first[0].at, 7, first[1].at)
+    assert (way.agent, way.interface, way.talked_until) == ("1772452801.2", "PJSIP/alice", None)
+    assert way.ended_at == moved[2].at
+    assert (under_way.uniqueid, under_way.is_over) == ("1772452830.1", False)
+    assert not whole_ways([*first, *moved[:2]], {"support"})[0].is_over
+
+
 def test_the_keys_that_our_dialplan_noted_are_read_in_their_order_and_nothing_else_is() -> None:
     lines = (
         entry(0, "ENTERQUEUE"),
@@ -309,3 +323,12 @@ def test_the_keys_that_our_dialplan_noted_are_read_in_their_order_and_nothing_el
 
 def test_a_key_changes_nothing_of_a_passage() -> None:
     assert told(entry(0, "ENTERQUEUE"), entry(1, "RECORDERKEY", "stop", "1.2")) == told(entry(0, "ENTERQUEUE"))
+
+
+def test_an_agent_who_must_not_be_recorded_is_told_by_the_leg_that_took_the_call() -> None:
+    entered = entry(0, "ENTERQUEUE", "", "15550100", "1")
+    noted, cut = entry(3, "RECORDERLISTED", "1772452801.2"), entry(3, "RECORDERLISTED", "1772452801.9")
+    connected = entry(4, "CONNECT", "3", "1772452801.2", "2", agent="Union")
+    assert passages([entered, noted, connected])[CALLER].is_listed
+    assert not passages([entered, noted])[CALLER].is_listed
+    assert not passages([entered, cut, connected])[CALLER].is_listed, "who had answered first did not take it"

@@ -16,6 +16,7 @@ from recorder.adoption import Found, NotAdopted, Orphanage, Word
 from recorder.books import Code, verify
 from recorder.books.adoption import ERASABLE, QUARANTINABLE, Fate
 from recorder.call import RecordingUnmade
+from recorder.capture import FRAME, OPENING
 from recorder.catalogue import Catalogue, FileAction
 from recorder.model import ConsentState, LostReason, Outcome, RecordingId, RecordingStatus
 from recorder.storage import LegFile, Settled, Storage, StorageError, Strays
@@ -98,7 +99,9 @@ async def test_what_lies_beyond_the_permitted_bridge_is_silence_in_what_is_adopt
     await orphanage.adopt(await only(orphanage), WORD)
     (row,) = (await store.recordings_named([story.recording])).values()
     sound = storage.path(row.id, row.authorised_at).read_bytes()[44:]
-    assert sound[: 4 * 8000].count(b"\0") == 0
+    opening, proved = round(OPENING * 8000), round((1.0 - FRAME) * 8000)
+    assert set(sound[2 : 4 * opening : 4] + sound[3 : 4 * opening : 4]) == {0}  # of the agent's direction
+    assert sound[4 * opening : 4 * proved].count(b"\0") == 0
     assert sound[4 * 8000 :].strip(b"\0") == b""
 
 

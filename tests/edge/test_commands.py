@@ -512,6 +512,23 @@ def test_a_catalogue_that_is_not_there_is_one_sentence_and_exit_1(tmp_path: Path
     assert "recorder db upgrade" in done.stderr
 
 
+def test_the_way_back_is_taken_whole_and_no_further_than_the_program_knows(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
+    cli = Cli(tmp_path)
+    cli.configure()
+    shutil.copyfile(sqlite_template, tmp_path / "catalogue.db")
+    assert cli.run("db", "downgrade", "--to", "0002").stdout == "catalogue at revision 0002\n"
+
+    too_old = cli.run("calls")
+    assert (too_old.returncode, len(too_old.stderr.splitlines())) == (1, 1)
+    assert "is at 0002, older than" in too_old.stderr
+
+    unknown = cli.run("db", "downgrade", "--to", "0000")
+    assert (unknown.returncode, unknown.stdout, len(unknown.stderr.splitlines())) == (1, "", 1)
+    assert cli.run("db", "upgrade").stdout == f"catalogue at revision {catalogue.newest()}\n"
+
+
 def test_a_catalogue_of_another_revision_is_one_sentence_and_exit_1(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     cli.configure()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -94,6 +95,8 @@ class FakePbx:
         self.started = ("2026-11-21", "08:00:00")
         self.channels: list[FakeChannel] = []
         self.answers: dict[str, Answer] = {}
+        self.globals: dict[str, str] = {}
+        self.functions: dict[str, str] = {}  # what a dialplan function comes to, without a channel
         self.actions: list[dict[str, str]] = []
         self.accepted = 0  # TCP connections ever
         self.logins = 0  # that succeeded
@@ -241,7 +244,7 @@ class FakePbx:
     def _usual(self, name: str, action: Action) -> bytes:
         answers: dict[str, Answer] = {
             "Challenge": lambda a: response(a, "Success", None, ("Challenge", "314159")),
-            "Ping": lambda a: response(a, "Success", None, ("Ping", "Pong"), ("Timestamp", "1795298000.000001")),
+            "Ping": lambda a: response(a, "Success", None, ("Ping", "Pong"), ("Timestamp", f"{time.time():.6f}")),
             "CoreStatus": self._core_status,
             "CoreSettings": lambda a: response(
                 a, "Success", None, ("AMIversion", "11.0.0"), ("AsteriskVersion", "22.10.1")
@@ -282,6 +285,9 @@ class FakePbx:
         return listing(action, items, "StatusComplete")
 
     def _getvar(self, action: Action) -> bytes:
+        if "Channel" not in action:  # a dialplan function by itself
+            worth = self.functions.get(action["Variable"], "0")
+            return response(action, "Success", None, ("Variable", action["Variable"]), ("Value", worth))
         channel = self._find(action["Channel"])
         if channel is None:
             return response(action, "Error", "No such channel")
@@ -289,6 +295,9 @@ class FakePbx:
         return response(action, "Success", None, ("Variable", variable), ("Value", channel.variables.get(variable, "")))
 
     def _setvar(self, action: Action) -> bytes:
+        if "Channel" not in action:
+            self.globals[action["Variable"]] = action["Value"]
+            return response(action, "Success", "Variable Set")
         channel = self._find(action["Channel"])
         if channel is None:
             return response(action, "Error", "No such channel")

@@ -17,7 +17,7 @@ from tests.live.ways import (
     Theatre,
     ends_with_the_line,
     hangs_up_if_there,
-    nearly_only_the_talk,
+    only_the_talk,
     speaks_on,
     talk,
 )
@@ -138,9 +138,7 @@ async def transferred_and_picked_up(calls: Calls) -> Call:
 
 
 def left(name: str, place: Callable[[Calls], object], *, on_16: bool = False) -> Story:
-    return Story(
-        name=name, outcome="recorded", place=place, proof=nearly_only_the_talk, also=ends_with_the_line, on_16=on_16
-    )
+    return Story(name=name, outcome="recorded", place=place, proof=only_the_talk, also=ends_with_the_line, on_16=on_16)
 
 
 CAST = (

@@ -37,8 +37,6 @@ CALLER_SPEAKS: Script = (Say(CALLER),)
 AGENT_SPEAKS: Script = (Say(AGENT),)
 TALKED = 2.0
 """Seconds of talk before anything happens, and with whoever comes after: longer than any stop may take."""
-UNTIL_TOLD = 0.1  # seconds; measured on a machine with nothing to spare: one to three frames
-EDGE = 0.02
 JITTER = 0.06
 """Seconds by which a file's clock and Asterisk's stamps may differ: three frames."""
 
@@ -92,21 +90,14 @@ def talked(path: Path, agent: int = AGENT) -> list[str]:
     return [f"{seconds:.2f} s of {hz} Hz" for hz, seconds in heard.items() if seconds < TALKED / 2]
 
 
-def nobody_else(path: Path, strange: Sequence[int] = STRANGE, *, within: float = 0) -> list[str]:
-    """Not one frame of anybody who does not belong to the talk, at any level; or no more than `within` seconds."""
+def nobody_else(path: Path, strange: Sequence[int] = STRANGE) -> list[str]:
+    """Not one frame of anybody who does not belong to the talk, at any level."""
     found = [(side, hz, tones.stretches(path, side, hz, level=50)) for side in (LEFT, RIGHT) for hz in strange]
-    return [
-        f"{hz} Hz on channel {side} at {what}" for side, hz, what in found if tones.seconds_of(what) > within + 1e-6
-    ]
+    return [f"{hz} Hz on channel {side} at {what}" for side, hz, what in found if what]
 
 
 def only_the_talk(path: Path) -> list[str]:
     return talked(path) + nobody_else(path)
-
-
-def nearly_only_the_talk(path: Path) -> list[str]:
-    """Of whom the caller meets outside any dialplan of ours, as much as passes until Asterisk's word reaches us."""
-    return talked(path) + nobody_else(path, within=UNTIL_TOLD)
 
 
 def only_the_second_talk(path: Path) -> list[str]:
@@ -164,22 +155,17 @@ def lags(call: Call) -> list[float]:
 
 
 def music(call: Call, settled: list[Path]) -> list[str]:
-    """Music is heard only before Asterisk confirmed the silence, and for a frame or two at an edge.
-
-    Where the talk begins, the first frame may still be what the caller heard last, on a busy machine up to three.
-    """
-    after = lags(call)
-    allowed = sum(after) + EDGE * (5 + 2 * len(after))
-    found = [tones.seconds_of(tones.stretches(path, side, MUSIC)) for path in settled for side in (LEFT, RIGHT)]
-    print(f"silent after {[round(1000 * lag) for lag in after]} ms, music for {1000 * max(found, default=0):.0f} ms")
-    return [f"{seconds:.2f} s of music, {allowed:.2f} s to silence" for seconds in found if seconds > allowed + 1e-6]
+    """Not one frame of music, neither where a talk begins nor where a hold does."""
+    found = [(side, tones.stretches(path, side, MUSIC, level=50)) for path in settled for side in (LEFT, RIGHT)]
+    print(f"silent after {[round(1000 * lag) for lag in lags(call)]} ms")
+    return [f"music on channel {side} at {what}" for side, what in found if what]
 
 
 def ends_with_the_line(call: Call, settled: list[Path]) -> list[str]:
-    """The first recording holds no sound of after the caller left the line's own talk, once Asterisk had stopped it."""
+    """The first recording holds no sound of after the caller left the line's own talk, however late we heard of it."""
     over = beyond(settled[0], call)
     print(f"captured beyond the line's own talk: {1000 * over:.0f} ms")
-    late = over > JITTER + max(lags(call), default=0.0)
+    late = over > JITTER
     return music(call, settled) + ([f"{1000 * over:.0f} ms of sound after the line's own talk"] if late else [])
 
 
