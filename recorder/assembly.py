@@ -252,7 +252,7 @@ class Assembly:
             bookkeeper=bookkeeper,
             readiness=readiness,
             growth=GrowthWatch(book, capture),
-            pauses=PauseWatch(book, lines, now),
+            pauses=PauseWatch(book, lines, now, capture.remind),
             rivals=rivals,
             fullness=fullness,
             alarms=AlarmWatch(
@@ -418,7 +418,7 @@ class Assembly:
                 about="1 while the local journal can be written", values={"": float(parts.local.trouble is None)}
             ),
             "recorder_journal_records": Figure(
-                about="Steps in the local journal that the catalogue does not have yet",
+                about="Records in the local journal that the catalogue does not have yet",
                 values={"": float(parts.local.live)},
             ),
             "recorder_ami_events": Figure(about="AMI events read", values={"": ami.events}, counts=True),

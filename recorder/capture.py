@@ -41,6 +41,8 @@ from recorder.storage import (
 log = structlog.get_logger(__name__)
 
 MIXMONITOR_VARIABLE = "RECORDER_ID"
+REMIND_KEY = "D"
+"""Of features_recorder.conf (recorder-remind)."""
 OPENED_WITHIN = timedelta(seconds=2)
 """Asterisk opens the files in the MixMonitor's own thread, after it has answered Success."""
 CLOSED_WITHIN = timedelta(seconds=3)
@@ -243,6 +245,10 @@ class CaptureDesk:
         """Set variables of a channel, in order, that our dialplan waits for there. AmiError passes."""
         for name, value in variables.items():
             await self._ami.setvar(channel.name, name, value)
+
+    async def remind(self, channel: Channel) -> None:
+        """Let our dialplan say on this channel that a pause lasts long. AmiError passes."""
+        await self._ami.press(channel.name, REMIND_KEY)
 
     # ---- readiness
 

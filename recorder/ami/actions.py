@@ -113,6 +113,11 @@ class Actions:
         fields = {"Channel": _named(channel), "MixMonitorID": mixmonitor, "Direction": "both", "State": state}
         await self._act("MixMonitorMute", fields)
 
+    async def press(self, channel: str, digit: str) -> None:
+        """Let Asterisk take `digit` as one that was pressed on the telephone of this channel (16 and 22)."""
+        fields = {"Channel": _named(channel), "Digit": digit, "Duration": "80", "Receive": "true"}
+        await self._act("PlayDTMF", fields)
+
     async def getvar(self, channel: str, variable: str) -> str | None:
         """A channel's variable or function; None where it is unset or empty, which Asterisk does not tell apart."""
         replies = await self._act("Getvar", {"Channel": _named(channel), "Variable": variable})

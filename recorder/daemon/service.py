@@ -242,8 +242,8 @@ class Daemon:
             self._group = group
             await parts.alarms.begin()
             seen_at = await take_up(parts.book, parts.catalogue, parts.local, parts.node, parts.now)
-            if seen_at is not None and self._blind_from is not None:
-                self._blind_from = max(seen_at, self._blind_from)
+            if seen_at is not None:
+                self._blind_from = max(seen_at, self._blind_from or seen_at)
             awake = group.create_task(self._stay_awake(), name="awake")
             await asyncio.sleep(0)
             await parts.ivr.serve()
