@@ -97,7 +97,7 @@ async def talk_of(on: Stage, call: Call, outcome: str = "recorded") -> Path:
 
 
 def whole(path: Path, seconds: float) -> list[str]:
-    """Both parties from the bridge on to the end, and no hole; a frame that a busy machine's party says late is none."""
+    """Both parties from the bridge on to the end, without a hole; a frame that comes late on a busy machine is none."""
     wrong = both_from_the_bridge_on(path)
     for side, hz in ((LEFT, CALLER), (RIGHT, AGENT)):
         heard = tones.stretches(path, side, hz)
