@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from platform import python_version
 
 import sdnotify
 import structlog
 
 from recorder import __version__
+from recorder.adoption import Orphanage
 from recorder.alarms import AlarmKind, Alarms, Rule, rules
 from recorder.ami import Ami, AmiAddress
 from recorder.books import Code, Ledgers
@@ -38,18 +39,21 @@ from recorder.daemon import (
     CallBook,
     CallRunner,
     Daemon,
+    FallbackWatch,
     FrontDesk,
     FullnessWatch,
     GrowthWatch,
+    Members,
     Parts,
     PauseWatch,
     Readiness,
     RivalWatch,
 )
+from recorder.fallback_file import written
 from recorder.figures import alarm_figures, backlog_figures, disk_figures, sweep_figures
 from recorder.http import Answers, HttpServer, make_app
 from recorder.local_journal import Journal, file_of, folder_of
-from recorder.model import LostReason, RecordingStatus, Uniqueid
+from recorder.model import LostReason, RecordingStatus, RivalKind, Uniqueid
 from recorder.priority import step_back
 from recorder.prompts import PromptSet, PromptsUnreadable, load
 from recorder.queue_log import QueueLog
@@ -67,7 +71,7 @@ from recorder.status import (
     registry,
     state_of,
 )
-from recorder.storage import FreeSpace, Marks, Problem, ProblemKind, Spool, Storage
+from recorder.storage import FreeSpace, KeptPrompts, Marks, Problem, ProblemKind, Spool, Storage, StorageError
 from recorder.sweeps import Sweeps
 from recorder.unseen import UnseenCalls
 
@@ -110,6 +114,7 @@ class Assembly:
         mistakes: list[str] = []
         with _collected(mistakes):
             self.prompts = _require_prompts(settings)
+            _require_said(settings, self.prompts)
         self.spool = Spool(settings.capture.here)
         self.storage = Storage(settings.storage.path, self.spool)
         self.min_free = (settings.capture.min_free_mb * MEGABYTE, settings.storage.min_free_mb * MEGABYTE)
@@ -119,6 +124,7 @@ class Assembly:
             self.peers = _addresses(settings.ami.host)
         if mistakes:
             raise SettingsMistaken(tuple(mistakes))
+        _keep_prompts(self.prompts, settings.prompts.here, KeptPrompts(self.storage))
         self.catalogue = await open_catalogue(settings.catalogue.url)
         closing.push_async_callback(self.catalogue.close)
         self._notify = _notifier(closing)
@@ -177,7 +183,17 @@ class Assembly:
         )
         lines = settings.rules()
         readiness = Readiness()
-        front = FrontDesk(book, readiness, lines, lambda: self.prompts.prompts, now, daemon.look_again, capture.tell)
+        members = Members(ami)
+        front = FrontDesk(
+            book,
+            readiness,
+            lines,
+            lambda: self.prompts.prompts,
+            now,
+            daemon.look_again,
+            capture,
+            members.is_member,
+        )
         sweeps = Sweeps(
             node=settings.node.name,
             catalogue=self.catalogue,
@@ -187,6 +203,7 @@ class Assembly:
             queue_log=QueueLog(settings.pbx.queue_log) if settings.pbx.queue_log else None,
             lines=lines,
             in_progress=lambda uniqueid: _is_in_progress(book, uniqueid),
+            has_leg=book.has_leg,
             now=now,
         )
         unseen = UnseenCalls(
@@ -194,7 +211,7 @@ class Assembly:
             catalogue=self.catalogue,
             cdr=Cdr(settings.pbx.cdr) if settings.pbx.cdr else None,
             lines=lines,
-            knows=lambda uniqueid: _knows(book, uniqueid),
+            knows=lambda uniqueid: _knows(book, uniqueid) or uniqueid in sweeps.pending,
             now=now,
         )
         queues = frozenset(queue for rules in lines.values() for queue in rules.queues)
@@ -218,7 +235,17 @@ class Assembly:
             capture=capture,
             book=book,
             front=front,
-            away=AwayDesk(book, ami, capture, self.catalogue, lines, now),
+            away=AwayDesk(
+                book,
+                ami,
+                capture,
+                self.catalogue,
+                lines,
+                Orphanage(self.catalogue, self.storage, node=settings.node.name, now=now),
+                self.spool,
+                daemon.spawn,
+            ),
+            fallback=FallbackWatch(ami, lambda version: written(settings, version)),
             ivr=ivr,
             sweeps=sweeps,
             unseen=unseen,
@@ -283,6 +310,7 @@ class Assembly:
         warnings += [f"the capture of recording {recording} has stopped growing" for recording in parts.growth.stalled]
         warnings += parts.rivals.reasons(now())
         warnings += parts.pauses.warnings
+        warnings += parts.fallback.warnings
         warnings += parts.bookkeeper.warnings
         warnings += parts.local.warnings
         state, reasons = state_of(Seen(hindrances=parts.readiness.reasons, warnings=warnings))
@@ -362,7 +390,7 @@ class Assembly:
             ),
             "recorder_rivals_met": Figure(
                 about="Recorders on our calls that we did not authorise, by kind",
-                values=parts.rivals.counters.met,
+                values={kind: parts.rivals.counters.met.get(kind, 0) for kind in RivalKind},
                 label="kind",
                 counts=True,
             ),
@@ -443,6 +471,26 @@ def _require_prompts(settings: Settings) -> PromptSet:
         return load(settings.prompts.here, settings.prompts.path)
     except PromptsUnreadable as error:
         raise SettingsMistaken((f"prompts: {error}",)) from error
+
+
+def _require_said(settings: Settings, prompts: PromptSet) -> None:
+    """A line whose callers would not hear all that they must is a mistake, and nobody is asked on it."""
+    wanting = tuple(
+        f"{what}: say it, and declare it in {settings.prompts.here / 'prompts.toml'}"
+        for rules in settings.rules().values()
+        for what in prompts.unsaid(rules)
+    )
+    if wanting:
+        raise SettingsMistaken(wanting)
+
+
+def _keep_prompts(prompts: PromptSet, here: Path, kept: KeptPrompts) -> None:
+    """What callers are going to hear is proof (CE-05). What cannot be kept now is said, and asked with all the same."""
+    for prompt in prompts.prompts.values():
+        try:
+            kept.keep(here / prompt.language / f"{prompt.id}.wav", prompt.sha256)
+        except StorageError as error:
+            log.error("prompt_not_kept", prompt=f"{prompt.language}/{prompt.id}", why=str(error))
 
 
 def _require_folders(problems: list[Problem]) -> None:

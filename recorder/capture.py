@@ -209,6 +209,8 @@ class CaptureDesk:
 
     async def stop(self, recording: RecordingId, channel: Channel, mixmonitor: str | None) -> bool:
         """Stop the MixMonitor; True once nobody writes. A channel or MixMonitor that is gone writes nothing."""
+        if not channel.name:
+            return True  # gone before we could know its name
         try:
             known = mixmonitor or await self._ami.getvar(channel.name, MIXMONITOR_VARIABLE)
             if known is not None:
@@ -232,6 +234,10 @@ class CaptureDesk:
         except (AmiError, TimeoutError):
             return False
         return True
+
+    async def beep(self, channel: Channel) -> None:
+        """One short tone, the key that no telephone has and no feature is on. AmiError passes."""
+        await self._ami.play_key(channel.name, "A")
 
     async def tell(self, channel: Channel, **variables: str) -> None:
         """Set variables of a channel, in order, that our dialplan waits for there. AmiError passes."""

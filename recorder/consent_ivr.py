@@ -103,6 +103,8 @@ class Reception(Protocol):
 
     async def conclude(self, call: CallId, channel: Channel, answer: Answer, lent: OpenChannel) -> str: ...
 
+    def announcement(self, call: CallId) -> Mapping[str, str]: ...
+
     async def key(self, visit: Visit, lent: OpenChannel) -> None: ...
 
 
@@ -411,6 +413,8 @@ class ConsentIvr:
             await connection.command(f'SET VARIABLE {RESULT_VARIABLE} "{Outcome.LOST}"')
             return
         result = await self._dialogue(connection, visit.channel, admission, HeldChannel(connection))
+        for name, value in self._reception.announcement(admission.call).items():
+            await connection.command(f"SET VARIABLE {name} {quoted(value)}")
         await connection.command(f'SET VARIABLE {RESULT_VARIABLE} "{result}"')
 
     async def _outbound(self, connection: AgiConnection, visit: Visit) -> None:

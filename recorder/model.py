@@ -360,6 +360,8 @@ class PromptKind(StrEnum):
     NOTICE = "notice"  # announced, no key
     STOPPED = "stopped"  # in the talk, to a caller who withdrew: nothing more is recorded
     ERASED = "erased"  # the same, and what was recorded is erased (WD-04)
+    RECORDED = "recorded"  # to the agent, before the bridge: this call is captured
+    UNRECORDED = "unrecorded"  # the same: it is not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,7 @@ class LineRules:
     preroll: timedelta = timedelta()
     pause_longest: timedelta = timedelta(minutes=5)
     withdrawal_erases: bool = True
+    announces: bool = False  # whether the agent is told, before the bridge, if the call is captured
     beep: int | None = None  # seconds between two beeps that the far party hears (CN-12)
     asked_without_us: bool = False  # while the daemon is away the dialplan asks (fallback = "dialplan")
     digest: str = ""
@@ -134,13 +135,35 @@ def may_override(
     return decide(now).permitted
 
 
-def carried(consent: ConsentState, mode: ConsentMode) -> ConsentState | None:
-    """What an answer given on an earlier line of the same call is worth on a line of `mode`; None means: ask.
+STRICTNESS = (
+    ConsentMode.NOT_REQUIRED,
+    ConsentMode.NOTICE,
+    ConsentMode.OPT_OUT,
+    ConsentMode.OPT_IN,
+    ConsentMode.NEVER,
+)
+"""From the mode that asks least of us to the one that permits nothing."""
 
-    An objection stands on every line (CN-09), a yes is not asked for twice, anything weaker is asked anew.
+
+def stricter(origin: ConsentMode, destination: ConsentMode) -> ConsentMode:
+    """How a call is asked on the line `destination` that came there from the line `origin` (CN-09).
+
+    By whichever line is the stricter. From a line that is never recorded nothing goes along but this: what it kept
+    unrecorded needs the caller's own yes anywhere else.
+    """
+    if origin is ConsentMode.NEVER and destination is not ConsentMode.NEVER:
+        return ConsentMode.OPT_IN
+    return max(origin, destination, key=STRICTNESS.index)
+
+
+def carried(consent: ConsentState, mode: ConsentMode, *, covers: bool = True) -> ConsentState | None:
+    """What an answer given on an earlier line of the same call is worth where `mode` applies; None means: ask.
+
+    An objection stands on every line (CN-09). A yes is not asked for twice, unless the line has purposes for which
+    nobody asked yet (not `covers`); anything weaker is asked anew.
     """
     if mode is ConsentMode.NEVER:
         return ConsentState.PROHIBITED
     if consent in OBJECTIONS:
         return ConsentState.REFUSED
-    return ConsentState.GIVEN if consent is ConsentState.GIVEN else None
+    return ConsentState.GIVEN if consent is ConsentState.GIVEN and covers else None

@@ -12,15 +12,34 @@ import wave
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from recorder.consent import kind_of
 from recorder.model import Prompt, PromptKind, RecorderError
+from recorder.policy import LineRules
 
 
 class PromptsUnreadable(RecorderError):
     """The list of prompts itself cannot be read."""
 
     code = "prompts_unreadable"
+
+
+ELEMENTS: Final = {
+    "recorded": "that the call may be recorded",
+    "refuse": "how to refuse",
+    "same_service": "that the service is the same",
+    "more": "where more is said",
+}
+"""What whoever asks or announces must say, besides every purpose; the names stand in prompts.toml."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What the text of a prompt says, as prompts.toml declares it."""
+
+    elements: frozenset[str]
+    purposes: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +50,26 @@ class PromptSet:
     keys: dict[tuple[PromptKind, str], dict[str, str]]  # the keys that each text names
     sizes: dict[tuple[PromptKind, str], int] = field(default_factory=dict)  # of each file, in bytes
     problems: tuple[str, ...]
+    said: dict[tuple[PromptKind, str], Said] = field(default_factory=dict)  # what each text declares to say
+
+    def unsaid(self, rules: LineRules) -> list[str]:
+        """What the line's prompts ought to say and do not, a line each (CN-04, CN-05). One not there says nothing."""
+        kind = kind_of(rules.mode)
+        wanting = []
+        for language in rules.languages:
+            said = self.said.get((kind, language)) if kind is not None else None
+            if said is None:
+                continue
+            where = f"line {rules.name}: the {kind} in {language}"
+            wanting += [
+                f"{where} does not say {words}" for name, words in ELEMENTS.items() if name not in said.elements
+            ]
+            wanting += [
+                f"{where} does not announce the purpose {purpose}"
+                for purpose in rules.purposes
+                if purpose not in said.purposes
+            ]
+        return wanting
 
 
 def load(here: Path, at_pbx: Path) -> PromptSet:
@@ -39,6 +78,7 @@ def load(here: Path, at_pbx: Path) -> PromptSet:
     prompts: dict[tuple[PromptKind, str], Prompt] = {}
     keys: dict[tuple[PromptKind, str], dict[str, str]] = {}
     sizes: dict[tuple[PromptKind, str], int] = {}
+    said: dict[tuple[PromptKind, str], Said] = {}
     problems: list[str] = []
     for entry in listed:
         try:
@@ -49,7 +89,11 @@ def load(here: Path, at_pbx: Path) -> PromptSet:
         prompts[prompt.kind, prompt.language] = prompt
         keys[prompt.kind, prompt.language] = dict(entry["keys"])
         sizes[prompt.kind, prompt.language] = size
-    return PromptSet(prompts=prompts, keys=keys, sizes=sizes, problems=tuple(problems))
+        said[prompt.kind, prompt.language] = Said(
+            elements=frozenset(map(str, entry.get("elements", ()))),
+            purposes=frozenset(map(str, entry.get("purposes", ()))),
+        )
+    return PromptSet(prompts=prompts, keys=keys, sizes=sizes, problems=tuple(problems), said=said)
 
 
 def _listed(path: Path) -> list[dict[str, Any]]:

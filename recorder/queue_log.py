@@ -8,7 +8,7 @@ Source of the format: Asterisk, main/logger.c ast_queue_log and apps/app_queue.c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from recorder.rotated import Line, Place, Rotated
 
 LEFT_UNSERVED = frozenset({"ABANDON", "EXITWITHTIMEOUT", "EXITWITHKEY", "EXITEMPTY"})
 TALK_ENDED = frozenset({"COMPLETEAGENT", "COMPLETECALLER"})
+CALLER_GONE = frozenset({"ABANDON", "COMPLETECALLER"})
 KEY = "RECORDERKEY"
 LISTED = "RECORDERLISTED"
 TALK_MOVED = frozenset({"TRANSFER", "BLINDTRANSFER", "ATTENDEDTRANSFER"})
@@ -53,6 +54,7 @@ class Passage:
     listed_agent: Uniqueid | None = None  # a leg of which the dialplan said that it must not be recorded
     talked_until: datetime | None = None  # talk with the agent ended here, by hang-up of either
     ended_at: datetime | None = None
+    caller_gone: bool = False  # it ended because the caller hung up
 
     @property
     def is_over(self) -> bool:
@@ -66,12 +68,16 @@ class Passage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotedKey:
-    """A key that our dialplan noted (recorder-mark). `at` has a second's precision, `presser` is the leg's uniqueid."""
+    """A key that our dialplan noted (recorder-mark). `at` has a second's precision, `presser` is the leg's uniqueid.
+
+    `caller` is the channel in whose name it stands in the log: on an outgoing call, who dialled.
+    """
 
     at: datetime
     act: KeyAct
     presser: Uniqueid
     caller: Uniqueid
+    place: Place = field(default=Place(inode=0, offset=0), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +164,13 @@ def keys_noted(entries: Iterable[Entry]) -> tuple[NotedKey, ...]:
     """The keys among these lines, in their order; one that asks for something unknown is passed over."""
     acts = {str(act): act for act in KeyAct}
     return tuple(
-        NotedKey(at=entry.at, act=acts[entry.data[0]], presser=Uniqueid(entry.data[1]), caller=entry.uniqueid)
+        NotedKey(
+            at=entry.at,
+            act=acts[entry.data[0]],
+            presser=Uniqueid(entry.data[1]),
+            caller=entry.uniqueid,
+            place=Place(inode=entry.inode, offset=entry.offset),
+        )
         for entry in entries
         if entry.event == KEY and len(entry.data) > 1 and entry.data[0] in acts
     )
@@ -198,6 +210,33 @@ def each_passage(entries: Iterable[Entry]) -> Iterator[Passage]:
     yield from under_way.values()
 
 
+def whole_ways(entries: Iterable[Entry], queues: Collection[str]) -> list[Passage]:
+    """Each caller's whole way through these queues as one passage: of the first, connected if any was, over if all are.
+
+    `talked_until` and `ended_at` are the last one's.
+    """
+    ways: dict[Uniqueid, Passage] = {}
+    for passage in each_passage(entries):
+        if passage.queue in queues:
+            before = ways.get(passage.uniqueid)
+            ways[passage.uniqueid] = passage if before is None else _followed(before, passage)
+    return list(ways.values())
+
+
+def _followed(before: Passage, after: Passage) -> Passage:
+    connected = before if before.connected_at is not None else after
+    return replace(
+        before,
+        connected_at=connected.connected_at,
+        interface=connected.interface,
+        agent=connected.agent,
+        listed_agent=connected.listed_agent,
+        talked_until=after.talked_until,
+        ended_at=after.ended_at,
+        caller_gone=after.caller_gone,
+    )
+
+
 def _moved(passage: Passage, entry: Entry) -> Passage:
     if entry.event == "CONNECT":
         agent = Uniqueid(entry.data[1]) if len(entry.data) > 1 else None
@@ -205,7 +244,8 @@ def _moved(passage: Passage, entry: Entry) -> Passage:
     if entry.event == LISTED and entry.data:
         return replace(passage, listed_agent=Uniqueid(entry.data[0]))
     if entry.event in TALK_ENDED:
-        return replace(passage, talked_until=entry.at, ended_at=entry.at)
+        gone = entry.event in CALLER_GONE
+        return replace(passage, talked_until=entry.at, ended_at=entry.at, caller_gone=gone)
     if entry.event in TALK_MOVED or entry.event in LEFT_UNSERVED:
-        return replace(passage, ended_at=entry.at)
+        return replace(passage, ended_at=entry.at, caller_gone=entry.event in CALLER_GONE)
     return passage

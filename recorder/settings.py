@@ -213,6 +213,7 @@ class Line(Section):
     preroll_seconds: Annotated[float, Field(ge=0, le=30)] = 0
     pause_longest_seconds: Annotated[float, Field(ge=10, le=3600)] = 300
     withdrawal: Literal["erase", "keep"] = "erase"
+    announce: bool = False
     beep_seconds: Annotated[int, Field(ge=5, le=120)] | None = None
     fallback: Literal["skip", "dialplan"] = "skip"
 
@@ -348,7 +349,10 @@ class Settings(Section):
 
     @field_validator("line")
     @classmethod
-    def _lines(cls, lines: dict[str, Line]) -> dict[str, Line]:
+    def _lines(cls, lines: dict[str, Line], known: ValidationInfo) -> dict[str, Line]:
+        pbx = known.data.get("pbx")
+        if pbx is not None and pbx.queue_log is None and any(line.fallback == "dialplan" for line in lines.values()):
+            raise ValueError('fallback = "dialplan" needs pbx.queue_log, where the answers are written down')
         for name in lines:
             if not LINE_NAME.fullmatch(name):
                 raise ValueError(f"line name {name!r}: letters, digits, _ and - only, at most 40")
@@ -381,6 +385,7 @@ def _rules(name: str, line: Line) -> LineRules:
         preroll=timedelta(seconds=line.preroll_seconds),
         pause_longest=timedelta(seconds=line.pause_longest_seconds),
         withdrawal_erases=line.withdrawal == "erase",
+        announces=line.announce,
         beep=line.beep_seconds,
         asked_without_us=line.fallback == "dialplan",
         digest=hashlib.sha256(f"{name} {line.model_dump_json()}".encode()).hexdigest()[:16],

@@ -29,7 +29,8 @@ def spans_to_keep(silences: Sequence[Silenced], keep_seconds: float | None) -> t
     """What of a recording is not silenced; None where all of it is kept.
 
     Asterisk mutes from a few milliseconds after the hold or the key on, and the file begins a frame or two after the
-    bridge: a silence is begun early by SILENCE_LEAD, and its end is left to Asterisk, which unmutes late.
+    bridge: a silence is begun early by SILENCE_LEAD, and its end is left to Asterisk, which unmutes late. Not so where
+    it ends with what is kept: that may be because Asterisk never silenced it.
     """
     if not silences and keep_seconds is None:
         return None
@@ -40,7 +41,7 @@ def spans_to_keep(silences: Sequence[Silenced], keep_seconds: float | None) -> t
         if began > at:
             kept.append((at, min(began, end)))
         at = max(at, silence.to_seconds - SILENCE_TAIL, began)
-        if at >= end:
+        if at >= end or began < end <= silence.to_seconds:
             return tuple(span for span in kept if span[1] > span[0])
     return (*kept, (at, end))
 

@@ -40,7 +40,16 @@ from recorder.model import (
 )
 from recorder.policy import LineRules
 from recorder.quality import Measures
-from recorder.queue_log import Entry, Passage, QueueLog, Unseen, asked_without_us, keys_noted, passages
+from recorder.queue_log import (
+    Entry,
+    Passage,
+    QueueLog,
+    Unseen,
+    asked_without_us,
+    keys_noted,
+    passages,
+    whole_ways,
+)
 from recorder.rotated import Place
 from recorder.storage import Spool, StorageError
 
@@ -84,6 +93,7 @@ class Sweeps:
         queue_log: QueueLog | None,
         lines: Mapping[str, LineRules],
         in_progress: Callable[[Uniqueid], bool],
+        has_leg: Callable[[Uniqueid], bool],
         now: Callable[[], datetime],
     ) -> None:
         self._node = node
@@ -95,9 +105,11 @@ class Sweeps:
         self._mark = ReadingMark(catalogue, node, QUEUE_LOG)
         self._lines = lines
         self._in_progress = in_progress
+        self._has_leg = has_leg  # of any call in progress
         self._now = now
         self._postponed = Postponed()
         self.failures: dict[str, int] = {}
+        self.pending: frozenset[Uniqueid] = frozenset()  # whom the dialplan asked; the daemon has yet to take them in
         self.lost: dict[LostReason, int] = {}  # calls that passed while nobody looked
 
     async def settle_due(self) -> bool:
@@ -182,8 +194,7 @@ class Sweeps:
 
     async def begin_books(self) -> None:
         """Note since when books are kept here, and for which queues. After the queue log was first looked at."""
-        queues = {queue for rules in self._lines.values() for queue in rules.queues}
-        await begin_books(self._catalogue, self._node, queues, self._now())
+        await begin_books(self._catalogue, self._node, self._queues(), self._now())
 
     async def read_queue_log(self) -> bool:
         """Give every queue call that passed while nobody looked its outcome."""
@@ -192,7 +203,8 @@ class Sweeps:
         place, began = await self._place(), self._now()
         entries, end = await asyncio.to_thread(self._queue_log.read, place)
         asked = await self._not_taken_in(asked_without_us(entries))
-        told = self._ours({caller: passage for caller, passage in passages(entries).items() if caller not in asked})
+        self.pending = frozenset(asked)
+        told = [passage for passage in whole_ways(entries, self._queues()) if passage.uniqueid not in asked]
         # What is still under way is read again: a call in progress may yet need the log's word for how it went on.
         held = [passage for passage in told if self._in_progress(passage.uniqueid)]
         for passage in await self._unknown(told):
@@ -202,6 +214,8 @@ class Sweeps:
                 held.append(passage)
         places = [Place(inode=passage.inode, offset=passage.offset) for passage in held]
         places += [Place(inode=entry.inode, offset=entry.offset) for entry in asked.values()]
+        # So is a key: an outgoing call has no passage, and its key may still be unheard.
+        places += [key.place for key in keys_noted(entries) if self._has_leg(key.presser) or self._has_leg(key.caller)]
         # Of two files the rotated one is the older.
         onwards = min(places, key=lambda at: (at.inode == end.inode, at.offset), default=end)
         await self._mark.keep(onwards, began if end == self._queue_log.end() else None)
@@ -218,7 +232,8 @@ class Sweeps:
             self._failed("queue_log")
             log.error("queue_log_not_read", why=str(error))
             return Unseen()
-        told = {passage.uniqueid: passage for passage in self._ours(passages(entries))}
+        queues = self._queues()
+        told = {leg: passage for leg, passage in passages(entries).items() if passage.queue in queues}
         return Unseen(passages=told, keys=keys_noted(entries), asked=asked_without_us(entries))
 
     async def _not_taken_in(self, asked: Mapping[Uniqueid, tuple[Entry, ...]]) -> dict[Uniqueid, Entry]:
@@ -234,9 +249,8 @@ class Sweeps:
         assert self._queue_log is not None
         return await self._mark.place(self._queue_log.end())
 
-    def _ours(self, told: Mapping[Uniqueid, Passage]) -> list[Passage]:
-        queues = {queue for rules in self._lines.values() for queue in rules.queues}
-        return [passage for passage in told.values() if passage.queue in queues]
+    def _queues(self) -> frozenset[str]:
+        return frozenset(queue for rules in self._lines.values() for queue in rules.queues)
 
     async def _unknown(self, told: list[Passage]) -> list[Passage]:
         past = [passage for passage in told if not self._in_progress(passage.uniqueid)]

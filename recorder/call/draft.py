@@ -237,3 +237,7 @@ def doubt_what_still_stops(draft: Draft) -> None:
 
 def send_stop(draft: Draft, before: Capture) -> None:
     draft.commands.append(Stop(recording=before.id, channel=before.channel, mixmonitor=before.mixmonitor))
+
+
+def silence(draft: Draft, before: Capture, *, quiet: bool) -> None:
+    draft.commands.append(Quiet(recording=before.id, channel=before.channel, mixmonitor=before.mixmonitor, quiet=quiet))

@@ -40,7 +40,7 @@ class CallAdmitted(OwnEvent):
     """A call entered an ACD line: the first event of every call, and again where it passes another line.
 
     `caller` is None on an outgoing call until the callee answers; `agent` is the channel that dials there.
-    `consent` is what an earlier line's answer is worth on this one (policy.carried), else None.
+    `mode` is the one that applies: the stricter of the line's own and of the line before (policy.stricter).
     """
 
     call: CallId
@@ -54,6 +54,7 @@ class CallAdmitted(OwnEvent):
     preroll_seconds: float = 0.0  # of what was said before a pause that are silenced with it (PR-06)
     withdrawal_erases: bool = True  # what was captured by consent, once it is withdrawn (WD-02)
     beep_seconds: int | None = None  # between two beeps that both parties hear while it is captured (CN-12)
+    purposes: frozenset[str] = frozenset()  # for which the line records
     caller: Channel | None = None
     agent: Channel | None = None
     unrecorded: Unrecorded | None = None  # the do-not-record list that names the call (SC-07)
@@ -65,6 +66,13 @@ class AgentListed(OwnEvent):
 
     agent: Channel
     waits: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsultationPassed(OwnEvent):
+    """A leg of the call that is not its caller came to a line: a consultation, or a ring that was forwarded there."""
+
+    channel: Channel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +125,7 @@ class OverridePressed(OwnEvent):
     audit: UUID
     recording: RecordingId
     hindrance: LostReason | None = None
+    presser: Channel | None = None  # who waits to hear that it is captured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,13 @@ silence and, from the agent, its end: what a duty had captured is for a second p
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from recorder.call.draft import Draft, end_capture, owe, record_consent
 from recorder.call.events import KeyPressed
 from recorder.call.state import CallState, Capture, KeyAnswer, Pause, capture_in_hand, is_agent
-from recorder.call.tables import Trigger
+from recorder.call.tables import CaptureState, Trigger
 from recorder.model import AuditEntry, ConsentState, KeyAct, PartyKind
 from recorder.policy import OBJECTIONS, PERMITTED_BY_MODE
 
@@ -48,9 +49,17 @@ def actor(state: CallState, event: KeyPressed) -> str:
 
 
 def _pause(draft: Draft, event: KeyPressed, _presser: PartyKind) -> None:
-    if draft.state.paused is None:
+    paused = draft.state.paused
+    if paused is None:
         draft.know(paused=Pause(at=event.at, actor=actor(draft.state, event)))
         draft.raise_trigger(Trigger.PAUSED)
+    elif event.at < paused.at:  # heard late: the queue log knows when it was pressed
+        draft.know(paused=replace(paused, at=event.at))
+        for capture in draft.state.captures:
+            if capture.silences and capture.silences[-1].ended_at is None and capture.state is CaptureState.PAUSED:
+                *others, last = capture.silences
+                began = min(last.began_at, event.at - draft.state.preroll)
+                draft.know_capture(capture.id, silences=(*others, replace(last, began_at=began)))
     _answer(draft, event, KeyAnswer.PAUSED)
 
 
@@ -73,6 +82,9 @@ def _stop(draft: Draft, event: KeyPressed, presser: PartyKind) -> None:
         agreed = state.consent in PERMITTED_BY_MODE[state.mode] | {ConsentState.OVERRIDDEN}
         after = ConsentState.WITHDRAWN if agreed else ConsentState.REFUSED
         _record(draft, event, after, by)
+    elif not state.objected and not state.personal:  # nothing is captured here, and nothing may be on another line
+        _audit(draft, event, "objection", by or "caller", state.consent)
+        draft.know(objected=True)
     disowned = state.withdrawal_erases and _disown(draft, lambda capture: capture.authority in BY_CONSENT)
     end_capture(draft)
     _answer(draft, event, KeyAnswer.ERASED if disowned else KeyAnswer.STOPPED)

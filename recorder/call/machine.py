@@ -49,6 +49,7 @@ def begin(event: CallAdmitted) -> Step:
         withdrawal_erases=event.withdrawal_erases,
         beep=event.beep_seconds,
         unrecorded=event.unrecorded,
+        purposes=event.purposes,
         consent=unasked(event.mode, event.unrecorded),
     )
     draft = Draft(state, event, [], [], [])

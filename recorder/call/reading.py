@@ -20,6 +20,7 @@ from recorder.call.draft import (
     record_consent,
     see,
     send_stop,
+    silence,
 )
 from recorder.call.events import (
     AgentListed,
@@ -29,6 +30,7 @@ from recorder.call.events import (
     CaptureClosed,
     CaptureLost,
     ConsentAnswered,
+    ConsultationPassed,
     DialogueBroke,
     KeyPressed,
     OverridePressed,
@@ -90,6 +92,9 @@ from recorder.policy import OBJECTIONS, Circumstances, decide, may_override
 CLOCKS_DIFFER_BY: Final = timedelta(seconds=2)
 """The queue log counts whole seconds: a line may look older or younger than it is."""
 
+SILENCED: Final = frozenset({CaptureState.QUIET, CaptureState.PAUSED})
+"""In these silence is written, and nobody may have it otherwise."""
+
 OBJECTIONS_THAT_STAND: Final = OBJECTIONS | {ConsentState.PROHIBITED}
 """Carried to another line, these are not asked about again: no other answer can be one."""
 
@@ -126,7 +131,7 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
     draft.state = without_leg(draft.state, caller.uniqueid)  # it runs our dialplan: its BridgeLeft may come later
     draft.raise_trigger(Trigger.ASKED_AGAIN)
     draft.know(unrecorded=draft.state.unrecorded or event.unrecorded)
-    worth = worth_on(draft.state, event.mode)
+    worth = worth_on(draft.state, event.mode, event.purposes)
     # Answered already (worth is not None) or to be asked: either way the dialogue's end follows as an event.
     draft.know(
         line=event.line,
@@ -136,10 +141,17 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
         preroll=timedelta(seconds=event.preroll_seconds),
         withdrawal_erases=event.withdrawal_erases,
         beep=event.beep_seconds,
+        purposes=event.purposes,
         agents=frozenset(),
         consent=worth if worth is not None else ConsentState.NONE,
         override=None,
     )
+
+
+def _consultation_passed(draft: Draft, event: ConsultationPassed) -> None:
+    """The queue log will tell of this leg as of a caller's: it belongs here, and is no call of its own."""
+    if not _is_caller(draft.state, event.channel):
+        see(draft, event.channel, PartyKind.OTHER)
 
 
 def _take_line(draft: Draft, event: CallAdmitted) -> None:
@@ -153,6 +165,7 @@ def _take_line(draft: Draft, event: CallAdmitted) -> None:
         preroll=timedelta(seconds=event.preroll_seconds),
         withdrawal_erases=event.withdrawal_erases,
         beep=event.beep_seconds,
+        purposes=event.purposes,
         consent=ConsentState.PROHIBITED if draft.state.personal else unasked(event.mode, listed),
     )
 
@@ -175,6 +188,8 @@ def _answered(draft: Draft, event: ConsentAnswered) -> None:
     if draft.state.phase is not Phase.ASKING or stands or not _is_caller(draft.state, event.channel):
         draft.expected = False
         return
+    if event.answer is ConsentState.GIVEN and draft.state.consent is not ConsentState.GIVEN:  # else it was carried
+        draft.know(agreed_to=draft.state.purposes)
     record_consent(draft, event.consent, event.answer, event.channel.uniqueid, prompt=event.prompt, event=event)
     draft.know(language=event.language or draft.state.language)
     draft.raise_trigger(Trigger.CONCLUDED)
@@ -223,6 +238,8 @@ def _override(draft: Draft, event: OverridePressed) -> None:
     record_consent(draft, event.consent, ConsentState.OVERRIDDEN, far, event=event, reason=key, actor=event.agent)
     draft.know(override=event.reason)
     authorise(draft, event.recording, event.consent, event.far, None, audit=event)
+    if event.presser is not None:
+        owe(draft, event.presser, KeyAnswer.CAPTURED)
 
 
 def _refuse_override(draft: Draft, event: OverridePressed, on_list: Unrecorded) -> None:
@@ -246,6 +263,8 @@ def _silence_confirmed(draft: Draft, event: MixMonitorMuted) -> None:
     for capture in draft.state.captures:
         if capture.channel.uniqueid == event.channel.uniqueid and capture.state in UNCLOSED:
             draft.know_capture(capture.id, silent=event.muted)
+            if not event.muted and capture.state in SILENCED:
+                silence(draft, capture, quiet=True)  # somebody else's doing: put right, or the capture stops
 
 
 def _silence_failed(draft: Draft, event: SilenceFailed) -> None:
@@ -482,6 +501,7 @@ def _talk_went_on(was: CallState, now: CallState) -> bool:
 
 READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
     CallAdmitted: _admitted_again,
+    ConsultationPassed: _consultation_passed,
     PromptPlayed: _prompt_played,
     ConsentAnswered: _answered,
     DialogueBroke: _dialogue_broke,

@@ -36,6 +36,7 @@ class Silence:
     began_at: datetime
     ended_at: datetime | None = None
     actor: str | None = None
+    written: bool = True  # at its end Asterisk wrote silence, by its own word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ class KeyAnswer(StrEnum):
     ERASED = "erased"  # stopped, and what was captured is not kept
     PERSONAL = "personal"
     REFUSED = "refused"
+    CAPTURED = "captured"  # by an override
     EXCLUDED = "excluded"  # to an agent who must not be recorded: nothing is
 
 
@@ -96,6 +98,8 @@ class CallState:
     preroll: timedelta = timedelta()  # silenced before a pause
     withdrawal_erases: bool = True
     beep: int | None = None  # seconds between two
+    purposes: frozenset[str] = frozenset()  # of the line
+    agreed_to: frozenset[str] = frozenset()  # the purposes of the line on which the caller said yes
     phase: Phase = Phase.ASKING
     consent: ConsentState = ConsentState.NONE
     objected: bool = False  # refused or withdrew at some time: an override does not unsay it
@@ -128,11 +132,12 @@ class CallState:
         return any(capture.state is CaptureState.SETTLED for capture in self.captures)
 
 
-def worth_on(state: CallState, mode: ConsentMode) -> ConsentState | None:
-    """What the call's answer so far is worth on a line of `mode`; None means: ask."""
+def worth_on(state: CallState, mode: ConsentMode, purposes: frozenset[str]) -> ConsentState | None:
+    """What the call's answer so far is worth where `mode` applies, for these purposes; None means: ask."""
     if state.personal or state.unrecorded is not None:
         return ConsentState.PROHIBITED
-    return carried(ConsentState.REFUSED if state.objected else state.consent, mode)
+    answer = ConsentState.REFUSED if state.objected else state.consent
+    return carried(answer, mode, covers=purposes <= state.agreed_to)
 
 
 def capture_in_hand(state: CallState) -> Capture | None:

@@ -14,11 +14,11 @@ from recorder.call.draft import (
     Acknowledge,
     Draft,
     Erase,
-    Quiet,
     Settle,
     Step,
     prove_until,
     send_stop,
+    silence,
 )
 from recorder.call.events import (
     RecordingMade,
@@ -54,6 +54,8 @@ from recorder.model import (
 
 CONFIRMED_WITHIN: Final = timedelta(seconds=1)
 """A stop confirmed later than this left Asterisk writing what nobody permitted: it is not kept."""
+LEFT_TO_ASTERISK: Final = 0.2
+"""Seconds of a silence's end that whoever settles leaves to Asterisk's own (capture.SILENCE_TAIL)."""
 WITH_LEDGER: Final = frozenset({RecordingStatus.STOPPED, RecordingStatus.FAILED})
 BRIDGEABLE: Final = frozenset({CaptureState.ARMED, CaptureState.RUNNING, CaptureState.QUIET, CaptureState.PAUSED})
 """In these the first permitted bridge is where the recording's time line begins, also where silence is written."""
@@ -136,8 +138,10 @@ def _keep_ledger(draft: Draft, recording: RecordingId, after: CaptureState) -> N
     silences = capture.silences
     if silences and silences[-1].ended_at is None:
         *others, last = silences
-        ended = min(at, capture.bridged_until or at)
-        silences = (*others, replace(last, ended_at=ended)) if ended > last.began_at else tuple(others)
+        # What is only out of sight may yet be proved: then this silence must stand for itself.
+        ended = at if capture.unproved else min(at, capture.bridged_until or at)
+        closed = replace(last, ended_at=ended, written=capture.silent)
+        silences = (*others, closed) if ended > last.began_at else tuple(others)
     if after is CaptureState.PAUSED and state.paused is not None:
         began = state.paused.at - state.preroll
         silences = (*silences, Silence(cause=SilenceCause.PAUSE, began_at=began, actor=state.paused.actor))
@@ -156,20 +160,16 @@ def _armed(draft: Draft, before: Capture) -> None:
 
 def _running(draft: Draft, before: Capture) -> None:
     if before.state is CaptureState.QUIET:
-        _silence(draft, before, quiet=False)
+        silence(draft, before, quiet=False)
 
 
 def _quiet(draft: Draft, before: Capture) -> None:
     if before.state is not CaptureState.PAUSED:  # it is silent already
-        _silence(draft, before, quiet=True)
+        silence(draft, before, quiet=True)
 
 
 def _paused(draft: Draft, before: Capture) -> None:
-    _silence(draft, before, quiet=True)  # also where it is on hold: a pause is confirmed by a word of its own
-
-
-def _silence(draft: Draft, before: Capture, *, quiet: bool) -> None:
-    draft.commands.append(Quiet(recording=before.id, channel=before.channel, mixmonitor=before.mixmonitor, quiet=quiet))
+    silence(draft, before, quiet=True)  # also where it is on hold: a pause is confirmed by a word of its own
 
 
 def _stopped(draft: Draft, before: Capture) -> None:
@@ -183,11 +183,14 @@ def _ledger(draft: Draft, capture: Capture) -> tuple[Silenced, ...]:
     if capture.bridged_at is None:
         return ()
     told = []
-    for silence in capture.silences:
-        began = max((silence.began_at - capture.bridged_at).total_seconds(), 0.0)
-        ended = ((silence.ended_at or draft.event.at) - capture.bridged_at).total_seconds()
+    for each in capture.silences:
+        began = max((each.began_at - capture.bridged_at).total_seconds(), 0.0)
+        until = each.ended_at or draft.event.at
+        until = min(until, capture.bridged_until or until)
+        ended = (until - capture.bridged_at).total_seconds()
         if ended > began:
-            told.append(Silenced(cause=silence.cause, from_seconds=began, to_seconds=ended, actor=silence.actor))
+            ended += 0.0 if each.written else LEFT_TO_ASTERISK  # where it silences nothing, nothing is left to it
+            told.append(Silenced(cause=each.cause, from_seconds=began, to_seconds=ended, actor=each.actor))
     return tuple(told)
 
 
@@ -237,6 +240,8 @@ def _answer_keys(draft: Draft) -> None:
     hand = capture_in_hand(draft.state)
     still = []
     for key in owed:
+        if key.answer is KeyAnswer.CAPTURED and hand is None:
+            continue  # nothing is captured after all: silence says so
         if _has_come_true(key.answer, hand):
             draft.commands.append(Acknowledge(presser=key.presser, answer=key.answer))
         else:
@@ -247,6 +252,8 @@ def _answer_keys(draft: Draft) -> None:
 def _has_come_true(answer: KeyAnswer, hand: Capture | None) -> bool:
     if answer is KeyAnswer.REFUSED or hand is None:
         return True
+    if answer is KeyAnswer.CAPTURED:
+        return hand.state is CaptureState.RUNNING
     if answer is KeyAnswer.PAUSED:
         return hand.state is CaptureState.PAUSED and hand.silent
     if answer is KeyAnswer.RESUMED:

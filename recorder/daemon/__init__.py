@@ -4,8 +4,10 @@ from recorder.daemon.alarm_watch import AlarmWatch
 from recorder.daemon.away import AwayDesk
 from recorder.daemon.bookkeeper import Bookkeeper
 from recorder.daemon.calls import CallBook
+from recorder.daemon.fallback_watch import FallbackWatch
 from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
+from recorder.daemon.members import Members
 from recorder.daemon.owed import CallCounters
 from recorder.daemon.pauses import PauseWatch
 from recorder.daemon.readiness import Readiness
@@ -22,9 +24,11 @@ __all__ = [
     "CallCounters",
     "CallRunner",
     "Daemon",
+    "FallbackWatch",
     "FrontDesk",
     "FullnessWatch",
     "GrowthWatch",
+    "Members",
     "Parts",
     "PauseWatch",
     "Readiness",

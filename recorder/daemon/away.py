@@ -7,15 +7,17 @@ consent event in the call's books before anything is made of the files; a note i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 from uuid import NAMESPACE_OID, uuid4, uuid5
 
 import structlog
 
+from recorder.adoption import Found, Orphanage, Word
 from recorder.ami import Ami, ChannelSnapshot
-from recorder.call import CallAdmitted, CallEvent, KeyPressed, Phase
+from recorder.books.adoption import Fate, Verdict
+from recorder.call import CallAdmitted, CallEvent, KeyPressed, Phase, capture_in_hand
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue
 from recorder.daemon.calls import CallBook
@@ -25,9 +27,11 @@ from recorder.fallback import NotedAnswer, note_from_text
 from recorder.model import CallId, Channel, Linkedid, RecordingId, Uniqueid, UserEventRaised
 from recorder.policy import LineRules
 from recorder.queue_log import Entry, Unseen
+from recorder.storage import Spool
 
 log = structlog.get_logger(__name__)
 
+NOT_PERMITTED: Final = "asked by the dialplan, on a line that is never recorded or after an objection"
 TAKEN_WITHIN: Final = timedelta(seconds=30)
 
 
@@ -41,14 +45,18 @@ class AwayDesk:
         capture: CaptureDesk,
         catalogue: Catalogue,
         lines: Mapping[str, LineRules],
-        now: Callable[[], datetime],
+        orphanage: Orphanage,
+        spool: Spool,
+        spawn: Callable[[Coroutine[object, object, None], str], None],
     ) -> None:
         self._book = book
         self._ami = ami
         self._capture = capture
         self._catalogue = catalogue
         self._lines = lines
-        self._now = now
+        self._orphanage = orphanage
+        self._spool = spool
+        self._spawn = spawn
 
     # ---- told at once: the daemon was there again by the time of the answer
 
@@ -71,6 +79,8 @@ class AwayDesk:
         runner.noted.add(note.recording)
         for later in events[1:]:
             runner.put(later)
+        if permits_capture(note):
+            self._spawn(self._unless_permitted(runner, note, event.channel, seen=True), f"stop {note.recording}")
 
     def _begin(self, runner: CallRunner | None, events: Sequence[CallEvent]) -> CallRunner:
         first = events[0]
@@ -133,6 +143,25 @@ class AwayDesk:
             else:
                 runner.put(event)
         await runner.apply(events[-1])
+        for note in notes:
+            if permits_capture(note):
+                self._spawn(self._unless_permitted(runner, note, caller, seen=False), f"stop {note.recording}")
+
+    async def _unless_permitted(self, runner: CallRunner, note: NotedAnswer, caller: Channel, *, seen: bool) -> None:
+        """End and erase what the dialplan captured on an answer that is worth nothing: an earlier one forbids it."""
+        recording = note.recording
+        if seen:
+            await self._capture.opened(recording)  # by then the answer's turn has come, and the files are there
+        if any(capture.id == recording for capture in runner.state.captures):
+            return
+        if capture_in_hand(runner.state) is None:  # its id would be another's
+            await self._capture.stop(recording, caller, None)
+        paths = await asyncio.to_thread(lambda: tuple(path for path in self._spool.paths(recording) if path.exists()))
+        log.warning("fallback_not_permitted", call=str(runner.state.call), recording=str(recording), files=len(paths))
+        if paths:
+            why = Verdict(fate=Fate.UNAUTHORISED, why=NOT_PERMITTED)
+            found = Found(paths=paths, recording=recording, verdict=why)
+            await self._orphanage.erase(found, Word(actor="recorder", reason=NOT_PERMITTED))
 
     def _gone(self, runner: CallRunner | None, uniqueid: Uniqueid, note: NotedAnswer) -> Channel:
         if runner is not None and runner.state.caller is not None:

@@ -115,6 +115,10 @@ class CallBook:
         """The call that this channel belongs to, also one that is over and not settled yet."""
         return self._by_uniqueid.get(uniqueid)
 
+    def has_leg(self, leg: Uniqueid) -> bool:
+        """Whether a call in the book has, or had, this leg."""
+        return leg in self._by_uniqueid
+
     def of_bridge(self, bridge: BridgeId) -> CallRunner | None:
         """The open call whose legs stand in the bridge."""
         return self._by_bridge.get(bridge)

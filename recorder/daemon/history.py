@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import NAMESPACE_OID, UUID, uuid5
 
@@ -16,6 +16,7 @@ from recorder.call import (
     CallAdmitted,
     CallEvent,
     CaptureArmed,
+    CaptureClosed,
     ConsentAnswered,
     DialogueBroke,
     KeyPressed,
@@ -42,6 +43,8 @@ from recorder.policy import PERMITTED_BY_MODE, LineRules
 from recorder.queue_log import TALK_ENDED, TALK_MOVED, Entry, answer_noted, keys_noted
 
 LOG_PRECISION: Final = timedelta(seconds=1)
+CLOSED_AFTER: Final = timedelta(seconds=2)
+"""Longer than a stop that is confirmed in time: what a file holds behind the talk's end is not kept."""
 RESUMED_BY: Final = timedelta(seconds=1.2)
 """After the second that the log names: by then the key was pressed, and what is left to Asterisk's mute is over too."""
 NO_BRIDGE_NOW: Final = BridgeId("queue-log")
@@ -66,7 +69,8 @@ def rules_of(note: NotedAnswer, lines: Mapping[str, LineRules]) -> LineRules:
     known = lines.get(note.line)
     if known is None or known.mode is ConsentMode.NEVER:
         return LineRules(name=note.line)
-    return replace(known, mode=note.mode, digest=note.policy, basis=note.basis)
+    purposes = known.purposes if known.digest == note.policy else ()  # which they were when it was asked, nobody knows
+    return replace(known, mode=note.mode, digest=note.policy, basis=note.basis, purposes=purposes)
 
 
 def permits_capture(note: NotedAnswer) -> bool:
@@ -90,6 +94,7 @@ def answered(note: NotedAnswer, channel: Channel, *, node: str, call: CallId, ru
             preroll_seconds=rules.preroll.total_seconds(),
             withdrawal_erases=rules.withdrawal_erases,
             beep_seconds=rules.beep,
+            purposes=frozenset(rules.purposes),
             caller=channel,
         )
     ]
@@ -151,12 +156,14 @@ def since_news(entries: Sequence[Entry], taken: frozenset[RecordingId]) -> Seque
 def _events(entries: Sequence[Entry], scene: Scene) -> Iterator[CallEvent]:
     notes = notes_of(entries)
     bridge = NO_BRIDGE_NOW
+    begun: RecordingId | None = None
     for number, entry in enumerate(entries):
         note = answer_noted(entry)
         if note is not None:
             rules = rules_of(note, scene.lines)
             yield from answered(note, scene.caller, node=scene.node, call=scene.call, rules=rules)
-            if permits_capture(note):
+            begun = note.recording if permits_capture(note) else None
+            if begun is not None:
                 mixmonitor = scene.mixmonitor if note is notes[-1] or note == notes[-1] else None
                 yield CaptureArmed(at=note.at, recording=note.recording, mixmonitor=mixmonitor)
         elif entry.event == "CONNECT" and len(entry.data) > 1:
@@ -165,12 +172,19 @@ def _events(entries: Sequence[Entry], scene: Scene) -> Iterator[CallEvent]:
             yield from _connected(entry, agent, bridge, entries[number + 1 :], scene)
         elif entry.event in TALK_ENDED:
             # The log drops what is less than a second: the talk ended within the one that it names.
-            yield BridgeLeft(at=entry.at + LOG_PRECISION, channel=scene.caller, bridge=bridge, channels=0)
+            yield from _parted(entry.at + LOG_PRECISION, begun, bridge, scene)
         elif entry.event in TALK_MOVED:
             # By then the new party may have been there for as long as the log's second and the bridge's are unknown.
-            yield BridgeLeft(at=entry.at - LOG_PRECISION, channel=scene.caller, bridge=bridge, channels=0)
+            yield from _parted(entry.at - LOG_PRECISION, begun, bridge, scene)
         else:
             yield from _keys(entry, scene)
+
+
+def _parted(at: datetime, begun: RecordingId | None, bridge: BridgeId, scene: Scene) -> Iterator[CallEvent]:
+    """The talk's end. Of a caller who is gone Asterisk closed the files, who knows how long after: no more is kept."""
+    yield BridgeLeft(at=at, channel=scene.caller, bridge=bridge, channels=0)
+    if begun is not None and scene.caller.uniqueid not in scene.standing:
+        yield CaptureClosed(at=at + CLOSED_AFTER, recording=begun)
 
 
 def _bridge(scene: Scene, agent: Uniqueid) -> BridgeId:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import PurePosixPath
 from typing import Protocol
 from uuid import uuid4
 
@@ -21,6 +23,7 @@ from recorder.call import (
     CallAdmitted,
     CallState,
     ConsentAnswered,
+    ConsultationPassed,
     DialogueBroke,
     KeyAnswer,
     KeyPressed,
@@ -52,7 +55,7 @@ from recorder.model import (
     Unrecorded,
     UserEventRaised,
 )
-from recorder.policy import LineRules
+from recorder.policy import PERMITTED_BY_MODE, LineRules, stricter
 
 log = structlog.get_logger(__name__)
 
@@ -62,10 +65,14 @@ CONCLUDED_WITHIN = timedelta(seconds=2)
 CLOSED_WITHIN = timedelta(seconds=1)
 
 
-class Tell(Protocol):
-    """Sets variables of a channel, in order. AmiError where it cannot."""
+class Teller(Protocol):
+    """Lets a party know. AmiError where it cannot."""
 
-    async def __call__(self, channel: Channel, **variables: str) -> None: ...
+    async def tell(self, channel: Channel, **variables: str) -> None:
+        """Set variables of a channel, in order."""
+
+    async def beep(self, channel: Channel) -> None:
+        """Have the party at the channel hear one short tone, and nobody else."""
 
 
 class FrontDesk:
@@ -79,9 +86,11 @@ class FrontDesk:
         prompts: Callable[[], Prompts],
         now: Callable[[], datetime],
         look_again: Callable[[CallId], None],
-        tell: Tell,
+        teller: Teller,
+        is_member: Callable[[Channel], Awaitable[bool]],
     ) -> None:
-        self._tell = tell
+        self._is_member = is_member
+        self._teller = teller
         self._look_again = look_again
         self._book = book
         self._readiness = readiness
@@ -94,11 +103,15 @@ class FrontDesk:
     async def admit_incoming(self, visit: Visit) -> Admission | None:
         """Open the call, or take it on to another line; None where it must be passed on at once."""
         rules = self._rules(visit.line)
+        if await self._is_member(visit.channel):
+            log.info("internal_call", line=rules.name)
+            rules = replace(rules, mode=ConsentMode.NEVER)  # an agent is nobody's caller: not asked, not captured
         runner = self._book.of_channel(visit.channel)
         talk: Dialogue | None = None
         if runner is None and self._book.is_past(visit.channel):
             return None
         if runner is not None and _is_beside(runner, visit.channel):
+            runner.put(ConsultationPassed(at=self._now(), channel=visit.channel))
             return None
         if runner is not None and runner.noted and not await visit.waits():
             return None  # we stood still: the dialplan has asked by itself since
@@ -108,6 +121,7 @@ class FrontDesk:
             )
         else:
             try:
+                rules = replace(rules, mode=stricter(runner.state.mode, rules.mode))
                 talk = await self._another_line(runner, rules, visit)
             except TimeoutError:
                 self._broke(runner, LostReason.CAPTURE_FAILED)
@@ -116,7 +130,11 @@ class FrontDesk:
 
     async def _another_line(self, runner: CallRunner, rules: LineRules, visit: Visit) -> Dialogue | None:
         """The same call passes a second line: its answer goes along as far as it is worth anything there."""
-        worth = ConsentState.PROHIBITED if visit.unrecorded else worth_on(runner.state, rules.mode)
+        worth = (
+            ConsentState.PROHIBITED
+            if visit.unrecorded
+            else worth_on(runner.state, rules.mode, frozenset(rules.purposes))
+        )
         event = self._admitted(
             rules,
             Direction.INCOMING,
@@ -234,11 +252,35 @@ class FrontDesk:
         )
         try:
             async with asyncio.timeout(CONCLUDED_WITHIN.total_seconds()):
+                if answer.consent in PERMITTED_BY_MODE[runner.state.mode]:
+                    await runner.until_unhooked()
                 state = await runner.apply(event, lent)
         except TimeoutError:
             log.error("answer_not_taken_in_time", call=str(call))
             return LostReason.CATALOGUE_AWAY
         return state.lost or state.consent
+
+    def announcement(self, call: CallId) -> Mapping[str, str]:
+        """What an agent's leg is given to hear before the bridge: whether this call is captured, and its correction.
+
+        A path without a language: Asterisk takes the agent's own, in the folder of that name.
+        """
+        runner = self._book.find(call)
+        rules = self._rules(runner.state.line) if runner is not None else None
+        if runner is None or rules is None or not rules.announces:
+            return {}
+        captured, not_captured = (
+            self._without_language(kind, rules) for kind in (PromptKind.RECORDED, PromptKind.UNRECORDED)
+        )
+        if capture_in_hand(runner.state) is None:
+            return {"RECORDER_ANNOUNCE": not_captured}
+        return {"RECORDER_ANNOUNCE": captured, "_RECORDER_CORRECTION": not_captured}
+
+    def _without_language(self, kind: PromptKind, rules: LineRules) -> str:
+        known = self._prompts()
+        found = (known.get((kind, language)) for language in rules.languages)
+        path = next((PurePosixPath(prompt.path) for prompt in found if prompt is not None), None)
+        return str(path.parent.parent / path.name) if path is not None else ""
 
     # ---- keys
 
@@ -261,6 +303,7 @@ class FrontDesk:
             audit=uuid4(),
             recording=RecordingId(uuid4()),
             hindrance=self._readiness.hindrance,
+            presser=Channel(name=visit.agent, uniqueid=runner.names[visit.agent], linkedid=visit.channel.linkedid),
         )
         await asyncio.wait_for(runner.apply(event, lent), CONCLUDED_WITHIN.total_seconds())
 
@@ -289,14 +332,23 @@ class FrontDesk:
 
     async def answer_key(self, state: CallState, presser: Channel, answer: KeyAnswer) -> None:
         """Tell the dialplan that waits on the presser's channel; a caller is told in words, in their language."""
+        if answer is KeyAnswer.CAPTURED:  # the key ran on the other party's channel: no dialplan of the presser's waits
+            await self._beep(state, presser)
+            return
         told = {"RECORDER_DONE": str(answer)}
         if state.caller is not None and presser.uniqueid == state.caller.uniqueid:
             prompt = self._withdrawn(state, answer)
             if prompt is not None:
                 told = {"RECORDER_SAY": prompt.path} | told
         try:
-            await self._tell(presser, **told)
+            await self._teller.tell(presser, **told)
         except AmiError as error:  # the tone that says so does not come, and the presser knows as much
+            log.warning("key_not_answered", call=str(state.call), why=str(error))
+
+    async def _beep(self, state: CallState, presser: Channel) -> None:
+        try:
+            await self._teller.beep(presser)
+        except AmiError as error:
             log.warning("key_not_answered", call=str(state.call), why=str(error))
 
     def _withdrawn(self, state: CallState, answer: KeyAnswer) -> Prompt | None:
@@ -342,6 +394,7 @@ class FrontDesk:
             preroll_seconds=rules.preroll.total_seconds(),
             withdrawal_erases=rules.withdrawal_erases,
             beep_seconds=rules.beep,
+            purposes=frozenset(rules.purposes),
             caller=caller,
             agent=agent,
             unrecorded=unrecorded,

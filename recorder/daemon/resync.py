@@ -24,7 +24,7 @@ from recorder.call import (
 )
 from recorder.capture import CaptureDesk
 from recorder.daemon.runner import SILENT, CallRunner
-from recorder.model import AgentConnected, BridgeId, Channel, ConsentEventId, KeyAct, Linkedid, Uniqueid
+from recorder.model import AgentConnected, AgentRung, BridgeId, Channel, ConsentEventId, KeyAct, Linkedid, Uniqueid
 from recorder.queue_log import NotedKey, Passage, Unseen
 
 log = structlog.get_logger(__name__)
@@ -87,6 +87,7 @@ def _connect(
     agent = Channel(name=name, uniqueid=passage.agent, linkedid=Linkedid(caller.linkedid))
     if passage.is_listed or runner.lists.names_agent(passage.interface or ""):
         runner.put(AgentListed(at=passage.connected_at, agent=agent))
+    runner.put(AgentRung(at=passage.connected_at, channel=caller, agent=agent))  # by us or not: the queue rang it
     runner.put(
         AgentConnected(
             at=passage.connected_at,

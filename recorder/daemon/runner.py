@@ -68,6 +68,8 @@ HELD_WITHIN = timedelta(seconds=2)
 """The same for a hold, whose first moments are silenced when the recording is settled."""
 STOP_TOLD_WITHIN = timedelta(milliseconds=300)
 """Asterisk's event of a stop follows its answer; where it does not come the answer counts."""
+UNHOOKED_FOR = timedelta(milliseconds=100)
+"""How long a channel must have been without a capture before the next one hears both parties (decision 0020)."""
 SAME_KEY_WITHIN = timedelta(seconds=2)
 
 
@@ -156,6 +158,7 @@ class CallRunner:
         # Whose start was heard, or need not be waited for: another on the same channel is not ours.
         self._claimed = {row.id for row in first.state.captures if row.state is not CaptureState.ARMING}
         self._ended: set[RecordingId] = set()  # whose stop was heard
+        self._unhooked_at: datetime | None = None  # since when nothing of ours hangs on the caller's channel any more
         self.heard = 0  # events of the PBX that were put
         self._keys: list[tuple[KeyAct, Uniqueid, datetime]] = []
         self._unheard = False  # a key of a time when we could not see is being obeyed
@@ -206,6 +209,11 @@ class CallRunner:
 
     def now(self) -> datetime:
         return self._around.now()
+
+    async def until_unhooked(self) -> None:
+        """Wait until a capture armed now would hear both parties (decision 0020): only where one ended just before."""
+        if self._unhooked_at is not None:
+            await asyncio.sleep((self._unhooked_at + UNHOOKED_FOR - self._around.now()).total_seconds())
 
     async def apply(self, event: CallEvent, lent: OpenChannel | None = None) -> CallState:
         """Queue an event and wait until its step is carried out; returns the state after it.
@@ -282,6 +290,8 @@ class CallRunner:
         if step.state == before and not step.facts and not step.commands:
             return
         self.state = step.state
+        if capture_in_hand(before) is not None and capture_in_hand(step.state) is None:
+            self._unhooked_at = event.at
         self._owed.add(step, event, before.phase)
         urgent = awaited or any(not isinstance(command, Settle | Erase) for command in step.commands)
         if urgent:

@@ -25,6 +25,7 @@ from recorder.daemon.alarm_watch import AlarmWatch
 from recorder.daemon.away import AwayDesk
 from recorder.daemon.bookkeeper import Bookkeeper
 from recorder.daemon.calls import CallBook
+from recorder.daemon.fallback_watch import FallbackWatch
 from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.keeping import SEEN, record_of_sight
@@ -68,6 +69,7 @@ class Parts:
     book: CallBook
     front: FrontDesk
     away: AwayDesk
+    fallback: FallbackWatch
     ivr: ConsentIvr
     sweeps: Sweeps
     unseen: UnseenCalls
@@ -280,6 +282,7 @@ class Daemon:
             parts.readiness.pbx(None)
             log.info("synchronised", calls=len(parts.book))
             self.sweeps["reconcile"].bell.set()
+            self.sweeps["fallback"].bell.set()
 
     async def _name_unrecorded(self) -> None:
         """Tell the dialplan which agents must not be recorded: it asks them before they are joined, also without us."""
@@ -301,6 +304,7 @@ class Daemon:
             Sweep("growth", self.parts.growth.look, timedelta(seconds=5)),
             Sweep("pauses", self.parts.pauses.look, timedelta(seconds=5)),
             Sweep("rivals", self._rivals, LOOK_EVERY),
+            Sweep("fallback", self.parts.fallback.look, timedelta(seconds=60)),
             Sweep("fullness", self.parts.fullness.look, timedelta(seconds=5)),
             Sweep("alarms", self.parts.alarms.look, LOOK_EVERY),
         ):

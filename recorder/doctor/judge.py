@@ -317,6 +317,8 @@ def judge_prompts(lines: Iterable[LineRules], prompts: PromptSet) -> list[Findin
     found = [wrong("prompts", problem, "put it right in prompts.toml or beside it") for problem in prompts.problems]
     needed = 0
     for line in lines:
+        mend = "say it in the prompt, and declare it in prompts.toml; the daemon does not start without"
+        found += [wrong("prompts", what, mend) for what in prompts.unsaid(line)]
         for kind, language in prompts_needed(line):
             needed += 1
             if (kind, language) not in prompts.prompts:

@@ -138,6 +138,7 @@ FURTHER_KEYS = """\
 # refuse = "2"
 # answer_seconds = 5
 # retries = 2
+# fallback = "skip"                  # or "dialplan": ask while the recorder is away; then run `recorder init` again
 # override = ["emergency", "legal", "business"]    # reasons for which an agent may record without consent
 """
 

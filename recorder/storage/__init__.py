@@ -22,6 +22,7 @@ from recorder.storage.folders import FreeSpace, Problem, ProblemKind, file_syste
 from recorder.storage.fullness import Disk, DiskLevel, Marks, disks
 from recorder.storage.header import HeaderRepair, is_closed, repair_header
 from recorder.storage.join import Edges, Span
+from recorder.storage.kept_prompts import KeptPrompts
 from recorder.storage.markers import Marker, new_marker
 from recorder.storage.settled import Found, FoundKind, Settled, Storage
 from recorder.storage.spool import Leftover, LegFile, Spool, Staged, StagedFile
@@ -36,6 +37,7 @@ __all__ = [
     "FoundKind",
     "FreeSpace",
     "HeaderRepair",
+    "KeptPrompts",
     "Leftover",
     "LegFile",
     "Marker",

@@ -43,6 +43,7 @@ from recorder.storage.zeros import ZeroFinder, Zeros
 _SETTLED_NAME = re.compile(rf"\d{{4}}/\d{{2}}/\d{{2}}/({UUID_PATTERN})\.wav")
 _STAGING_NAME = re.compile(rf"\d{{4}}/\d{{2}}/\d{{2}}/\.({UUID_PATTERN})\.[0-9a-f]{{8}}\.staging")
 QUARANTINE = "quarantine"
+PROMPTS = "prompts"
 _QUARANTINED_NAME = re.compile(rf"{QUARANTINE}/({UUID_PATTERN})")
 FRAME_BYTES = 4
 _DATED = re.compile(r"\d{4}(/\d{2}(/\d{2})?)?")
@@ -202,9 +203,13 @@ class Storage:
     def walk(self, since: date | None = None) -> Iterator[Found]:
         """Yield every file under the root, ours and strangers', in no order; links are not followed.
 
+        Kept prompts are no recordings and are passed over.
+
         With `since` the folders of earlier days are passed over.
         """
         for folder, below, names in os.walk(self.root, onerror=_raise):
+            if Path(folder) == self.root and PROMPTS in below:
+                below.remove(PROMPTS)
             if since is not None:
                 below[:] = [name for name in below if not _is_earlier(Path(folder, name), self.root, since)]
             for name in names:

@@ -20,6 +20,7 @@ from recorder.call import (
     CaptureClosed,
     CaptureLost,
     ConsentAnswered,
+    ConsultationPassed,
     DialogueBroke,
     KeyPressed,
     OverridePressed,
@@ -98,6 +99,7 @@ def admitted(
     agent: Channel | None = None,
     unrecorded: Unrecorded | None = None,
     listed: frozenset[OverrideReason] = EVERY_REASON,
+    purposes: frozenset[str] = frozenset(),
 ) -> CallAdmitted:
     return CallAdmitted(
         at=NOON,
@@ -109,6 +111,7 @@ def admitted(
         linkedid="1.1",
         policy="digest",
         listed=listed,
+        purposes=purposes,
         caller=caller,
         agent=agent,
         unrecorded=unrecorded,
@@ -153,6 +156,7 @@ def pressed(
         audit=UUID(int=300 + recording),
         recording=RecordingId(UUID(int=recording)),
         hindrance=hindrance,
+        presser=AGENT,
     )
 
 
@@ -291,6 +295,7 @@ def _events_of_ours(state: CallState) -> Iterator[CallEvent]:
     yield admitted(caller=OUTSIDER)
     yield dialling(state.mode)
     yield prompted()
+    yield from (ConsultationPassed(at=NOON, channel=who) for who in (OUTSIDER, CALLER))
     yield from (answered(answer, mint) for answer in ANSWERS[state.mode])
     yield answered(ConsentState.GIVEN, mint, by=OUTSIDER)
     yield answered(ConsentState.GIVEN, mint, hindrance=LostReason.CAPTURE_FAILED)

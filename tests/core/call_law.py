@@ -230,6 +230,8 @@ def _answers(step: Step) -> None:
                 assert (hand.state, hand.silent) == (CaptureState.PAUSED, True)
             case KeyAnswer.RESUMED:
                 assert hand.state is not CaptureState.PAUSED
+            case KeyAnswer.CAPTURED:
+                assert hand.state is CaptureState.RUNNING
             case KeyAnswer.STOPPED | KeyAnswer.ERASED | KeyAnswer.PERSONAL | KeyAnswer.EXCLUDED:
                 raise AssertionError("told that it has stopped while it runs")
     assert hand is not None or not step.state.owed, "somebody waits for what is so"

@@ -34,6 +34,7 @@ from recorder.doctor.judge import (
     judge_prompts_at_pbx,
     judge_queues,
     judge_spool,
+    judge_stamps,
     prompts_needed,
 )
 from recorder.doctor.releases import DEFECTS, judge_release
@@ -258,6 +259,15 @@ def test_a_refusal_points_at_the_secret_and_silence_at_the_address() -> None:
     assert "127.0.0.1:5039" in down.mend
     off = judge_ami_failure("h:5038", "recorder", "ami_down: refused", {"Manager (AMI)": "No"})
     assert "enabled = yes" in off.mend
+
+
+def test_events_without_asterisks_own_time_are_wrong_and_the_mend_is_named(printed: Path) -> None:
+    ami = core_settings(read(printed, "manager_show_settings"))
+    assert judge_stamps(ami).mark is Mark.FINE
+    unstamped = judge_stamps({**ami, "Timestamp events": "No"})
+    assert unstamped.mark is Mark.WRONG
+    assert "timestampevents = yes" in unstamped.mend
+    assert judge_stamps({}).mark is Mark.UNCHECKED
 
 
 # ---------------------------------------------------------------- what must be loaded

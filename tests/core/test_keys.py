@@ -10,6 +10,7 @@ import pytest
 from recorder.call import (
     Acknowledge,
     CallState,
+    Capture,
     CaptureState,
     Erase,
     KeyAnswer,
@@ -24,6 +25,7 @@ from recorder.call import (
     outcome,
 )
 from recorder.call.events import CallEvent
+from recorder.call.turning import LEFT_TO_ASTERISK
 from recorder.model import (
     AuditEntry,
     Channel,
@@ -39,13 +41,16 @@ from recorder.model import (
     RecordingStatus,
     SilenceCause,
 )
+from recorder.silences import SILENCE_TAIL, spans_to_keep
 from tests.core.call_cast import (
     AGENT,
     CALLER,
     OUTSIDER,
+    TALK,
     admitted,
     answered,
     armed,
+    capture_lost,
     closed,
     connected,
     entered,
@@ -55,8 +60,10 @@ from tests.core.call_cast import (
     made,
     muted,
     pressed,
+    resynchronised,
+    sight_lost,
 )
-from tests.facts import NOON
+from tests.facts import NOON, later
 
 AGREED: tuple[CallEvent, ...] = (
     admitted(),
@@ -82,6 +89,16 @@ def played(*events: CallEvent) -> list[Step]:
     for event in others:
         steps.append(advance(steps[-1].state, event))
     return steps
+
+
+NEVER: tuple[CallEvent, ...] = (
+    admitted(ConsentMode.NEVER),
+    answered(ConsentState.PROHIBITED),
+    connected(),
+    entered(AGENT, 1),
+    entered(CALLER, 2),
+)
+STOOD_STILL = replace(sight_lost(later(10)), at=later(40))
 
 
 def told(step: Step) -> list[KeyAnswer]:
@@ -203,6 +220,54 @@ def test_a_silence_that_lasts_to_the_end_ends_with_the_capture() -> None:
     assert [(silence.from_seconds, silence.to_seconds) for silence in changes[0].silences] == [(10, 30)]
 
 
+def seen_again(*keys: CallEvent) -> Capture:
+    """The capture after we stood still from 10 to 40 s and found everything as it had been; the keys were noted."""
+    (capture,) = after(*AGREED, STOOD_STILL, *keys, at(resynchronised((CALLER, TALK), (AGENT, TALK)), 40)).captures
+    assert not capture.unproved
+    return capture
+
+
+def test_a_pause_and_its_end_within_a_blind_time_are_silence() -> None:
+    (silence,) = seen_again(at(key(KeyAct.PAUSE), 15), at(key(KeyAct.RESUME), 25.2)).silences
+    assert (silence.cause, silence.began_at, silence.ended_at) == (SilenceCause.PAUSE, later(15), later(25.2))
+
+
+def test_a_pause_that_is_heard_late_is_silent_from_when_the_queue_log_says() -> None:
+    (silence,) = seen_again(at(key(KeyAct.PAUSE), 40), at(key(KeyAct.PAUSE), 15)).silences
+    assert silence.began_at == later(15)
+
+
+def silenced(*events: CallEvent) -> list[tuple[float, float]]:
+    """From and to, of each silence that the catalogue is told of once the capture has stopped."""
+    facts = [fact for step in played(*events) for fact in step.facts if isinstance(fact, RecordingChanged)]
+    (stopped,) = [fact for fact in facts if fact.status is RecordingStatus.STOPPED]
+    return [(silence.from_seconds, silence.to_seconds) for silence in stopped.silences]
+
+
+def test_a_silence_that_asterisk_never_confirmed_leaves_nothing_of_its_end_to_asterisk() -> None:
+    pressed_twice = (at(key(KeyAct.PAUSE), 8), at(key(KeyAct.RESUME), 8.25))
+    assert LEFT_TO_ASTERISK == SILENCE_TAIL
+    assert silenced(*AGREED, *pressed_twice, at(hung_up(), 30)) == [(8, 8.25 + SILENCE_TAIL)]
+    assert silenced(*AGREED, at(key(KeyAct.PAUSE), 8), at(hung_up(), 8.25)) == [(8, 8.25 + SILENCE_TAIL)]
+
+
+def test_the_preroll_of_a_pause_that_was_not_confirmed_is_silent_up_to_its_end() -> None:
+    talk = (replace(admitted(), preroll_seconds=3.0), *AGREED[1:], at(key(KeyAct.PAUSE), 8))
+    failed = SilenceFailed(at=later(8), recording=answered().recording)
+    facts = played(*talk, failed, at(closed(), 8.4))[-1].facts
+    (stopped,) = [fact for fact in facts if isinstance(fact, RecordingChanged)]
+    assert spans_to_keep(stopped.silences, stopped.keep_seconds) == ((0.0, 4.9),)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_somebody_elses_unmute_in_a_silence_is_put_right_or_ends_the_capture(held: bool) -> None:
+    silence = HoldBegan(at=NOON, channel=AGENT) if held else key(KeyAct.PAUSE)
+    step = played(*AGREED, silence, muted(), muted(False))[-1]
+    (again,) = [command for command in step.commands if isinstance(command, Quiet)]
+    assert again.quiet
+    assert not step.state.captures[0].silent  # and is found out where it stays so
+
+
 # --------------------------------------------------------------------------- stop
 
 
@@ -268,6 +333,16 @@ def test_a_callers_withdrawal_does_not_end_an_override_and_is_kept() -> None:
     assert [fact.action for fact in step.facts if isinstance(fact, AuditEntry)] == ["objection"]
 
 
+def test_who_objects_on_a_line_that_is_never_recorded_is_not_captured_on_the_next() -> None:
+    objected, again = played(*NEVER, key(KeyAct.STOP, CALLER), key(KeyAct.STOP, CALLER))[-2:]
+    (kept,) = [fact for fact in objected.facts if isinstance(fact, AuditEntry)]
+    assert (kept.action, kept.actor, kept.details) == ("objection", "caller", {"prior_state": "prohibited"})
+    assert (again.facts, told(again)) == ((), [KeyAnswer.STOPPED])
+    assert advance(again.state, admitted(ConsentMode.NOTICE)).state.consent is ConsentState.REFUSED
+    other_line = (admitted(ConsentMode.NOTICE), answered(ConsentState.NOTICED, 2))
+    assert after(*NEVER, key(KeyAct.STOP, CALLER), *other_line).captures == ()
+
+
 def test_the_agent_can_end_an_override_and_what_it_captured_is_kept() -> None:
     state = after(*OVERRIDDEN, key(KeyAct.STOP), closed(), made())
     assert state.captures[0].state is CaptureState.SETTLED
@@ -296,3 +371,15 @@ def test_an_agents_choice_ranks_below_an_override() -> None:
     step = played(*OVERRIDDEN, key(KeyAct.PERSONAL))[-1]
     assert (step.expected, told(step)) == (False, [KeyAnswer.REFUSED])
     assert step.state.captures[0].state is CaptureState.RUNNING
+
+
+# --------------------------------------------------------------------------- override
+
+
+def test_an_override_is_answered_once_asterisk_captures() -> None:
+    asked, confirmed = played(*OVERRIDDEN)[-2:]
+    assert (told(asked), told(confirmed)) == ([], [KeyAnswer.CAPTURED])
+
+
+def test_an_override_that_captures_nothing_is_answered_by_silence() -> None:
+    assert told(played(*REFUSED, pressed(), capture_lost())[-1]) == []

@@ -7,7 +7,7 @@ from itertools import chain, combinations, product
 import pytest
 
 from recorder.model import ConsentMode, ConsentState, OverrideReason, Unrecorded
-from recorder.policy import PRECEDENCE, Circumstances, carried, decide, may_override
+from recorder.policy import PRECEDENCE, STRICTNESS, Circumstances, carried, decide, may_override, stricter
 
 LISTS = [frozenset(some) for some in chain.from_iterable(combinations(OverrideReason, size) for size in range(4))]
 EVERYTHING = [
@@ -120,3 +120,54 @@ def test_nothing_that_is_carried_permits_more_than_it_did() -> None:
         worth = carried(consent, mode)
         if worth is not None and decide(Circumstances(mode=mode, consent=worth)).permitted:
             assert consent is ConsentState.GIVEN
+
+
+BETWEEN_LINES = """
+from \\ to    | opt_in | opt_out | notice  | not_required | never
+opt_in       | opt_in | opt_in  | opt_in  | opt_in       | never
+opt_out      | opt_in | opt_out | opt_out | opt_out      | never
+notice       | opt_in | opt_out | notice  | notice       | never
+not_required | opt_in | opt_out | notice  | not_required | never
+never        | opt_in | opt_in  | opt_in  | opt_in       | never
+"""
+"""How a caller of one line is asked on the next: by the stricter of the two, and after `never` by an express yes."""
+
+
+def between_lines() -> dict[tuple[ConsentMode, ConsentMode], ConsentMode]:
+    heading, *rows = ([cell.strip() for cell in line.split("|")] for line in BETWEEN_LINES.strip().splitlines())
+    return {
+        (ConsentMode(origin), ConsentMode(destination)): ConsentMode(mode)
+        for origin, *modes in rows
+        for destination, mode in zip(heading[1:], modes, strict=True)
+    }
+
+
+ALL_PAIRS = list(product(ConsentMode, ConsentMode))
+
+
+def test_every_pair_of_lines_is_in_the_table_and_applied_as_it_says() -> None:
+    table = between_lines()
+    assert list(table) == sorted(table, key=lambda pair: ALL_PAIRS.index(pair))
+    assert {pair: stricter(*pair) for pair in ALL_PAIRS} == table
+
+
+def test_no_line_is_asked_more_loosely_for_where_the_call_came_from() -> None:
+    for origin, destination in ALL_PAIRS:
+        assert STRICTNESS.index(stricter(origin, destination)) >= STRICTNESS.index(destination)
+    assert set(STRICTNESS) == set(ConsentMode)
+
+
+@pytest.mark.parametrize("consent", ConsentState)
+def test_what_goes_along_permits_at_once_only_after_a_yes_and_only_for_what_it_was_given(consent: ConsentState) -> None:
+    """Over every pair of lines: captured unasked after nothing but a yes, stopped by `never`, silent after a no."""
+    for (origin, destination), covers in product(ALL_PAIRS, (True, False)):
+        mode = stricter(origin, destination)
+        worth = carried(consent, mode, covers=covers)
+        permitted = worth is not None and decide(Circumstances(mode=mode, consent=worth)).permitted
+        assert permitted == (consent is ConsentState.GIVEN and covers and destination is not ConsentMode.NEVER)
+        if destination is ConsentMode.NEVER:
+            assert worth is ConsentState.PROHIBITED
+        elif consent in (ConsentState.REFUSED, ConsentState.WITHDRAWN):
+            assert worth is ConsentState.REFUSED
+        elif not permitted:
+            assert worth is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from recorder import rotated
 from recorder.model import KeyAct, Uniqueid
-from recorder.queue_log import Entry, NotedKey, Passage, QueueLog, each_passage, keys_noted, passages
+from recorder.queue_log import Entry, NotedKey, Passage, QueueLog, each_passage, keys_noted, passages, whole_ways
 from recorder.rotated import Place
 
 START = 1_772_452_800
@@ -292,6 +293,19 @@ def test_a_caller_who_enters_anew_has_two_passages_and_the_last_may_be_under_way
         (datetime.fromtimestamp(START, UTC), False),
         (datetime.fromtimestamp(START + 5, UTC), False),
     ]
+
+
+def test_all_passages_of_a_caller_through_our_queues_are_one_way() -> None:
+    first = [entry(0, "ENTERQUEUE", offset=7), entry(3, "CONNECT", "3", "1772452801.2", agent="PJSIP/alice")]
+    moved = [entry(9, "BLINDTRANSFER", "support", "house"), entry(9, "ENTERQUEUE"), entry(20, "ABANDON")]
+    elsewhere = [replace(told, queue="canteen") for told in (entry(30, "ENTERQUEUE"), entry(40, "ABANDON"))]
+    other = [entry(30, "ENTERQUEUE", caller="1772452830.1")]
+    way, under_way = whole_ways([*first, *moved, *elsewhere, *other], {"support"})
+    assert (way.entered_at, way.offset, way.connected_at) == (first[0].at, 7, first[1].at)
+    assert (way.agent, way.interface, way.talked_until) == ("1772452801.2", "PJSIP/alice", None)
+    assert way.ended_at == moved[2].at
+    assert (under_way.uniqueid, under_way.is_over) == ("1772452830.1", False)
+    assert not whole_ways([*first, *moved[:2]], {"support"})[0].is_over
 
 
 def test_the_keys_that_our_dialplan_noted_are_read_in_their_order_and_nothing_else_is() -> None:

@@ -127,6 +127,13 @@ def test_a_key_of_a_later_version_is_refused_and_not_ignored(line: str) -> None:
     assert f"line.support.{line.split()[0]}: " in mistake
 
 
+def test_asking_without_us_needs_the_queue_log() -> None:
+    asked = f'{LEAST}[pbx]\nqueue_log = ""\n[line.support]\nfallback = "dialplan"\n'
+    (mistake,) = mistakes(asked)
+    assert "needs pbx.queue_log" in mistake
+    assert settings_from(asked.replace('queue_log = ""', ""), {}, source="x").rules()["support"].asked_without_us
+
+
 @pytest.mark.parametrize("section", ["retention", "hold", "audit", "users", "lines"])
 def test_a_section_of_a_later_version_is_refused_and_not_ignored(section: str) -> None:
     assert mistakes(f"{LEAST}[{section}]\na = 1\n") == (f"recorder.toml: {section}: no such setting",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import PurePosixPath
 from uuid import UUID
@@ -11,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.capture import mixmonitor_arguments
+from recorder.capture import FRAME, OPENING, Staging, edges_of, mixmonitor_arguments
 from recorder.model import RecordingId, SilenceCause, Silenced
 from recorder.silences import NEVER_SO_LONG, SILENCE_LEAD, SILENCE_TAIL, spans_silenced, spans_to_keep, untold
+from tests.facts import NOON
 
 RECORDING = RecordingId(UUID(int=7))
 
@@ -46,8 +48,38 @@ def test_a_pause_beyond_what_is_proved_ends_with_it() -> None:
     assert rounded(spans_to_keep((pause(10, 20),), 15)) == [(0, 9.9)]
 
 
+def test_a_pause_that_ends_with_what_is_kept_leaves_nothing_to_asterisk() -> None:
+    assert rounded(spans_to_keep((pause(5, 8),), 7.98)) == [(0, 4.9)]
+    assert rounded(spans_to_keep((pause(5, 8),), 8)) == [(0, 4.9)]
+
+
 def test_a_pause_after_what_is_proved_changes_nothing() -> None:
     assert rounded(spans_to_keep((pause(10, 20),), 5)) == [(0, 5)]
+
+
+def ended(keep: float | None, stopped: float | None) -> Staging:
+    """A capture proved for `keep` seconds, whose stop was confirmed after `stopped`."""
+    return Staging(
+        recording=RECORDING,
+        authorised_at=NOON,
+        bridged_at=NOON,
+        bridged_seconds=keep,
+        keep_seconds=keep,
+        stopped_at=None if stopped is None else NOON + timedelta(seconds=stopped),
+    )
+
+
+@pytest.mark.parametrize(
+    ("keep", "stopped", "ending"),
+    [(None, 10.2, 0.0), (10.0, 10.25, 0.25 + FRAME), (10.0, 11.5, 0.0), (10.0, 9.9, 0.0), (10.0, None, 0.0)],
+    ids=["alone to the end", "somebody came", "nobody knows when", "a clock was set", "never confirmed"],
+)
+def test_what_was_written_beside_somebody_is_reckoned_from_the_end_of_the_file(
+    keep: float | None, stopped: float | None, ending: float
+) -> None:
+    edges = edges_of(ended(keep, stopped))
+    assert edges.ending == pytest.approx(ending)
+    assert edges.opening == OPENING
 
 
 moments = st.floats(0, 1000)

@@ -98,6 +98,19 @@ async def test_every_mistaken_folder_is_said_at_once_and_nothing_listens(
     assert pbx.accepted == 0
 
 
+async def test_a_line_whose_prompts_do_not_announce_its_purposes_is_refused_with_each_of_them(
+    recorder: Recorder, pbx: FakePbx
+) -> None:
+    line = {"consent": "opt_in", "languages": ["en", "fr"], "purposes": ["training", "discipline", "marketing"]}
+    configure(recorder, pbx, **{"line.lonely": line})
+    code, said = await refused(recorder)
+    assert code == 78
+    for language in ("en", "fr"):
+        for purpose in ("discipline", "marketing"):
+            words = f"the question in {language} does not announce the purpose {purpose}"
+            assert sum(words in line for line in said) == 1, words
+
+
 async def test_a_catalogue_that_is_not_there_is_refused_in_one_sentence(recorder: Recorder) -> None:
     (recorder.home / "catalogue.db").unlink()
     code, said = await refused(recorder)

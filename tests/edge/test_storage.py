@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from recorder.model import RecordingId
 from recorder.quality import Finding, assess
 from recorder.storage import (
+    Edges,
     FoundKind,
     LegFile,
     ProblemKind,
@@ -505,6 +506,23 @@ def test_a_sample_that_is_only_partly_inside_is_erased(storage: Storage, spool: 
     put_staged(spool, np.full(10, 7, np.int16), np.full(10, 7, np.int16))
     joined = read_wav(storage.settle(RECORDING, AT, spans=[(1.5 / 8000, 4.5 / 8000)]).path)
     assert np.flatnonzero(joined[:, 0]).tolist() == [2, 3]
+
+
+def test_the_agents_opening_and_the_ending_of_both_become_silence(storage: Storage, spool: Spool) -> None:
+    put_staged(spool, np.full(300, 7, np.int16), np.full(200, 7, np.int16))
+    edges = Edges(opening=40 / 8000, ending=50 / 8000)
+    left, right = read_wav(storage.settle(RECORDING, AT, edges=edges).path).T
+    assert left[:250].all()
+    assert not left[250:].any()
+    assert not right[:40].any()
+    assert right[40:200].all()
+
+
+def test_edges_that_meet_leave_nothing(storage: Storage, spool: Spool) -> None:
+    put_staged(spool, np.full(300, 7, np.int16), np.full(300, 7, np.int16))
+    assert not read_wav(storage.settle(RECORDING, AT, edges=Edges(ending=1.0)).path).any()
+    with pytest.raises(ValueError, match="no such time"):
+        Edges(opening=-0.1)
 
 
 def test_no_spans_at_all_keep_nothing(storage: Storage, spool: Spool) -> None:

@@ -55,6 +55,7 @@ class Worker:
             queue_log=None,
             lines={},
             in_progress=lambda _: False,
+            has_leg=lambda _: False,
             now=self._clock,
         )
 

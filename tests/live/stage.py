@@ -132,10 +132,10 @@ async def _perform(
             await on.closed(sum(story.outcome is not None for story in cast), timeout=60)
             await on.recorder.until(lambda: not on.staged(), "the spool to be empty", timeout=60)
         recordings = await on.recorder.settled()
-        ended = {one.story.name: await _ended(on, one, recordings) for one in placed}
+        seen = {one.story.name: await ended(on, one, recordings) for one in placed}
         verified = on.recorder.command("verify", check=False)
         return Performance(
-            by_name=ended,
+            by_name=seen,
             calls=len(await on.recorder.calls()),
             staged=on.staged(),
             settled_files=len(list(on.recorder.recordings.rglob("*.wav"))),
@@ -146,7 +146,7 @@ async def _perform(
         )
 
 
-async def _ended(on: Stage, placed: Placed, recordings: tuple[RecordingRow, ...]) -> Ended:
+async def ended(on: Stage, placed: Placed, recordings: tuple[RecordingRow, ...]) -> Ended:
     call = await on.row_of(placed) if placed.call else None
     mine = tuple(row for row in recordings if call is not None and row.call == call.id)
     settled = sorted((row for row in mine if row.status == "settled"), key=lambda row: row.authorised_at)
