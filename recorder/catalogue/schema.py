@@ -24,8 +24,9 @@ from recorder.catalogue.errors import CatalogueAway, CatalogueSchema
 
 UPGRADE_LOCK = 7_283_105  # any number, the same in every daemon: two upgrades of one PostgreSQL database take turns
 
-SHARE = text("SELECT pg_try_advisory_xact_lock_shared(:key)")
-REVISION = text("SELECT version_num FROM alembic_version")
+# Said to the driver as they are: each write begins with them.
+SHARE = f"SELECT pg_try_advisory_xact_lock_shared({UPGRADE_LOCK})"
+REVISION = "SELECT version_num FROM alembic_version"
 
 
 def scripts_path() -> Path:
@@ -112,9 +113,9 @@ def writes_only_at(revision: str) -> Callable[[Connection], None]:
 
     def look(connection: Connection) -> None:
         # SQLite: whoever writes holds the only lock there is. PostgreSQL: a change waits for those who share its lock.
-        if connection.dialect.name != "sqlite" and not connection.execute(SHARE, {"key": UPGRADE_LOCK}).scalar():
+        if connection.dialect.name != "sqlite" and not connection.exec_driver_sql(SHARE).scalar():
             raise CatalogueAway("the catalogue's schema is being changed")
-        found = connection.execute(REVISION).scalar()
+        found = connection.exec_driver_sql(REVISION).scalar()
         if found != revision:
             raise CatalogueAway(f"the catalogue is at revision {found} now, and this recorder speaks {revision}")
 
