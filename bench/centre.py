@@ -32,6 +32,8 @@ MODES: Mapping[str, Mapping[str, object]] = {
     "announced": {"consent": "notice"},
     "lawful": {"consent": "not_required", "legal_basis": "MiFID II art. 16(7)"},
 }
+TOLD = "told.json"
+"""What the daemon writes of itself at SIGUSR1."""
 MANY = 100_000
 """More calls than a bench makes."""
 HEARING = 3.0
@@ -134,10 +136,10 @@ class Centre:
         return done.returncode == 0
 
     async def accounted(self) -> Counter[str]:
-        """A load that was not recorded would be no load: say what became of it."""
-        outcomes = Counter(str(row.outcome) for row in await self.recorder.calls(MANY))
-        print(f"  {self.placed} calls: {dict(outcomes)}")
-        return outcomes
+        """A load that was not recorded would be no load: say what became of it; why of what was lost."""
+        rows = await self.recorder.calls(MANY)
+        print(f"  {self.placed} calls: {dict(Counter(str(row.reason or row.outcome) for row in rows))}")
+        return Counter(str(row.outcome) for row in rows)
 
 
 def lines() -> dict[str, Mapping[str, object]]:
@@ -154,8 +156,8 @@ async def centre(release: str = "22", *, wired: bool = False) -> AsyncIterator[C
         async with server as pbx, recorder, Wire(pbx.host, pbx.ports.ami) as wire:
             recorder.configure(pbx, **({"ami": {"port": wire.port}} if wired else {}))
             await asyncio.to_thread(recorder.command, "db", "upgrade")
-            recorder.launch(environment={"PYTHONPATH": str(THREADS)})
-            await recorder.until(lambda: recorder.get("/readyz")[0] == 200, "the daemon to be ready")
+            recorder.launch(environment={"PYTHONPATH": str(THREADS), "BENCH_TOLD": str(Path(home) / TOLD)})
+            await recorder.until(lambda: recorder.get("/readyz")[0] == 200, "the daemon to be ready", timeout=120)
             async with await pbx.admin() as admin:
                 await admin.action("Events", {"EventMask": "off"})
                 await _furnish(pbx, admin)
@@ -172,5 +174,6 @@ async def _furnish(pbx: PbxServer, admin: Admin) -> None:
         pbx.tone(hz)
     tones.write_sln(pbx.base / "sounds" / "hearing.sln", 0, HEARING)
     tones.write_sln(pbx.base / "sounds" / "moment.sln", 0, MOMENT)
+    tones.write_sln(pbx.base / "sounds" / "second.sln", 0, 1)
     tones.write_sln(pbx.base / "sounds" / "says.sln", SAYS_HZ, SAYING)
     tones.write_sln(pbx.base / "sounds" / "card.sln", CARD_HZ, CARD)

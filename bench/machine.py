@@ -9,6 +9,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,31 @@ def resident_kb(pid: int) -> int:
     """Resident memory in kB (1024 bytes)."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+
+
+def proportional_kb(pid: int) -> int:
+    """Memory in kB, what is shared with others counted by its part (PSS)."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def open_files(pid: int) -> list[str]:
+    """What each open file of a process is."""
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found.append(str(link.readlink()))
+    return found
+
+
+def threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def idle_and_all_ms() -> tuple[float, float]:
+    """What the machine's processors have spent idle (or waiting for a disk), and in all, since it started."""
+    spent = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return (spent[3] + spent[4]) * TICK_MS, sum(spent) * TICK_MS
 
 
 def machine() -> str:

@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from platform import python_version
 
 import sdnotify
 import structlog
 
 from recorder import __version__
+from recorder.adoption import Orphanage
 from recorder.alarms import AlarmKind, Alarms, Rule, rules
 from recorder.ami import Ami, AmiAddress
 from recorder.books import Code, Ledgers
@@ -33,21 +34,26 @@ from recorder.consent_ivr import ConsentIvr
 from recorder.couriers import routes_of
 from recorder.daemon import (
     AlarmWatch,
+    AwayDesk,
     Bookkeeper,
     CallBook,
     CallRunner,
     Daemon,
+    FallbackWatch,
     FrontDesk,
     FullnessWatch,
     GrowthWatch,
+    Members,
     Parts,
     PauseWatch,
     Readiness,
     RivalWatch,
 )
+from recorder.fallback_file import written
 from recorder.figures import alarm_figures, backlog_figures, disk_figures, sweep_figures
 from recorder.http import Answers, HttpServer, make_app
-from recorder.model import LostReason, RecordingStatus, Uniqueid
+from recorder.local_journal import Journal, file_of, folder_of
+from recorder.model import LostReason, RecordingStatus, RivalKind, Uniqueid
 from recorder.priority import step_back
 from recorder.prompts import PromptSet, PromptsUnreadable, load
 from recorder.queue_log import QueueLog
@@ -65,7 +71,7 @@ from recorder.status import (
     registry,
     state_of,
 )
-from recorder.storage import FreeSpace, Marks, Problem, ProblemKind, Spool, Storage
+from recorder.storage import FreeSpace, KeptPrompts, Marks, Problem, ProblemKind, Spool, Storage, StorageError
 from recorder.sweeps import Sweeps
 from recorder.unseen import UnseenCalls
 
@@ -108,6 +114,7 @@ class Assembly:
         mistakes: list[str] = []
         with _collected(mistakes):
             self.prompts = _require_prompts(settings)
+            _require_said(settings, self.prompts)
         self.spool = Spool(settings.capture.here)
         self.storage = Storage(settings.storage.path, self.spool)
         self.min_free = (settings.capture.min_free_mb * MEGABYTE, settings.storage.min_free_mb * MEGABYTE)
@@ -117,6 +124,7 @@ class Assembly:
             self.peers = _addresses(settings.ami.host)
         if mistakes:
             raise SettingsMistaken(tuple(mistakes))
+        _keep_prompts(self.prompts, settings.prompts.here, KeptPrompts(self.storage))
         self.catalogue = await open_catalogue(settings.catalogue.url)
         closing.push_async_callback(self.catalogue.close)
         self._notify = _notifier(closing)
@@ -158,18 +166,34 @@ class Assembly:
             settings.capture.listeners,
             alarm=lambda kind: daemon.parts.alarms.happened(AlarmKind.RIVAL, kind),
         )
+        folder = folder_of(settings.journal.path, settings.catalogue.url, settings.storage.path)
+        local = Journal(file_of(folder, settings.node.name), now)
+        closing.push_async_callback(local.close)
+        lists = settings.do_not_record.lists()
         book = CallBook(
             node=settings.node.name,
             catalogue=self.catalogue,
+            local=local,
             capture=capture,
             rivals=rivals,
             bells=daemon,
             now=now,
             catalogue_failed=daemon.catalogue_failed,
+            lists=lists,
         )
         lines = settings.rules()
         readiness = Readiness()
-        front = FrontDesk(book, readiness, lines, lambda: self.prompts.prompts, now, daemon.look_again, capture.tell)
+        members = Members(ami)
+        front = FrontDesk(
+            book,
+            readiness,
+            lines,
+            lambda: self.prompts.prompts,
+            now,
+            daemon.look_again,
+            capture,
+            members.is_member,
+        )
         sweeps = Sweeps(
             node=settings.node.name,
             catalogue=self.catalogue,
@@ -187,7 +211,7 @@ class Assembly:
             catalogue=self.catalogue,
             cdr=Cdr(settings.pbx.cdr) if settings.pbx.cdr else None,
             lines=lines,
-            knows=lambda uniqueid: _knows(book, uniqueid),
+            knows=lambda uniqueid: _knows(book, uniqueid) or uniqueid in sweeps.pending,
             now=now,
         )
         queues = frozenset(queue for rules in lines.values() for queue in rules.queues)
@@ -202,21 +226,33 @@ class Assembly:
             [(_marks(SPOOL, settings.capture), self.spool), (_marks(STORAGE, settings.storage), self.storage)]
         )
         host, port = host_and_port(settings.agi.bind)
-        ivr = ConsentIvr(front, host=host, port=port, peers=self.peers, dialogues=settings.agi.dialogues)
+        ivr = ConsentIvr(front, host=host, port=port, peers=self.peers, dialogues=settings.agi.dialogues, lists=lists)
         return Parts(
             node=settings.node.name,
             ami=ami,
             catalogue=self.catalogue,
+            local=local,
             capture=capture,
             book=book,
             front=front,
+            away=AwayDesk(
+                book,
+                ami,
+                capture,
+                self.catalogue,
+                lines,
+                Orphanage(self.catalogue, self.storage, node=settings.node.name, now=now),
+                self.spool,
+                daemon.spawn,
+            ),
+            fallback=FallbackWatch(ami, lambda version: written(settings, version)),
             ivr=ivr,
             sweeps=sweeps,
             unseen=unseen,
             bookkeeper=bookkeeper,
             readiness=readiness,
             growth=GrowthWatch(book, capture),
-            pauses=PauseWatch(book, lines, now),
+            pauses=PauseWatch(book, lines, now, capture.remind),
             rivals=rivals,
             fullness=fullness,
             alarms=AlarmWatch(
@@ -275,7 +311,9 @@ class Assembly:
         warnings += [f"the capture of recording {recording} has stopped growing" for recording in parts.growth.stalled]
         warnings += parts.rivals.reasons(now())
         warnings += parts.pauses.warnings
+        warnings += parts.fallback.warnings
         warnings += parts.bookkeeper.warnings
+        warnings += parts.local.warnings
         state, reasons = state_of(Seen(hindrances=parts.readiness.reasons, warnings=warnings))
         pbx = parts.ami.state
         return Status(
@@ -356,7 +394,7 @@ class Assembly:
             ),
             "recorder_rivals_met": Figure(
                 about="Recorders on our calls that we did not authorise, by kind",
-                values=parts.rivals.counters.met,
+                values={kind: parts.rivals.counters.met.get(kind, 0) for kind in RivalKind},
                 label="kind",
                 counts=True,
             ),
@@ -379,6 +417,13 @@ class Assembly:
             ),
             "recorder_writes_refused": Figure(
                 about="Writes that a rule of the catalogue forbade", values={"": counters.refused}, counts=True
+            ),
+            "recorder_journal_usable": Figure(
+                about="1 while the local journal can be written", values={"": float(parts.local.trouble is None)}
+            ),
+            "recorder_journal_records": Figure(
+                about="Records in the local journal that the catalogue does not have yet",
+                values={"": float(parts.local.live)},
             ),
             "recorder_ami_events": Figure(about="AMI events read", values={"": ami.events}, counts=True),
             "recorder_ami_malformed": Figure(
@@ -430,6 +475,26 @@ def _require_prompts(settings: Settings) -> PromptSet:
         return load(settings.prompts.here, settings.prompts.path)
     except PromptsUnreadable as error:
         raise SettingsMistaken((f"prompts: {error}",)) from error
+
+
+def _require_said(settings: Settings, prompts: PromptSet) -> None:
+    """A line whose callers would not hear all that they must is a mistake, and nobody is asked on it."""
+    wanting = tuple(
+        f"{what}: say it, and declare it in {settings.prompts.here / 'prompts.toml'}"
+        for rules in settings.rules().values()
+        for what in prompts.unsaid(rules)
+    )
+    if wanting:
+        raise SettingsMistaken(wanting)
+
+
+def _keep_prompts(prompts: PromptSet, here: Path, kept: KeptPrompts) -> None:
+    """What callers are going to hear is proof (CE-05). What cannot be kept now is said, and asked with all the same."""
+    for prompt in prompts.prompts.values():
+        try:
+            kept.keep(here / prompt.language / f"{prompt.id}.wav", prompt.sha256)
+        except StorageError as error:
+            log.error("prompt_not_kept", prompt=f"{prompt.language}/{prompt.id}", why=str(error))
 
 
 def _require_folders(problems: list[Problem]) -> None:

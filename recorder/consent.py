@@ -65,6 +65,14 @@ Prompts = Mapping[tuple[PromptKind, str], Prompt]
 QUESTION_BY_MODE = {ConsentMode.OPT_IN: PromptKind.QUESTION, ConsentMode.OPT_OUT: PromptKind.OBJECTION}
 
 
+ANNOUNCING = frozenset({ConsentMode.OPT_IN, ConsentMode.OPT_OUT, ConsentMode.NOTICE})
+
+
+def kind_of(mode: ConsentMode) -> PromptKind | None:
+    """The prompt that asks or announces on a line of this mode; None where nothing is said."""
+    return QUESTION_BY_MODE.get(mode, PromptKind.NOTICE) if mode in ANNOUNCING else None
+
+
 def dialogue(rules: LineRules, prompts: Prompts, spoken: str | None) -> Dialogue:
     """The whole dialogue for one caller on one line. `spoken` is the channel's language, None where unknown."""
     if rules.mode is ConsentMode.NEVER:

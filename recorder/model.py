@@ -126,6 +126,14 @@ class SilenceCause(StrEnum):
     HOLD = "hold"
 
 
+class Unrecorded(StrEnum):
+    """Which do-not-record list names a call (SC-07)."""
+
+    AGENT = "agent"
+    DIALLED = "dialled"
+    NUMBER = "number"
+
+
 class RivalKind(StrEnum):
     """What captures or hears a call of ours without our authority."""
 
@@ -352,6 +360,8 @@ class PromptKind(StrEnum):
     NOTICE = "notice"  # announced, no key
     STOPPED = "stopped"  # in the talk, to a caller who withdrew: nothing more is recorded
     ERASED = "erased"  # the same, and what was recorded is erased (WD-04)
+    RECORDED = "recorded"  # to the agent, before the bridge: this call is captured
+    UNRECORDED = "unrecorded"  # the same: it is not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

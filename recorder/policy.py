@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from recorder.model import ConsentMode, ConsentState, OverrideReason
+from recorder.model import ConsentMode, ConsentState, OverrideReason, Unrecorded
 
 PERMITTED_BY_MODE: dict[ConsentMode, frozenset[ConsentState]] = {
     ConsentMode.OPT_IN: frozenset({ConsentState.GIVEN}),
@@ -45,7 +45,9 @@ class LineRules:
     preroll: timedelta = timedelta()
     pause_longest: timedelta = timedelta(minutes=5)
     withdrawal_erases: bool = True
+    announces: bool = False  # whether the agent is told, before the bridge, if the call is captured
     beep: int | None = None  # seconds between two beeps that the far party hears (CN-12)
+    asked_without_us: bool = False  # while the daemon is away the dialplan asks (fallback = "dialplan")
     digest: str = ""
 
 
@@ -57,6 +59,7 @@ class Circumstances:
     consent: ConsentState = ConsentState.NONE
     override: OverrideReason | None = None
     listed: frozenset[OverrideReason] = frozenset()  # overrides the line allows
+    unrecorded: Unrecorded | None = None  # the do-not-record list that names a party
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,7 @@ def _line_permits(now: Circumstances) -> bool:
 
 PRECEDENCE: tuple[Rule, ...] = (
     Rule(name="not an ACD call", applies=lambda now: now.mode is None, permits=lambda _: False),
+    Rule(name="do not record", applies=lambda now: now.unrecorded is not None, permits=lambda _: False),
     Rule(name="override for a duty", applies=_has_override(DUTIES), permits=lambda _: True),
     Rule(name="line never recorded", applies=lambda now: now.mode is ConsentMode.NEVER, permits=lambda _: False),
     Rule(
@@ -115,22 +119,51 @@ def _describe(now: Circumstances) -> str:
     parts = [f"mode {now.mode or 'none'}", f"consent {now.consent}"]
     if now.override:
         parts.append(f"override {now.override}{'' if now.override in now.listed else ', which the line does not list'}")
+    if now.unrecorded:
+        parts.append(f"the {now.unrecorded} is on a list")
     return ", ".join(parts)
 
 
-def may_override(mode: ConsentMode | None, reason: OverrideReason, listed: frozenset[OverrideReason]) -> bool:
+def may_override(
+    mode: ConsentMode | None,
+    reason: OverrideReason,
+    listed: frozenset[OverrideReason],
+    unrecorded: Unrecorded | None = None,
+) -> bool:
     """Whether an agent's key with this reason would permit capture on such a line, whatever the caller answered."""
-    now = Circumstances(mode=mode, consent=ConsentState.REFUSED, override=reason, listed=listed)
+    now = Circumstances(mode=mode, consent=ConsentState.REFUSED, override=reason, listed=listed, unrecorded=unrecorded)
     return decide(now).permitted
 
 
-def carried(consent: ConsentState, mode: ConsentMode) -> ConsentState | None:
-    """What an answer given on an earlier line of the same call is worth on a line of `mode`; None means: ask.
+STRICTNESS = (
+    ConsentMode.NOT_REQUIRED,
+    ConsentMode.NOTICE,
+    ConsentMode.OPT_OUT,
+    ConsentMode.OPT_IN,
+    ConsentMode.NEVER,
+)
+"""From the mode that asks least of us to the one that permits nothing."""
 
-    An objection stands on every line (CN-09), a yes is not asked for twice, anything weaker is asked anew.
+
+def stricter(origin: ConsentMode, destination: ConsentMode) -> ConsentMode:
+    """How a call is asked on the line `destination` that came there from the line `origin` (CN-09).
+
+    By whichever line is the stricter. From a line that is never recorded nothing goes along but this: what it kept
+    unrecorded needs the caller's own yes anywhere else.
+    """
+    if origin is ConsentMode.NEVER and destination is not ConsentMode.NEVER:
+        return ConsentMode.OPT_IN
+    return max(origin, destination, key=STRICTNESS.index)
+
+
+def carried(consent: ConsentState, mode: ConsentMode, *, covers: bool = True) -> ConsentState | None:
+    """What an answer given on an earlier line of the same call is worth where `mode` applies; None means: ask.
+
+    An objection stands on every line (CN-09). A yes is not asked for twice, unless the line has purposes for which
+    nobody asked yet (not `covers`); anything weaker is asked anew.
     """
     if mode is ConsentMode.NEVER:
         return ConsentState.PROHIBITED
     if consent in OBJECTIONS:
         return ConsentState.REFUSED
-    return ConsentState.GIVEN if consent is ConsentState.GIVEN else None
+    return ConsentState.GIVEN if consent is ConsentState.GIVEN and covers else None

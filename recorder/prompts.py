@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import tomllib
 import wave
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from recorder.consent import kind_of
 from recorder.model import Prompt, PromptKind, RecorderError
+from recorder.policy import LineRules
 
 
 class PromptsUnreadable(RecorderError):
@@ -23,13 +25,51 @@ class PromptsUnreadable(RecorderError):
     code = "prompts_unreadable"
 
 
+ELEMENTS: Final = {
+    "recorded": "that the call may be recorded",
+    "refuse": "how to refuse",
+    "same_service": "that the service is the same",
+    "more": "where more is said",
+}
+"""What whoever asks or announces must say, besides every purpose; the names stand in prompts.toml."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What the text of a prompt says, as prompts.toml declares it."""
+
+    elements: frozenset[str]
+    purposes: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptSet:
     """The prompts at hand by kind and language, and what is wrong with the others, a line each."""
 
     prompts: dict[tuple[PromptKind, str], Prompt]
     keys: dict[tuple[PromptKind, str], dict[str, str]]  # the keys that each text names
+    sizes: dict[tuple[PromptKind, str], int] = field(default_factory=dict)  # of each file, in bytes
     problems: tuple[str, ...]
+    said: dict[tuple[PromptKind, str], Said] = field(default_factory=dict)  # what each text declares to say
+
+    def unsaid(self, rules: LineRules) -> list[str]:
+        """What the line's prompts ought to say and do not, a line each (CN-04, CN-05). One not there says nothing."""
+        kind = kind_of(rules.mode)
+        wanting = []
+        for language in rules.languages:
+            said = self.said.get((kind, language)) if kind is not None else None
+            if said is None:
+                continue
+            where = f"line {rules.name}: the {kind} in {language}"
+            wanting += [
+                f"{where} does not say {words}" for name, words in ELEMENTS.items() if name not in said.elements
+            ]
+            wanting += [
+                f"{where} does not announce the purpose {purpose}"
+                for purpose in rules.purposes
+                if purpose not in said.purposes
+            ]
+        return wanting
 
 
 def load(here: Path, at_pbx: Path) -> PromptSet:
@@ -37,16 +77,23 @@ def load(here: Path, at_pbx: Path) -> PromptSet:
     listed = _listed(here / "prompts.toml")
     prompts: dict[tuple[PromptKind, str], Prompt] = {}
     keys: dict[tuple[PromptKind, str], dict[str, str]] = {}
+    sizes: dict[tuple[PromptKind, str], int] = {}
+    said: dict[tuple[PromptKind, str], Said] = {}
     problems: list[str] = []
     for entry in listed:
         try:
-            prompt = _prompt(entry, here, at_pbx)
+            prompt, size = _prompt(entry, here, at_pbx)
         except (OSError, EOFError, wave.Error, KeyError, ValueError, TypeError, AttributeError) as error:
             problems.append(f"prompt {entry.get('id', '?')} ({entry.get('language', '?')}): {error}")
             continue
         prompts[prompt.kind, prompt.language] = prompt
         keys[prompt.kind, prompt.language] = dict(entry["keys"])
-    return PromptSet(prompts=prompts, keys=keys, problems=tuple(problems))
+        sizes[prompt.kind, prompt.language] = size
+        said[prompt.kind, prompt.language] = Said(
+            elements=frozenset(map(str, entry.get("elements", ()))),
+            purposes=frozenset(map(str, entry.get("purposes", ()))),
+        )
+    return PromptSet(prompts=prompts, keys=keys, sizes=sizes, problems=tuple(problems), said=said)
 
 
 def _listed(path: Path) -> list[dict[str, Any]]:
@@ -59,11 +106,12 @@ def _listed(path: Path) -> list[dict[str, Any]]:
     return listed
 
 
-def _prompt(entry: dict[str, Any], here: Path, at_pbx: Path) -> Prompt:
+def _prompt(entry: dict[str, Any], here: Path, at_pbx: Path) -> tuple[Prompt, int]:
+    """The prompt, and how many bytes its file holds."""
     place = Path(entry["language"]) / entry["id"]
     path = here / place.with_suffix(".wav")
     content = path.read_bytes()
-    return Prompt(
+    prompt = Prompt(
         id=entry["id"],
         kind=PromptKind(entry["kind"]),
         language=entry["language"],
@@ -75,6 +123,7 @@ def _prompt(entry: dict[str, Any], here: Path, at_pbx: Path) -> Prompt:
         text=entry["text"],
         choose=entry["keys"].get("choose"),
     )
+    return prompt, len(content)
 
 
 def _seconds(content: bytes, path: Path) -> float:

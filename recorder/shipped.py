@@ -43,7 +43,7 @@ def contexts(text: str) -> dict[str, dict[str, tuple[str, ...]]]:
 
 def features(text: str) -> dict[str, str]:
     """Our features file -> by the name of each entry of the application map its digits."""
-    return dict(re.findall(r"^([\w-]+) => ([0-9*#]+),", text, re.MULTILINE))
+    return dict(re.findall(r"^([\w-]+) => ([0-9*#A-D]+),", text, re.MULTILINE))
 
 
 def _lines(text: str) -> list[str]:

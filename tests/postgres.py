@@ -46,11 +46,13 @@ class Server:
     def url(self, database: str, user: str = ACCOUNT) -> str:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
-    def create(self, template: str | None = None) -> str:
-        """Make a database, from a template where one is named, and return its name."""
+    def create(self, template: str | None = None, encoding: str | None = None) -> str:
+        """Make a database, from a template or in an encoding where one is named, and return its name."""
         self._made += 1
         name = f"test_{self._made}"
-        self._say(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
+        source = "template0" if encoding else template
+        choices = (f" TEMPLATE {source}" if source else "") + (f" ENCODING '{encoding}'" if encoding else "")
+        self._say(f"CREATE DATABASE {name}{choices}")
         return name
 
     def drop(self, database: str) -> None:

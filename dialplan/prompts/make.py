@@ -57,6 +57,8 @@ class Text:
     min_played_ms: int
     keys: dict[str, str]
     voice: Voice | None
+    elements: tuple[str, ...] = ()  # what the text says of what it must, and
+    purposes: tuple[str, ...] = ()  # what for, by the names that lines use
 
     @property
     def name(self) -> str:

@@ -4,11 +4,12 @@
 when. Nobody else imports these five by name; they import nothing else of ours but recorder.model.
 """
 
-from recorder.ami.actions import ChannelSnapshot, CoreStatus, QueuedCaller, QueueMember, QueueStatus
+from recorder.ami.actions import Actions, ChannelSnapshot, CoreStatus, QueuedCaller, QueueMember, QueueStatus
 from recorder.ami.session import Ami, AmiAddress, AmiLimits, AmiLoginRefused, AmiState, PbxFacts
 from recorder.ami.wire import AmiCounters, AmiDown, AmiError, AmiRefused, AmiTimeout, AmiUnsendable
 
 __all__ = [
+    "Actions",
     "Ami",
     "AmiAddress",
     "AmiCounters",

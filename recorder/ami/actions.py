@@ -51,8 +51,11 @@ class QueuedCaller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueMember:
+    """`interface` is what the queue rings, `watched` whose state it looks at: of a Local member the phone behind it."""
+
     queue: str
     interface: str
+    watched: str
     name: str
     paused: bool
     in_call: bool
@@ -110,13 +113,31 @@ class Actions:
         fields = {"Channel": _named(channel), "MixMonitorID": mixmonitor, "Direction": "both", "State": state}
         await self._act("MixMonitorMute", fields)
 
+    async def press(self, channel: str, digit: str) -> None:
+        """Let Asterisk take `digit` as one that was pressed on the telephone of this channel (16 and 22)."""
+        fields = {"Channel": _named(channel), "Digit": digit, "Duration": "80", "Receive": "true"}
+        await self._act("PlayDTMF", fields)
+
     async def getvar(self, channel: str, variable: str) -> str | None:
         """A channel's variable or function; None where it is unset or empty, which Asterisk does not tell apart."""
         replies = await self._act("Getvar", {"Channel": _named(channel), "Variable": variable})
         return first(replies[0], "value") or None
 
+    async def evaluate(self, function: str) -> str | None:
+        """A dialplan function without any channel; None where it is empty. What Asterisk calls dangerous it refuses."""
+        replies = await self._act("Getvar", {"Variable": _named(function)})
+        return first(replies[0], "value") or None
+
     async def setvar(self, channel: str, variable: str, value: str) -> None:
         await self._act("Setvar", {"Channel": _named(channel), "Variable": _named(variable), "Value": value})
+
+    async def play_key(self, channel: str, key: str) -> None:
+        """Send the tone of a key to who is at `channel`; nobody else in the bridge hears it."""
+        await self._act("PlayDTMF", {"Channel": _named(channel), "Digit": key, "Duration": "200"})
+
+    async def set_global(self, variable: str, value: str) -> None:
+        """A global variable of the dialplan; it lives as long as Asterisk does."""
+        await self._act("Setvar", {"Variable": _named(variable), "Value": value})
 
     async def channels(self, variables: Sequence[str] = ()) -> list[ChannelSnapshot]:
         """Every channel now, with these variables of each.
@@ -223,6 +244,7 @@ def _member_from_item(headers: Headers) -> QueueMember:
     return QueueMember(
         queue=first(headers, "queue"),
         interface=first(headers, "location"),
+        watched=first(headers, "stateinterface"),
         name=first(headers, "name"),
         paused=first(headers, "paused") == "1",
         in_call=first(headers, "incall") == "1",

@@ -7,6 +7,7 @@ clock; the same events always give the same outcome.
 
 from recorder.call.draft import Acknowledge, Arm, Command, Erase, Quiet, Settle, Step, Stop
 from recorder.call.events import (
+    AgentListed,
     CallAdmitted,
     CallEvent,
     CallResynchronised,
@@ -14,6 +15,7 @@ from recorder.call.events import (
     CaptureClosed,
     CaptureLost,
     ConsentAnswered,
+    ConsultationPassed,
     DialogueBroke,
     KeyPressed,
     OverridePressed,
@@ -39,6 +41,7 @@ from recorder.call.state import (
     capture_in_hand,
     standing,
     standing_with,
+    unrecorded,
     worth_on,
 )
 from recorder.call.tables import CAPTURE_TRANSITIONS, PHASE_TRANSITIONS, CaptureState, Phase, Trigger
@@ -48,6 +51,7 @@ __all__ = [
     "PHASE_TRANSITIONS",
     "READ_EVENTS",
     "Acknowledge",
+    "AgentListed",
     "Arm",
     "CallAdmitted",
     "CallEvent",
@@ -60,6 +64,7 @@ __all__ = [
     "CaptureState",
     "Command",
     "ConsentAnswered",
+    "ConsultationPassed",
     "DialogueBroke",
     "Erase",
     "KeyAnswer",
@@ -89,5 +94,6 @@ __all__ = [
     "replay",
     "standing",
     "standing_with",
+    "unrecorded",
     "worth_on",
 ]

@@ -26,6 +26,7 @@ from recorder.model import (
     RivalFate,
     RivalKind,
     Uniqueid,
+    Unrecorded,
 )
 
 
@@ -39,7 +40,7 @@ class CallAdmitted(OwnEvent):
     """A call entered an ACD line: the first event of every call, and again where it passes another line.
 
     `caller` is None on an outgoing call until the callee answers; `agent` is the channel that dials there.
-    `consent` is what an earlier line's answer is worth on this one (policy.carried), else None.
+    `mode` is the one that applies: the stricter of the line's own and of the line before (policy.stricter).
     """
 
     call: CallId
@@ -53,8 +54,25 @@ class CallAdmitted(OwnEvent):
     preroll_seconds: float = 0.0  # of what was said before a pause that are silenced with it (PR-06)
     withdrawal_erases: bool = True  # what was captured by consent, once it is withdrawn (WD-02)
     beep_seconds: int | None = None  # between two beeps that both parties hear while it is captured (CN-12)
+    purposes: frozenset[str] = frozenset()  # for which the line records
     caller: Channel | None = None
     agent: Channel | None = None
+    unrecorded: Unrecorded | None = None  # the do-not-record list that names the call (SC-07)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentListed(OwnEvent):
+    """A leg is that of an agent who must not be recorded; where it `waits`, it takes the call once nothing captures."""
+
+    agent: Channel
+    waits: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsultationPassed(OwnEvent):
+    """A leg of the call that is not its caller came to a line: a consultation, or a ring that was forwarded there."""
+
+    channel: Channel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +89,8 @@ class PromptPlayed(OwnEvent):
 class ConsentAnswered(OwnEvent):
     """The dialogue ended with an answer. `recording` is the id to use if policy permits capture.
 
-    `hindrance` is what the world has against capturing now (spool, PBX, catalogue), None where nothing.
+    `hindrance` is what the world has against capturing now (spool, PBX, catalogue), None where nothing. `noted` is the
+    id of a dialogue that the dialplan held without us: where it permitted a capture, that runs already.
     """
 
     consent: ConsentEventId
@@ -84,13 +103,15 @@ class ConsentAnswered(OwnEvent):
     key: str | None = None
     language: str | None = None
     basis: str | None = None
+    noted: RecordingId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialogueBroke(OwnEvent):
-    """The dialogue ended without an answer that can count."""
+    """The dialogue ended without an answer that can count. `noted` as in ConsentAnswered."""
 
     reason: LostReason
+    noted: RecordingId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +125,7 @@ class OverridePressed(OwnEvent):
     audit: UUID
     recording: RecordingId
     hindrance: LostReason | None = None
+    presser: Channel | None = None  # who waits to hear that it is captured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from recorder.call.draft import Draft, owe, record_consent
+from recorder.call.draft import Draft, end_capture, owe, record_consent
 from recorder.call.events import KeyPressed
 from recorder.call.state import CallState, Capture, KeyAnswer, Pause, capture_in_hand, is_agent
 from recorder.call.tables import CaptureState, Trigger
@@ -86,7 +86,7 @@ def _stop(draft: Draft, event: KeyPressed, presser: PartyKind) -> None:
         _audit(draft, event, "objection", by or "caller", state.consent)
         draft.know(objected=True)
     disowned = state.withdrawal_erases and _disown(draft, lambda capture: capture.authority in BY_CONSENT)
-    _end_capture(draft)
+    end_capture(draft)
     _answer(draft, event, KeyAnswer.ERASED if disowned else KeyAnswer.STOPPED)
 
 
@@ -101,7 +101,7 @@ def _personal(draft: Draft, event: KeyPressed, _presser: PartyKind) -> None:
         draft.know(personal=True)
         _disown(draft, lambda capture: capture.authority is not ConsentState.OVERRIDDEN)
         _audit(draft, event, "personal", actor(state, event), state.consent, seconds=_captured_seconds(draft))
-        _end_capture(draft)
+        end_capture(draft)
     _answer(draft, event, KeyAnswer.PERSONAL)
 
 
@@ -126,12 +126,6 @@ def _disown(draft: Draft, reached: Callable[[Capture], bool]) -> bool:
         draft.know_capture(capture.id, disowned=True)
         draft.raise_trigger(Trigger.DISOWNED, capture.id)
     return bool(captures)
-
-
-def _end_capture(draft: Draft) -> None:
-    hand = capture_in_hand(draft.state)
-    if hand is not None:
-        draft.raise_trigger(Trigger.PARTED, hand.id)
 
 
 def _record(draft: Draft, event: KeyPressed, after: ConsentState, by: str | None) -> None:

@@ -13,7 +13,9 @@ from typing import Any, Final
 from recorder.call.draft import (
     Draft,
     authorise,
+    end_capture,
     lose,
+    owe,
     prove_until,
     record_consent,
     see,
@@ -21,12 +23,14 @@ from recorder.call.draft import (
     silence,
 )
 from recorder.call.events import (
+    AgentListed,
     CallAdmitted,
     CallResynchronised,
     CaptureArmed,
     CaptureClosed,
     CaptureLost,
     ConsentAnswered,
+    ConsultationPassed,
     DialogueBroke,
     KeyPressed,
     OverridePressed,
@@ -46,7 +50,9 @@ from recorder.call.state import (
     Standing,
     capture_in_hand,
     is_agent,
+    is_listed,
     standing,
+    unrecorded,
     with_leg,
     without_leg,
     worth_on,
@@ -78,7 +84,9 @@ from recorder.model import (
     MixMonitorMuted,
     MixMonitorStopped,
     PartyKind,
+    SilenceCause,
     Uniqueid,
+    Unrecorded,
 )
 from recorder.policy import OBJECTIONS, Circumstances, decide, may_override
 
@@ -123,7 +131,8 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
         return
     draft.state = without_leg(draft.state, caller.uniqueid)  # it runs our dialplan: its BridgeLeft may come later
     draft.raise_trigger(Trigger.ASKED_AGAIN)
-    worth = worth_on(draft.state, event.mode)
+    draft.know(unrecorded=draft.state.unrecorded or event.unrecorded)
+    worth = worth_on(draft.state, event.mode, event.purposes)
     # Answered already (worth is not None) or to be asked: either way the dialogue's end follows as an event.
     draft.know(
         line=event.line,
@@ -133,16 +142,23 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
         preroll=timedelta(seconds=event.preroll_seconds),
         withdrawal_erases=event.withdrawal_erases,
         beep=event.beep_seconds,
+        purposes=event.purposes,
         agents=frozenset(),
         consent=worth if worth is not None else ConsentState.NONE,
         override=None,
     )
 
 
+def _consultation_passed(draft: Draft, event: ConsultationPassed) -> None:
+    """The queue log will tell of this leg as of a caller's: it belongs here, and is no call of its own."""
+    if not _is_caller(draft.state, event.channel):
+        see(draft, event.channel, PartyKind.OTHER)
+
+
 def _take_line(draft: Draft, event: CallAdmitted) -> None:
-    no_call_of_ours = event.mode is ConsentMode.NEVER or draft.state.personal
-    unasked = ConsentState.PROHIBITED if no_call_of_ours else ConsentState.NONE
+    listed = draft.state.unrecorded or event.unrecorded
     draft.know(
+        unrecorded=listed,
         line=event.line,
         mode=event.mode,
         policy=event.policy,
@@ -150,8 +166,15 @@ def _take_line(draft: Draft, event: CallAdmitted) -> None:
         preroll=timedelta(seconds=event.preroll_seconds),
         withdrawal_erases=event.withdrawal_erases,
         beep=event.beep_seconds,
-        consent=unasked,
+        purposes=event.purposes,
+        consent=ConsentState.PROHIBITED if draft.state.personal else unasked(event.mode, listed),
     )
+
+
+def unasked(mode: ConsentMode, listed: Unrecorded | None) -> ConsentState:
+    """What consent stands at before anybody was asked."""
+    is_never = mode is ConsentMode.NEVER or listed is not None
+    return ConsentState.PROHIBITED if is_never else ConsentState.NONE
 
 
 def _prompt_played(draft: Draft, event: PromptPlayed) -> None:
@@ -166,12 +189,16 @@ def _answered(draft: Draft, event: ConsentAnswered) -> None:
     if draft.state.phase is not Phase.ASKING or stands or not _is_caller(draft.state, event.channel):
         draft.expected = False
         return
+    if event.answer is ConsentState.GIVEN and draft.state.consent is not ConsentState.GIVEN:  # else it was carried
+        draft.know(agreed_to=draft.state.purposes)
     record_consent(draft, event.consent, event.answer, event.channel.uniqueid, prompt=event.prompt, event=event)
     draft.know(language=event.language or draft.state.language)
     draft.raise_trigger(Trigger.CONCLUDED)
-    now = Circumstances(mode=_mode(draft.state), consent=event.answer, listed=draft.state.listed)
+    state = draft.state
+    now = Circumstances(mode=_mode(state), consent=event.answer, listed=state.listed, unrecorded=unrecorded(state))
     if decide(now).permitted:
-        authorise(draft, event.recording, event.consent, event.channel, event.hindrance)
+        begun = event.noted is not None
+        authorise(draft, event.recording, event.consent, event.channel, event.hindrance, begun=begun)
 
 
 def _dialogue_broke(draft: Draft, event: DialogueBroke) -> None:
@@ -185,6 +212,10 @@ def _dialogue_broke(draft: Draft, event: DialogueBroke) -> None:
 def _override(draft: Draft, event: OverridePressed) -> None:
     """Permit by reason, once per call: a second press while a capture is open changes nothing."""
     state = draft.state
+    on_list = unrecorded(state)
+    if on_list is not None:
+        _refuse_override(draft, event, on_list)
+        return
     may = may_override(_mode(state), event.reason, state.listed) and _is_caller(state, event.far)
     if state.phase is not Phase.TALKING or capture_in_hand(state) is not None or not may:
         draft.expected = False
@@ -208,6 +239,24 @@ def _override(draft: Draft, event: OverridePressed) -> None:
     record_consent(draft, event.consent, ConsentState.OVERRIDDEN, far, event=event, reason=key, actor=event.agent)
     draft.know(override=event.reason)
     authorise(draft, event.recording, event.consent, event.far, None, audit=event)
+    if event.presser is not None:
+        owe(draft, event.presser, KeyAnswer.CAPTURED)
+
+
+def _refuse_override(draft: Draft, event: OverridePressed, on_list: Unrecorded) -> None:
+    """Nothing outranks a do-not-record list, and that it was tried is kept."""
+    draft.expected = False
+    draft.facts.append(
+        AuditEntry(
+            id=event.audit,
+            at=event.at,
+            actor=event.agent,
+            action="override refused",
+            call=draft.state.call,
+            recording=None,
+            details={"reason": event.reason, "prior_state": draft.state.consent, "do_not_record": on_list},
+        )
+    )
 
 
 def _silence_confirmed(draft: Draft, event: MixMonitorMuted) -> None:
@@ -257,6 +306,17 @@ def _agent_connected(draft: Draft, event: AgentConnected) -> None:
         return
     draft.know(agents=draft.state.agents | {event.agent.uniqueid}, interface=event.interface)
     see(draft, event.agent, PartyKind.AGENT, event.interface)
+    if is_listed(draft.state, event.agent.uniqueid):
+        draft.know(excluded=True)
+        end_capture(draft)
+
+
+def _agent_listed(draft: Draft, event: AgentListed) -> None:
+    """An agent who must not be recorded: what is armed ends before they are joined, where they wait for it."""
+    draft.know(listed_legs=draft.state.listed_legs | {event.agent.uniqueid})
+    if event.waits:
+        end_capture(draft)
+        owe(draft, event.agent, KeyAnswer.EXCLUDED)
 
 
 def _bridge_entered(draft: Draft, event: BridgeEntered) -> None:
@@ -391,7 +451,17 @@ def _believe_queue_log(draft: Draft, event: CallResynchronised) -> None:
             until = event.talk_proved_until + timedelta(seconds=1)
             began = capture.bridged_at or event.talk_began_at or event.talk_proved_until
             until = until if capture.unproved else capture.bridged_until or until
-            draft.know_capture(capture.id, bridged_at=began, bridged_until=max(began, until), unproved=False)
+            # After a pause of that time nobody saw them together, and silence went on: they were.
+            silences = tuple(
+                silence
+                for silence in capture.silences
+                if silence.cause is SilenceCause.PAUSE
+                or silence.ended_at is not None
+                or silence.began_at <= event.blind_from
+            )
+            draft.know_capture(
+                capture.id, bridged_at=began, bridged_until=max(began, until), unproved=False, silences=silences
+            )
 
 
 def _account_for_unseen_talk(draft: Draft, event: CallResynchronised) -> None:
@@ -442,10 +512,12 @@ def _talk_went_on(was: CallState, now: CallState) -> bool:
 
 READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
     CallAdmitted: _admitted_again,
+    ConsultationPassed: _consultation_passed,
     PromptPlayed: _prompt_played,
     ConsentAnswered: _answered,
     DialogueBroke: _dialogue_broke,
     OverridePressed: _override,
+    AgentListed: _agent_listed,
     DialBegan: _dial_began,
     LocalBridged: _local_bridged,
     AgentRung: _agent_rung,

@@ -51,11 +51,10 @@ from recorder.model import (
     SilenceCause,
     Silenced,
 )
+from recorder.silences import SILENCE_TAIL
 
 CONFIRMED_WITHIN: Final = timedelta(seconds=1)
 """A stop confirmed later than this left Asterisk writing what nobody permitted: it is not kept."""
-LEFT_TO_ASTERISK: Final = 0.2
-"""Seconds of a silence's end that whoever settles leaves to Asterisk's own (capture.SILENCE_TAIL)."""
 WITH_LEDGER: Final = frozenset({RecordingStatus.STOPPED, RecordingStatus.FAILED})
 BRIDGEABLE: Final = frozenset({CaptureState.ARMED, CaptureState.RUNNING, CaptureState.QUIET, CaptureState.PAUSED})
 """In these the first permitted bridge is where the recording's time line begins, also where silence is written."""
@@ -189,7 +188,7 @@ def _ledger(draft: Draft, capture: Capture) -> tuple[Silenced, ...]:
         until = min(until, capture.bridged_until or until)
         ended = (until - capture.bridged_at).total_seconds()
         if ended > began:
-            ended += 0.0 if each.written else LEFT_TO_ASTERISK  # where it silences nothing, nothing is left to it
+            ended += 0.0 if each.written else SILENCE_TAIL  # where it silences nothing, nothing is left to it
             told.append(Silenced(cause=each.cause, from_seconds=began, to_seconds=ended, actor=each.actor))
     return tuple(told)
 
@@ -240,6 +239,8 @@ def _answer_keys(draft: Draft) -> None:
     hand = capture_in_hand(draft.state)
     still = []
     for key in owed:
+        if key.answer is KeyAnswer.CAPTURED and hand is None:
+            continue  # nothing is captured after all: silence says so
         if _has_come_true(key.answer, hand):
             draft.commands.append(Acknowledge(presser=key.presser, answer=key.answer))
         else:
@@ -250,6 +251,8 @@ def _answer_keys(draft: Draft) -> None:
 def _has_come_true(answer: KeyAnswer, hand: Capture | None) -> bool:
     if answer is KeyAnswer.REFUSED or hand is None:
         return True
+    if answer is KeyAnswer.CAPTURED:
+        return hand.state is CaptureState.RUNNING
     if answer is KeyAnswer.PAUSED:
         return hand.state is CaptureState.PAUSED and hand.silent
     if answer is KeyAnswer.RESUMED:

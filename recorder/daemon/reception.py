@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import PurePosixPath
 from typing import Protocol
 from uuid import uuid4
 
@@ -17,9 +19,11 @@ import structlog
 
 from recorder.ami import AmiError
 from recorder.call import (
+    AgentListed,
     CallAdmitted,
     CallState,
     ConsentAnswered,
+    ConsultationPassed,
     DialogueBroke,
     KeyAnswer,
     KeyPressed,
@@ -40,6 +44,7 @@ from recorder.model import (
     Channel,
     ConsentEventId,
     ConsentMode,
+    ConsentState,
     Direction,
     KeyAct,
     LostReason,
@@ -47,9 +52,10 @@ from recorder.model import (
     Prompt,
     PromptKind,
     RecordingId,
+    Unrecorded,
     UserEventRaised,
 )
-from recorder.policy import LineRules
+from recorder.policy import PERMITTED_BY_MODE, LineRules, stricter
 
 log = structlog.get_logger(__name__)
 
@@ -59,10 +65,14 @@ CONCLUDED_WITHIN = timedelta(seconds=2)
 CLOSED_WITHIN = timedelta(seconds=1)
 
 
-class Tell(Protocol):
-    """Sets variables of a channel, in order. AmiError where it cannot."""
+class Teller(Protocol):
+    """Lets a party know. AmiError where it cannot."""
 
-    async def __call__(self, channel: Channel, **variables: str) -> None: ...
+    async def tell(self, channel: Channel, **variables: str) -> None:
+        """Set variables of a channel, in order."""
+
+    async def beep(self, channel: Channel) -> None:
+        """Have the party at the channel hear one short tone, and nobody else."""
 
 
 class FrontDesk:
@@ -76,9 +86,11 @@ class FrontDesk:
         prompts: Callable[[], Prompts],
         now: Callable[[], datetime],
         look_again: Callable[[CallId], None],
-        tell: Tell,
+        teller: Teller,
+        is_member: Callable[[Channel], Awaitable[bool]],
     ) -> None:
-        self._tell = tell
+        self._is_member = is_member
+        self._teller = teller
         self._look_again = look_again
         self._book = book
         self._readiness = readiness
@@ -91,32 +103,54 @@ class FrontDesk:
     async def admit_incoming(self, visit: Visit) -> Admission | None:
         """Open the call, or take it on to another line; None where it must be passed on at once."""
         rules = self._rules(visit.line)
+        if await self._is_member(visit.channel):
+            log.info("internal_call", line=rules.name)
+            rules = replace(rules, mode=ConsentMode.NEVER)  # an agent is nobody's caller: not asked, not captured
         runner = self._book.of_channel(visit.channel)
         talk: Dialogue | None = None
         if runner is None and self._book.is_past(visit.channel):
             return None
         if runner is not None and _is_beside(runner, visit.channel):
+            runner.put(ConsultationPassed(at=self._now(), channel=visit.channel))
             return None
+        if runner is not None and runner.noted and not await visit.waits():
+            return None  # we stood still: the dialplan has asked by itself since
         if runner is None:
-            runner = self._book.open(self._admitted(rules, Direction.INCOMING, caller=visit.channel))
+            runner = self._book.open(
+                self._admitted(rules, Direction.INCOMING, caller=visit.channel, unrecorded=visit.unrecorded)
+            )
         else:
             try:
-                talk = await self._another_line(runner, rules, visit.channel)
+                rules = replace(rules, mode=stricter(runner.state.mode, rules.mode))
+                talk = await self._another_line(runner, rules, visit)
             except TimeoutError:
                 self._broke(runner, LostReason.CAPTURE_FAILED)
                 return None
         return self._admission(runner, rules, visit, talk)
 
-    async def _another_line(self, runner: CallRunner, rules: LineRules, caller: Channel) -> Dialogue | None:
+    async def _another_line(self, runner: CallRunner, rules: LineRules, visit: Visit) -> Dialogue | None:
         """The same call passes a second line: its answer goes along as far as it is worth anything there."""
-        worth = worth_on(runner.state, rules.mode)
+        worth = (
+            ConsentState.PROHIBITED
+            if visit.unrecorded
+            else worth_on(runner.state, rules.mode, frozenset(rules.purposes))
+        )
+        event = self._admitted(
+            rules,
+            Direction.INCOMING,
+            caller=visit.channel,
+            call=runner.state.call,
+            unrecorded=visit.unrecorded,
+        )
         async with asyncio.timeout((ADMITTED_WITHIN + CLOSED_WITHIN).total_seconds()):
-            await runner.apply(self._admitted(rules, Direction.INCOMING, caller=caller, call=runner.state.call))
+            await runner.apply(event)
             while capture_in_hand(runner.state) is not None:
                 await asyncio.sleep(0.01)  # the first line's capture closes; never two on one channel
         return settled(Answer(consent=worth)) if worth is not None else None
 
     def _admission(self, runner: CallRunner, rules: LineRules, visit: Visit, talk: Dialogue | None) -> Admission | None:
+        if visit.unrecorded is not None or runner.state.unrecorded is not None:
+            return Admission(call=runner.state.call, dialogue=settled(Answer(consent=ConsentState.PROHIBITED)))
         hindrance = self._readiness.hindrance
         if hindrance is not None and rules.mode is not ConsentMode.NEVER:
             self._broke(runner, hindrance)  # nobody is asked what cannot be done
@@ -133,11 +167,12 @@ class FrontDesk:
         """An agent dials out on a line: the call begins here, so that one nobody answers has its outcome too."""
         rules = self._rules(event.fields.get("Line", "").strip())
         known = self._book.of_channel(event.channel)
+        listed = Unrecorded.AGENT if self._book.lists.names_agent(event.channel.name) else None
         if known is None:
-            self._book.open(self._admitted(rules, Direction.OUTGOING, agent=event.channel))
+            self._book.open(self._admitted(rules, Direction.OUTGOING, agent=event.channel, unrecorded=listed))
         elif known.state.direction is Direction.OUTGOING:  # the AGI visit was faster, and could not name the agent
             call = known.state.call
-            known.put(self._admitted(rules, Direction.OUTGOING, agent=event.channel, call=call))
+            known.put(self._admitted(rules, Direction.OUTGOING, agent=event.channel, call=call, unrecorded=listed))
 
     async def admit_outgoing(self, visit: Visit) -> Admission | None:
         """The callee has answered. The call was opened by its UserEvent; the AGI may be faster than AMI."""
@@ -148,9 +183,17 @@ class FrontDesk:
         if runner is not None and runner.state.direction is Direction.INCOMING:
             return None  # a caller of ours is sent outside: nobody is asked for what will not be captured
         if runner is None:
-            runner = self._book.open(self._admitted(rules, Direction.OUTGOING, caller=visit.channel))
+            runner = self._book.open(
+                self._admitted(rules, Direction.OUTGOING, caller=visit.channel, unrecorded=visit.unrecorded)
+            )
         else:
-            event = self._admitted(rules, Direction.OUTGOING, caller=visit.channel, call=runner.state.call)
+            event = self._admitted(
+                rules,
+                Direction.OUTGOING,
+                caller=visit.channel,
+                call=runner.state.call,
+                unrecorded=visit.unrecorded,
+            )
             try:
                 await asyncio.wait_for(runner.apply(event), ADMITTED_WITHIN.total_seconds())
             except TimeoutError:
@@ -164,7 +207,7 @@ class FrontDesk:
         """More dialogues than we serve: the caller goes on at once."""
         rules = self._rules(visit.line)
         runner = self._book.of_channel(visit.channel) or self._book.open(
-            self._admitted(rules, visit.direction, caller=visit.channel)
+            self._admitted(rules, visit.direction, caller=visit.channel, unrecorded=visit.unrecorded)
         )
         self._broke(runner, LostReason.BUSY)
 
@@ -209,11 +252,35 @@ class FrontDesk:
         )
         try:
             async with asyncio.timeout(CONCLUDED_WITHIN.total_seconds()):
+                if answer.consent in PERMITTED_BY_MODE[runner.state.mode]:
+                    await runner.until_unhooked()
                 state = await runner.apply(event, lent)
         except TimeoutError:
             log.error("answer_not_taken_in_time", call=str(call))
             return LostReason.CATALOGUE_AWAY
         return state.lost or state.consent
+
+    def announcement(self, call: CallId) -> Mapping[str, str]:
+        """What an agent's leg is given to hear before the bridge: whether this call is captured, and its correction.
+
+        A path without a language: Asterisk takes the agent's own, in the folder of that name.
+        """
+        runner = self._book.find(call)
+        rules = self._rules(runner.state.line) if runner is not None else None
+        if runner is None or rules is None or not rules.announces:
+            return {}
+        captured, not_captured = (
+            self._without_language(kind, rules) for kind in (PromptKind.RECORDED, PromptKind.UNRECORDED)
+        )
+        if capture_in_hand(runner.state) is None:
+            return {"RECORDER_ANNOUNCE": not_captured}
+        return {"RECORDER_ANNOUNCE": captured, "_RECORDER_CORRECTION": not_captured}
+
+    def _without_language(self, kind: PromptKind, rules: LineRules) -> str:
+        known = self._prompts()
+        found = (known.get((kind, language)) for language in rules.languages)
+        path = next((PurePosixPath(prompt.path) for prompt in found if prompt is not None), None)
+        return str(path.parent.parent / path.name) if path is not None else ""
 
     # ---- keys
 
@@ -236,12 +303,21 @@ class FrontDesk:
             audit=uuid4(),
             recording=RecordingId(uuid4()),
             hindrance=self._readiness.hindrance,
+            presser=Channel(name=visit.agent, uniqueid=runner.names[visit.agent], linkedid=visit.channel.linkedid),
         )
         await asyncio.wait_for(runner.apply(event, lent), CONCLUDED_WITHIN.total_seconds())
 
     def _is_agents_key(self, runner: CallRunner, visit: Visit) -> bool:
         presser = runner.names.get(visit.agent)
         return presser is not None and standing_with(runner.state, presser)
+
+    def listed(self, event: UserEventRaised) -> None:
+        """An agent who must not be recorded takes a call, and waits until nothing captures it."""
+        runner = self._book.of_channel(event.channel)
+        if runner is None:
+            log.warning("key_without_call", reason="listed")
+            return
+        runner.put(AgentListed(at=event.at, agent=event.channel, waits=True))
 
     def pressed(self, event: UserEventRaised) -> None:
         """A key that pauses, resumes or ends: who may press it is the machine's to say."""
@@ -256,14 +332,23 @@ class FrontDesk:
 
     async def answer_key(self, state: CallState, presser: Channel, answer: KeyAnswer) -> None:
         """Tell the dialplan that waits on the presser's channel; a caller is told in words, in their language."""
+        if answer is KeyAnswer.CAPTURED:  # the key ran on the other party's channel: no dialplan of the presser's waits
+            await self._beep(state, presser)
+            return
         told = {"RECORDER_DONE": str(answer)}
         if state.caller is not None and presser.uniqueid == state.caller.uniqueid:
             prompt = self._withdrawn(state, answer)
             if prompt is not None:
                 told = {"RECORDER_SAY": prompt.path} | told
         try:
-            await self._tell(presser, **told)
+            await self._teller.tell(presser, **told)
         except AmiError as error:  # the tone that says so does not come, and the presser knows as much
+            log.warning("key_not_answered", call=str(state.call), why=str(error))
+
+    async def _beep(self, state: CallState, presser: Channel) -> None:
+        try:
+            await self._teller.beep(presser)
+        except AmiError as error:
             log.warning("key_not_answered", call=str(state.call), why=str(error))
 
     def _withdrawn(self, state: CallState, answer: KeyAnswer) -> Prompt | None:
@@ -292,6 +377,7 @@ class FrontDesk:
         caller: Channel | None = None,
         agent: Channel | None = None,
         call: CallId | None = None,
+        unrecorded: Unrecorded | None = None,
     ) -> CallAdmitted:
         first = caller or agent
         assert first is not None
@@ -308,8 +394,10 @@ class FrontDesk:
             preroll_seconds=rules.preroll.total_seconds(),
             withdrawal_erases=rules.withdrawal_erases,
             beep_seconds=rules.beep,
+            purposes=frozenset(rules.purposes),
             caller=caller,
             agent=agent,
+            unrecorded=unrecorded,
         )
 
 

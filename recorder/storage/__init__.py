@@ -18,14 +18,16 @@ from recorder.storage.errors import (
     StorageRefused,
     StorageUnavailable,
 )
-from recorder.storage.folders import FreeSpace, Problem, ProblemKind, folder_problems, free_space
+from recorder.storage.folders import FreeSpace, Problem, ProblemKind, file_system_kind, folder_problems, free_space
 from recorder.storage.fullness import Disk, DiskLevel, Marks, disks
 from recorder.storage.header import HeaderRepair, is_closed, repair_header
 from recorder.storage.join import Edges, Span
+from recorder.storage.kept_prompts import KeptPrompts
 from recorder.storage.markers import Marker, new_marker
 from recorder.storage.settled import Found, FoundKind, Settled, Storage
 from recorder.storage.spool import Leftover, LegFile, Spool, Staged, StagedFile
 from recorder.storage.strays import Strays
+from recorder.storage.zeros import Zeros
 
 __all__ = [
     "Disk",
@@ -35,6 +37,7 @@ __all__ = [
     "FoundKind",
     "FreeSpace",
     "HeaderRepair",
+    "KeptPrompts",
     "Leftover",
     "LegFile",
     "Marker",
@@ -59,7 +62,9 @@ __all__ = [
     "StorageRefused",
     "StorageUnavailable",
     "Strays",
+    "Zeros",
     "disks",
+    "file_system_kind",
     "folder_problems",
     "free_space",
     "is_closed",

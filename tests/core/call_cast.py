@@ -11,6 +11,7 @@ from datetime import datetime
 from uuid import UUID
 
 from recorder.call import (
+    AgentListed,
     CallAdmitted,
     CallEvent,
     CallResynchronised,
@@ -19,6 +20,7 @@ from recorder.call import (
     CaptureClosed,
     CaptureLost,
     ConsentAnswered,
+    ConsultationPassed,
     DialogueBroke,
     KeyPressed,
     OverridePressed,
@@ -61,6 +63,7 @@ from recorder.model import (
     RivalFate,
     RivalKind,
     Uniqueid,
+    Unrecorded,
 )
 from tests.facts import NOON, QUESTION
 
@@ -94,7 +97,9 @@ def admitted(
     *,
     caller: Channel | None = CALLER,
     agent: Channel | None = None,
+    unrecorded: Unrecorded | None = None,
     listed: frozenset[OverrideReason] = EVERY_REASON,
+    purposes: frozenset[str] = frozenset(),
 ) -> CallAdmitted:
     return CallAdmitted(
         at=NOON,
@@ -106,8 +111,10 @@ def admitted(
         linkedid="1.1",
         policy="digest",
         listed=listed,
+        purposes=purposes,
         caller=caller,
         agent=agent,
+        unrecorded=unrecorded,
     )
 
 
@@ -149,6 +156,7 @@ def pressed(
         audit=UUID(int=300 + recording),
         recording=RecordingId(UUID(int=recording)),
         hindrance=hindrance,
+        presser=AGENT,
     )
 
 
@@ -166,6 +174,11 @@ def erased(recording: int = 1) -> RecordingErased:
 
 def prompted() -> PromptPlayed:
     return PromptPlayed(at=NOON, consent=ConsentEventId(UUID(int=99)), channel=CALLER, prompt=QUESTION, played_ms=4000)
+
+
+def on_the_list(agent: Channel = AGENT, *, waits: bool = False) -> AgentListed:
+    """The agent must not be recorded."""
+    return AgentListed(at=NOON, agent=agent, waits=waits)
 
 
 def rung(agent: Channel = AGENT) -> AgentRung:
@@ -282,6 +295,7 @@ def _events_of_ours(state: CallState) -> Iterator[CallEvent]:
     yield admitted(caller=OUTSIDER)
     yield dialling(state.mode)
     yield prompted()
+    yield from (ConsultationPassed(at=NOON, channel=who) for who in (OUTSIDER, CALLER))
     yield from (answered(answer, mint) for answer in ANSWERS[state.mode])
     yield answered(ConsentState.GIVEN, mint, by=OUTSIDER)
     yield answered(ConsentState.GIVEN, mint, hindrance=LostReason.CAPTURE_FAILED)
@@ -299,6 +313,7 @@ def _events_of_ours(state: CallState) -> Iterator[CallEvent]:
 
 def _events_of_the_pbx(state: CallState) -> Iterator[CallEvent]:
     yield rung()
+    yield on_the_list(waits=True)
     yield connected()
     yield DialBegan(at=NOON, channel=CALLER, dialled=AGENT)
     yield DialBegan(at=NOON, channel=None, dialled=OUTSIDER)

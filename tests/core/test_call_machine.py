@@ -49,13 +49,16 @@ from recorder.model import (
     Direction,
     HoldBegan,
     HoldEnded,
+    KeyAct,
     LostReason,
     MixMonitorStopped,
     Outcome,
     OverrideReason,
     RecordingChanged,
     RecordingStatus,
+    SilenceCause,
 )
+from recorder.policy import stricter
 from tests.core import call_law
 from tests.core.call_cast import (
     AGENT,
@@ -76,6 +79,7 @@ from tests.core.call_cast import (
     erased,
     every_event,
     hung_up,
+    key,
     left,
     made,
     pressed,
@@ -323,6 +327,60 @@ def test_a_yes_is_carried_to_the_next_line_and_the_first_capture_ends() -> None:
     assert [capture.state for capture in steps[-1].state.captures] == [CaptureState.STOPPED, CaptureState.ARMING]
 
 
+@pytest.mark.parametrize(
+    ("origin", "said", "destination", "mode", "stands_at"),
+    [
+        (ConsentMode.OPT_IN, ConsentState.GIVEN, ConsentMode.NEVER, ConsentMode.NEVER, ConsentState.PROHIBITED),
+        (ConsentMode.OPT_IN, ConsentState.REFUSED, ConsentMode.NOTICE, ConsentMode.OPT_IN, ConsentState.REFUSED),
+        (ConsentMode.OPT_IN, ConsentState.UNANSWERED, ConsentMode.NOTICE, ConsentMode.OPT_IN, ConsentState.NONE),
+        (ConsentMode.OPT_IN, ConsentState.GIVEN, ConsentMode.NOTICE, ConsentMode.OPT_IN, ConsentState.GIVEN),
+        (ConsentMode.NOTICE, ConsentState.NOTICED, ConsentMode.OPT_IN, ConsentMode.OPT_IN, ConsentState.NONE),
+        (ConsentMode.OPT_OUT, ConsentState.UNANSWERED, ConsentMode.NOTICE, ConsentMode.OPT_OUT, ConsentState.NONE),
+        (ConsentMode.NEVER, ConsentState.PROHIBITED, ConsentMode.NOTICE, ConsentMode.OPT_IN, ConsentState.NONE),
+    ],
+)
+def test_the_stricter_of_two_lines_applies_to_what_was_said_on_the_first(
+    origin: ConsentMode, said: ConsentState, destination: ConsentMode, mode: ConsentMode, stands_at: ConsentState
+) -> None:
+    state = after(admitted(origin), answered(said), admitted(stricter(origin, destination)))
+    assert (state.mode, state.consent) == (mode, stands_at)
+
+
+def test_what_is_only_announced_on_the_next_line_does_not_permit_after_an_unanswered_question() -> None:
+    applies = stricter(ConsentMode.OPT_IN, ConsentMode.NOTICE)
+    unanswered = (admitted(), answered(ConsentState.UNANSWERED), admitted(applies))
+    assert after(*unanswered, answered(ConsentState.NOTICED, 2)).captures == ()
+    assert after(*unanswered, answered(ConsentState.GIVEN, 2)).captures != ()
+
+
+def test_a_yes_is_worth_what_it_was_given_for_however_many_lines_it_passes() -> None:
+    narrow, wide = frozenset({"training"}), frozenset({"training", "discipline"})
+    agreed = [admitted(purposes=narrow), answered()]
+    assert after(*agreed, admitted(purposes=narrow)).consent is ConsentState.GIVEN
+    assert after(*agreed, admitted(purposes=wide)).consent is ConsentState.NONE
+    passed = [*agreed, closed(), admitted(), answered(recording=2), closed(2)]  # a line of no purpose asks nothing new
+    assert after(*passed, admitted(purposes=narrow)).consent is ConsentState.GIVEN
+    assert after(*passed, admitted(purposes=wide)).consent is ConsentState.NONE
+
+
+def test_whoever_the_caller_met_before_a_stop_was_confirmed_is_not_kept() -> None:
+    parted = [*TALKED, left(CALLER, 1)]
+    (capture,) = after(*parted, closed()).captures
+    assert not capture.unproved
+    (capture,) = after(*parted, entered(CALLER, 1, PARKING), left(CALLER, 0, PARKING), closed()).captures
+    assert capture.unproved
+
+
+def test_a_late_event_ends_a_capture_when_it_happened_and_not_when_it_is_read() -> None:
+    """Between the stop that the machine sent and its own time nothing else has moved: the edge is Asterisk's."""
+    met = replace(entered(OUTSIDER, 3), at=NOON + timedelta(seconds=7))
+    over = replace(closed(), at=NOON + timedelta(seconds=7, milliseconds=280))
+    steps = replayed([*TALKED, met, over])
+    (stopped,) = [fact for fact in steps[-1].facts if isinstance(fact, RecordingChanged)]
+    assert (stopped.bridged_seconds, stopped.keep_seconds) == (7.0, 7.0)
+    assert stopped.at == over.at
+
+
 def test_a_bridge_left_late_does_not_stop_the_next_lines_capture() -> None:
     state = after(*TALKED, admitted(), closed(), answered(recording=2), armed(2), left(CALLER, 1))
     assert state.captures[-1].state is CaptureState.ARMED
@@ -433,6 +491,14 @@ def test_what_the_queue_log_proves_of_a_talk_that_nobody_saw_is_kept() -> None:
     (capture,) = state.captures
     within_the_second = NOON + timedelta(seconds=1)  # that the log names
     assert (state.talked, capture.bridged_until, capture.unproved) == (True, within_the_second, False)
+
+
+def test_a_talk_that_nobody_saw_goes_on_after_a_pause_that_nobody_saw() -> None:
+    acts = ((KeyAct.PAUSE, 4), (KeyAct.RESUME, 9))
+    pause, resume = (replace(key(act), at=NOON + timedelta(seconds=at), heard=False) for act, at in acts)
+    proof = replace(resynchronised(capture_lives=False, proved=True), talk_proved_until=NOON + timedelta(seconds=20))
+    change = kept((*TALKED[:5], pause, resume, later(proof, 30)))
+    assert [(silence.cause, silence.to_seconds) for silence in change.silences] == [(SilenceCause.PAUSE, 9)]
 
 
 def test_what_nothing_proves_ends_at_the_last_sight_of_it() -> None:

@@ -25,8 +25,6 @@ from recorder.call import (
     outcome,
 )
 from recorder.call.events import CallEvent
-from recorder.call.turning import LEFT_TO_ASTERISK
-from recorder.capture import SILENCE_TAIL, spans_to_keep
 from recorder.model import (
     AuditEntry,
     Channel,
@@ -42,6 +40,7 @@ from recorder.model import (
     RecordingStatus,
     SilenceCause,
 )
+from recorder.silences import SILENCE_TAIL, spans_to_keep
 from tests.core.call_cast import (
     AGENT,
     CALLER,
@@ -50,6 +49,7 @@ from tests.core.call_cast import (
     admitted,
     answered,
     armed,
+    capture_lost,
     closed,
     connected,
     entered,
@@ -245,7 +245,6 @@ def silenced(*events: CallEvent) -> list[tuple[float, float]]:
 
 def test_a_silence_that_asterisk_never_confirmed_leaves_nothing_of_its_end_to_asterisk() -> None:
     pressed_twice = (at(key(KeyAct.PAUSE), 8), at(key(KeyAct.RESUME), 8.25))
-    assert LEFT_TO_ASTERISK == SILENCE_TAIL
     assert silenced(*AGREED, *pressed_twice, at(hung_up(), 30)) == [(8, 8.25 + SILENCE_TAIL)]
     assert silenced(*AGREED, at(key(KeyAct.PAUSE), 8), at(hung_up(), 8.25)) == [(8, 8.25 + SILENCE_TAIL)]
 
@@ -370,3 +369,15 @@ def test_an_agents_choice_ranks_below_an_override() -> None:
     step = played(*OVERRIDDEN, key(KeyAct.PERSONAL))[-1]
     assert (step.expected, told(step)) == (False, [KeyAnswer.REFUSED])
     assert step.state.captures[0].state is CaptureState.RUNNING
+
+
+# --------------------------------------------------------------------------- override
+
+
+def test_an_override_is_answered_once_asterisk_captures() -> None:
+    asked, confirmed = played(*OVERRIDDEN)[-2:]
+    assert (told(asked), told(confirmed)) == ([], [KeyAnswer.CAPTURED])
+
+
+def test_an_override_that_captures_nothing_is_answered_by_silence() -> None:
+    assert told(played(*REFUSED, pressed(), capture_lost())[-1]) == []

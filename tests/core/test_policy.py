@@ -6,13 +6,15 @@ from itertools import chain, combinations, product
 
 import pytest
 
-from recorder.model import ConsentMode, ConsentState, OverrideReason
-from recorder.policy import PRECEDENCE, Circumstances, carried, decide, may_override
+from recorder.model import ConsentMode, ConsentState, OverrideReason, Unrecorded
+from recorder.policy import PRECEDENCE, STRICTNESS, Circumstances, carried, decide, may_override, stricter
 
 LISTS = [frozenset(some) for some in chain.from_iterable(combinations(OverrideReason, size) for size in range(4))]
 EVERYTHING = [
-    Circumstances(mode=mode, consent=consent, override=override, listed=listed)
-    for mode, consent, override, listed in product((None, *ConsentMode), ConsentState, (None, *OverrideReason), LISTS)
+    Circumstances(mode=mode, consent=consent, override=override, listed=listed, unrecorded=unrecorded)
+    for mode, consent, override, listed, unrecorded in product(
+        (None, *ConsentMode), ConsentState, (None, *OverrideReason), LISTS, (None, *Unrecorded)
+    )
 ]
 
 # mode -> the answers that permit, as the requirements name them; nothing else permits without an override
@@ -27,7 +29,7 @@ BY_ANSWER = {
 
 def expected(now: Circumstances) -> bool:
     """Written from the requirements, from the weakest ground to the strongest, which has the last word."""
-    if now.mode is None:
+    if now.mode is None or now.unrecorded is not None:
         return False
     answer = now.consent.value in BY_ANSWER[now.mode.value].split()
     allowed = now.override is not None and now.override in now.listed
@@ -37,7 +39,7 @@ def expected(now: Circumstances) -> bool:
 
 
 def test_every_combination_is_decided_as_the_requirements_say() -> None:
-    assert len(EVERYTHING) == 6 * 10 * 4 * 8
+    assert len(EVERYTHING) == 6 * 10 * 4 * 8 * 4
     wrong = [now for now in EVERYTHING if decide(now).permitted != expected(now)]
     assert wrong == []
 
@@ -49,6 +51,7 @@ def test_every_row_of_the_table_decides_something() -> None:
 def test_the_rows_stand_in_the_order_that_was_agreed() -> None:
     assert [rule.name for rule in PRECEDENCE] == [
         "not an ACD call",
+        "do not record",
         "override for a duty",
         "line never recorded",
         "override for business",
@@ -92,6 +95,7 @@ def test_a_key_is_worth_what_the_line_lists_whatever_the_caller_answered(
     assert may_override(mode, reason, frozenset({reason})) is not outranked
     assert not may_override(mode, reason, frozenset(OverrideReason) - {reason})
     assert not may_override(None, reason, frozenset({reason}))
+    assert not any(may_override(mode, reason, frozenset({reason}), named) for named in Unrecorded)
 
 
 WORTH: dict[tuple[ConsentState, ConsentMode], ConsentState | None] = {
@@ -116,3 +120,54 @@ def test_nothing_that_is_carried_permits_more_than_it_did() -> None:
         worth = carried(consent, mode)
         if worth is not None and decide(Circumstances(mode=mode, consent=worth)).permitted:
             assert consent is ConsentState.GIVEN
+
+
+BETWEEN_LINES = """
+from \\ to    | opt_in | opt_out | notice  | not_required | never
+opt_in       | opt_in | opt_in  | opt_in  | opt_in       | never
+opt_out      | opt_in | opt_out | opt_out | opt_out      | never
+notice       | opt_in | opt_out | notice  | notice       | never
+not_required | opt_in | opt_out | notice  | not_required | never
+never        | opt_in | opt_in  | opt_in  | opt_in       | never
+"""
+"""How a caller of one line is asked on the next: by the stricter of the two, and after `never` by an express yes."""
+
+
+def between_lines() -> dict[tuple[ConsentMode, ConsentMode], ConsentMode]:
+    heading, *rows = ([cell.strip() for cell in line.split("|")] for line in BETWEEN_LINES.strip().splitlines())
+    return {
+        (ConsentMode(origin), ConsentMode(destination)): ConsentMode(mode)
+        for origin, *modes in rows
+        for destination, mode in zip(heading[1:], modes, strict=True)
+    }
+
+
+ALL_PAIRS = list(product(ConsentMode, ConsentMode))
+
+
+def test_every_pair_of_lines_is_in_the_table_and_applied_as_it_says() -> None:
+    table = between_lines()
+    assert list(table) == sorted(table, key=lambda pair: ALL_PAIRS.index(pair))
+    assert {pair: stricter(*pair) for pair in ALL_PAIRS} == table
+
+
+def test_no_line_is_asked_more_loosely_for_where_the_call_came_from() -> None:
+    for origin, destination in ALL_PAIRS:
+        assert STRICTNESS.index(stricter(origin, destination)) >= STRICTNESS.index(destination)
+    assert set(STRICTNESS) == set(ConsentMode)
+
+
+@pytest.mark.parametrize("consent", ConsentState)
+def test_what_goes_along_permits_at_once_only_after_a_yes_and_only_for_what_it_was_given(consent: ConsentState) -> None:
+    """Over every pair of lines: captured unasked after nothing but a yes, stopped by `never`, silent after a no."""
+    for (origin, destination), covers in product(ALL_PAIRS, (True, False)):
+        mode = stricter(origin, destination)
+        worth = carried(consent, mode, covers=covers)
+        permitted = worth is not None and decide(Circumstances(mode=mode, consent=worth)).permitted
+        assert permitted == (consent is ConsentState.GIVEN and covers and destination is not ConsentMode.NEVER)
+        if destination is ConsentMode.NEVER:
+            assert worth is ConsentState.PROHIBITED
+        elif consent in (ConsentState.REFUSED, ConsentState.WITHDRAWN):
+            assert worth is ConsentState.REFUSED
+        elif not permitted:
+            assert worth is None

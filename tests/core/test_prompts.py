@@ -12,6 +12,7 @@ import pytest
 
 from dialplan.prompts import make
 from recorder.model import PromptKind
+from recorder.prompts import ELEMENTS
 
 FOLDER = Path(make.__file__).parent
 TEXTS = make.read_texts(FOLDER)
@@ -22,7 +23,10 @@ KEYS_OF = {
     PromptKind.NOTICE: set(),
     PromptKind.STOPPED: set(),
     PromptKind.ERASED: set(),
+    PromptKind.RECORDED: set(),
+    PromptKind.UNRECORDED: set(),
 }
+TO_THE_AGENT = (PromptKind.RECORDED, PromptKind.UNRECORDED)
 IN_THE_TALK = (PromptKind.STOPPED, PromptKind.ERASED)
 each_prompt = pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.name)
 
@@ -91,7 +95,7 @@ def test_a_prompt_names_exactly_the_keys_it_declares(text: make.Text) -> None:
 
 @each_prompt
 def test_a_prompt_counts_only_after_it_has_said_what_matters(text: make.Text) -> None:
-    if text.kind in (PromptKind.LANGUAGE, *IN_THE_TALK):
+    if text.kind in (PromptKind.LANGUAGE, *IN_THE_TALK, *TO_THE_AGENT):
         assert text.min_played_ms == 0
         return
     assert re.match("This call may be recorded to |Cet appel peut être enregistré pour ", text.heard)
@@ -108,6 +112,34 @@ def test_who_withdraws_is_told_what_becomes_of_what_was_recorded() -> None:
     for (kind, _), words in said.items():
         assert bool(re.search("erased|effacé", words)) == (kind == PromptKind.ERASED)
         assert re.search("no longer being recorded|arrêté", words)
+
+
+def test_an_agent_is_told_in_a_word_or_two_whether_the_call_is_captured() -> None:
+    said = {(text.kind, text.language): text for text in TEXTS if text.kind in TO_THE_AGENT}
+    assert len(said) == 4
+    for (kind, _), text in said.items():
+        assert bool(re.search("^(Not|Pas) ", text.text)) == (kind == PromptKind.UNRECORDED)
+        samples, rate = make.read_wav(FOLDER / f"{text.name}.wav")
+        assert len(samples) / rate < 1, "the caller waits for so long"
+
+
+SAYS = {
+    "recorded": "may be recorded|peut être enregistré",
+    "refuse": "to refuse|rather it were not|pour refuser|ne le soit pas",
+    "same_service": "served the same|le service est le même",
+    "more": "privacy notice|avis de confidentialité",
+    "training": "train staff|former le personnel",
+    "service_standard": "service standards|normes de service",
+}
+
+
+@each_prompt
+def test_a_prompt_says_exactly_what_it_declares(text: make.Text) -> None:
+    said = {name for name, words in SAYS.items() if re.search(words, text.text)}
+    asks = text.kind in (PromptKind.QUESTION, PromptKind.OBJECTION, PromptKind.NOTICE)
+    assert {*text.elements, *text.purposes} == (set(SAYS) if asks else set())
+    assert {*text.elements, *text.purposes} <= said
+    assert not asks or set(text.elements) == set(ELEMENTS)
 
 
 def test_the_menu_offers_each_language_its_own_key() -> None:

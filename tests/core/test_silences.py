@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import PurePosixPath
 from uuid import UUID
@@ -10,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.capture import NEVER_SO_LONG, SILENCE_LEAD, SILENCE_TAIL, mixmonitor_arguments, spans_to_keep
+from recorder.capture import FRAME, OPENING, Staging, edges_of, mixmonitor_arguments
 from recorder.model import RecordingId, SilenceCause, Silenced
+from recorder.silences import NEVER_SO_LONG, SILENCE_LEAD, SILENCE_TAIL, spans_silenced, spans_to_keep, untold
+from tests.facts import NOON
 
 RECORDING = RecordingId(UUID(int=7))
 
@@ -53,6 +57,31 @@ def test_a_pause_after_what_is_proved_changes_nothing() -> None:
     assert rounded(spans_to_keep((pause(10, 20),), 5)) == [(0, 5)]
 
 
+def ended(keep: float | None, stopped: float | None) -> Staging:
+    """A capture proved for `keep` seconds, whose stop was confirmed after `stopped`."""
+    return Staging(
+        recording=RECORDING,
+        authorised_at=NOON,
+        bridged_at=NOON,
+        bridged_seconds=keep,
+        keep_seconds=keep,
+        stopped_at=None if stopped is None else NOON + timedelta(seconds=stopped),
+    )
+
+
+@pytest.mark.parametrize(
+    ("keep", "stopped", "ending"),
+    [(None, 10.2, 0.0), (10.0, 10.25, 0.25 + FRAME), (10.0, 11.5, 0.0), (10.0, 9.9, 0.0), (10.0, None, 0.0)],
+    ids=["alone to the end", "somebody came", "nobody knows when", "a clock was set", "never confirmed"],
+)
+def test_what_was_written_beside_somebody_is_reckoned_from_the_end_of_the_file(
+    keep: float | None, stopped: float | None, ending: float
+) -> None:
+    edges = edges_of(ended(keep, stopped))
+    assert edges.ending == pytest.approx(ending)
+    assert edges.opening == OPENING
+
+
 moments = st.floats(0, 1000)
 
 
@@ -81,3 +110,33 @@ def test_a_beep_is_one_more_option_and_never_a_second_comma(needs_sync: bool, be
     told = mixmonitor_arguments(RECORDING, PurePosixPath("/spool"), needs_sync=needs_sync, beep=beep)
     assert told.startswith(f",{options}r(/spool/")
     assert told.count(",") == 1
+
+
+# --------------------------------------------------------------------------- what must be zero, and what nobody told of
+
+
+def test_nothing_must_be_silent_where_all_is_kept() -> None:
+    assert spans_silenced((), None) == ()
+
+
+def test_what_is_silenced_is_what_is_not_kept() -> None:
+    assert rounded(spans_silenced((pause(10, 20), pause(30, 40)), 50)) == [(9.9, 19.8), (29.9, 39.8), (50, math.inf)]
+    assert rounded(spans_silenced((pause(0, 5),), None)) == [(0, 4.8)]
+    assert rounded(spans_silenced((pause(1, 9),), 5)) == [(0.9, math.inf)]
+
+
+@pytest.mark.parametrize(
+    ("zeros", "silences", "found"),
+    [
+        ([(3, 8)], [], [(3, 8)]),
+        ([(3, 5)], [], []),  # two seconds are nobody's business
+        ([(10, 20)], [pause(10, 20)], []),
+        ([(9.5, 20.5)], [pause(10, 20)], []),  # Asterisk's own begins a little late and ends a little late
+        ([(10, 30)], [pause(10, 20)], [(20.5, 30)]),
+        ([(5, 25)], [pause(10, 12), pause(14, 20)], [(5, 9.4), (20.5, 25)]),
+    ],
+)
+def test_exact_silence_that_no_ledger_tells_of_is_found(
+    zeros: list[tuple[float, float]], silences: list[Silenced], found: list[tuple[float, float]]
+) -> None:
+    assert rounded(untold(zeros, spans_silenced(silences, None))) == found

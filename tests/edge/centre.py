@@ -14,6 +14,7 @@ import wave
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,10 @@ class Centre:
         return self.assembly.daemon.parts.readiness.reasons
 
     @property
+    def agi_port(self) -> int:
+        return self.assembly.daemon.parts.ivr.port
+
+    @property
     def counters(self) -> Any:
         return self.assembly.daemon.parts.book.counters
 
@@ -272,7 +277,7 @@ class Centre:
     def visit(self, talk: Talk, *, line: str = "support", keys: str = "1") -> FakeAgi:
         caller = talk.caller
         opening = environment(channel=caller.name, uniqueid=caller.uniqueid, arguments=(line, caller.linkedid))
-        visit = FakeAgi(self.assembly.daemon.parts.ivr.port, opening, keys=keys)
+        visit = FakeAgi(self.agi_port, opening, keys=keys)
         visit.variables = caller.variables
         visit.answers["EXEC MixMonitor"] = lambda line: self._exec_mixmonitor(caller, line)
         return visit
@@ -291,7 +296,7 @@ class Centre:
 
     async def _local_leg(self, far: FakeChannel, script: str, arguments: tuple[str, ...], talk: Talk) -> None:
         leg = environment(script=script, channel="Local/s@leg-1;2", uniqueid="1795298000.99", arguments=arguments)
-        async with FakeAgi(self.assembly.daemon.parts.ivr.port, leg) as visit:
+        async with FakeAgi(self.agi_port, leg) as visit:
             talk.visit = visit
             await visit.until_over()
         handed = visit.variables.get(f"SHARED(RECORDER_ARM,{far.name})")
@@ -307,9 +312,11 @@ class Centre:
         for count, channel in enumerate((talk.caller, talk.agent), 1):
             self.enters(channel, talk.bridge, count)
 
-    def enters(self, channel: FakeChannel, bridge: str, count: int, kind: str = "basic") -> None:
+    def enters(
+        self, channel: FakeChannel, bridge: str, count: int, kind: str = "basic", *, at: datetime | None = None
+    ) -> None:
         channel.bridge = bridge
-        self.say("BridgeEnter", channel, *_bridge(bridge, count, kind))
+        self.say("BridgeEnter", channel, *_bridge(bridge, count, kind), at=at)
 
     def leaves(self, channel: FakeChannel, count: int) -> None:
         bridge, channel.bridge = channel.bridge, ""
@@ -328,10 +335,17 @@ class Centre:
             self.say("Hangup", channel, ("Cause", 16))
 
     def say(
-        self, name: str, channel: FakeChannel, *headers: tuple[str, object], dest: FakeChannel | None = None
+        self,
+        name: str,
+        channel: FakeChannel,
+        *headers: tuple[str, object],
+        dest: FakeChannel | None = None,
+        at: datetime | None = None,
     ) -> None:
+        """`at` stamps it with when it happened; without, this PBX stamps nothing."""
+        stamp = [("Timestamp", f"{at.timestamp():.6f}")] if at is not None else []
         other = snapshot(dest.name, dest.uniqueid, dest.linkedid, "Dest") if dest is not None else []
-        self.pbx.say(event(name, *channel.headers(), *other, *headers))
+        self.pbx.say(event(name, *stamp, *channel.headers(), *other, *headers))
 
     def mutes(self, channel: FakeChannel, *, muted: bool) -> None:
         """Asterisk's own word that silence is written, or no longer."""

@@ -21,7 +21,7 @@ import pytest
 
 from recorder.model import Channel, ChannelRenamed
 from tests import promtool
-from tests.edge.centre import Centre, forbid, until
+from tests.edge.centre import Centre, Talk, forbid, until
 from tests.fakes.pbx import FakePbx
 
 pytestmark = [
@@ -273,6 +273,42 @@ async def test_a_stranger_at_the_agi_port(centre: Centre) -> None:
         stranger.connect(("127.0.0.1", centre.assembly.daemon.parts.ivr.port))
         await until_value(centre, "recorder_agi_peers_refused_total", 1)
     promtool.play(before, await scrape(centre), ["RecorderStrangerAtAgi"], at=RISEN)
+
+
+async def test_a_rival_that_is_stopped(centre: Centre) -> None:
+    before = await well(centre)
+    talk = await captured(centre)
+    centre.rival(talk.caller)
+    await until_value(centre, "recorder_rivals_met_total", 1)
+    await until_value(centre, "recorder_rivals_dealt_with_total", 1, "stopped")
+    promtool.play(before, await scrape(centre), ["RecorderRivalMet"], at=RISEN)
+
+
+async def test_a_rival_that_cannot_be_stopped(centre: Centre) -> None:
+    before = await well(centre)
+    talk = await captured(centre)
+    centre.rival(talk.caller, file="")
+    await until_value(centre, "recorder_rivals_at_large", 1)
+    promtool.play(before, await scrape(centre), ["RecorderRivalAtLarge", "RecorderRivalMet"], at=RISEN)
+
+
+async def captured(centre: Centre) -> Talk:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    return talk
+
+
+async def test_a_settled_recording_that_is_taken_away(centre: Centre) -> None:
+    before = await well(centre)
+    talk = await captured(centre)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    for path in centre.recordings.rglob("*.wav"):
+        path.unlink()
+    ring(centre, "books")
+    await until_value(centre, "recorder_books_mismatches", 1)
+    promtool.play(before, await scrape(centre), ["RecorderBooksOutOfBalance"])
 
 
 async def test_alarms_that_do_not_get_out(catalogue_url: str, tmp_path: Path) -> None:

@@ -68,6 +68,9 @@ class Desk:
     def ended(self, call: CallId) -> None:
         self.cut_off.append(call)
 
+    def announcement(self, call: CallId) -> dict[str, str]:  # noqa: ARG002
+        return {}
+
     async def conclude(self, call: CallId, channel: Channel, answer: Answer, lent: OpenChannel) -> str:  # noqa: ARG002
         self.answers.append(answer)
         if self.concluding is not None:

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import shutil
 import threading
 import time
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from recorder.call import CaptureState, Phase
 from recorder.daemon.runner import QUEUE_LONGEST
-from recorder.model import Channel, ChannelRenamed, ConsentState, Linkedid, LostReason, PbxEvent
+from recorder.model import Channel, ChannelRenamed, ConsentState, Linkedid, LostReason, PbxEvent, Uniqueid
 from recorder.queue_log import Entry, QueueLog
 from recorder.rotated import Place
 from recorder.storage import Spool, Storage
 from tests.core.test_cdr import written
 from tests.edge.centre import Centre, Talk, away, forbid, until
 from tests.fakes.agi import OK
-from tests.fakes.pbx import Action, FakeChannel, FakePbx, response
+from tests.fakes.pbx import Action, FakeChannel, FakePbx, listing, response
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 BOTH = pytest.mark.parametrize("engine_name", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -1117,6 +1118,91 @@ async def test_a_consultation_that_comes_to_a_line_is_passed_on_at_once_and_chan
     centre.hangs_up(talk)
     assert await centre.outcome() == ("recorded", None)
     assert (await centre.call()).line == "support"
+    legs = {leg.uniqueid: leg.kind for leg in (await centre.whole()).legs}
+    assert (
+        legs[Uniqueid(consults.caller.uniqueid)] == "other"
+    )  # what the queue log tells of it is known, and no lost call
+
+
+def _members(*interfaces: tuple[str, str]) -> Callable[[Action], bytes]:
+    """QueueStatus of a house with these members: interface and state interface."""
+    items: list[tuple[str, list[tuple[str, object]]]] = [
+        ("QueueMember", [("Queue", "support"), ("Name", "Ada"), ("Location", where), ("StateInterface", state)])
+        for where, state in interfaces
+    ]
+    return lambda action: listing(action, items, "QueueStatusComplete")
+
+
+@pytest.mark.parametrize(
+    "member",
+    [("PJSIP/trunk", "PJSIP/trunk"), ("Local/2001@agents/n", "PJSIP/trunk")],
+    ids=["the phone", "behind Local"],
+)
+async def test_an_agent_who_dials_a_line_is_no_caller(unstarted: Centre, member: tuple[str, str]) -> None:
+    unstarted.pbx.answers["QueueStatus"] = _members(member)
+    await unstarted.start()
+    talk = await unstarted.asks()
+    assert talk.visit is not None
+    assert talk.visit.received("STREAM FILE") == []
+    unstarted.connects(talk)
+    unstarted.hangs_up(talk)
+    assert await unstarted.outcome() == ("excluded", None)
+    assert unstarted.mixes == []
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["refused", "silent"])
+async def test_whoever_cannot_be_shown_to_be_an_agent_is_a_caller(unstarted: Centre, answers: bool) -> None:
+    refusal = functools.partial(response, kind="Error", message="Permission denied")
+    unstarted.pbx.answers["QueueStatus"] = lambda action: refusal(action) if answers else None
+    await unstarted.start()
+    talk = await unstarted.asks()
+    assert talk.caller.variables["RECORDER_RESULT"] == "given"
+    unstarted.hangs_up(talk)
+    assert await unstarted.outcome() == ("abandoned", None)
+
+
+async def test_a_caller_of_two_lines_is_asked_by_the_stricter(centre: Centre) -> None:
+    await centre.stop()
+    centre.change("line", announced={"consent": "notice"})
+    await centre.start()
+    talk = await centre.asks(keys="  ")  # on the first line the caller gives no answer
+    await centre.asks(line="announced", keys="2", talk=talk)
+    centre.connects(talk, queue="announced")
+    await centre.until_talking()
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("declined", None)
+    assert centre.mixes == []
+    asked = [row.prompt for row in (await centre.whole()).consents if row.after == "asked"]
+    assert len(set(asked)) == 1  # the question, both times
+
+
+async def test_a_line_with_further_purposes_asks_again(centre: Centre) -> None:
+    await centre.stop()
+    centre.change("line", wider={"consent": "opt_in", "answer_seconds": 1, "purposes": ["training", "discipline"]})
+    await centre.start()
+    talk = await centre.asks()
+    await centre.asks(line="wider", keys="2", talk=talk)
+    assert talk.visit is not None
+    assert talk.visit.received("STREAM FILE") != []
+    assert talk.caller.variables["RECORDER_RESULT"] == "refused"
+
+
+async def test_events_that_are_read_late_end_a_recording_where_asterisk_says(centre: Centre) -> None:
+    """The bridge, and a stranger in it 0.15 s later, are both told late; the file runs on to the stop."""
+    talk = await centre.asks()
+    began = datetime.now(UTC) - timedelta(milliseconds=200)
+    centre.say("AgentConnect", talk.caller, ("Queue", "support"), ("Interface", "PJSIP/alice"), dest=talk.agent)
+    for count, channel in enumerate((talk.caller, talk.agent), 1):
+        centre.enters(channel, talk.bridge, count, at=began)
+    await centre.until_capture("running")
+    stranger = FakeChannel(name="PJSIP/trunk-000000ff", uniqueid="1795298000.99", linkedid="1795298000.99")
+    centre.enters(stranger, talk.bridge, 3, at=began + timedelta(milliseconds=150))
+    await centre.pbx.until_received("StopMixMonitor")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    row = await centre.recording()
+    assert row.bridged_seconds == pytest.approx(0.15, abs=0.01)
+    assert row.keep_seconds == row.bridged_seconds
 
 
 async def test_a_caller_who_agreed_is_not_asked_again_on_a_second_line(centre: Centre) -> None:

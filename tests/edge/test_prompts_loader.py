@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from recorder.model import PromptKind
+from recorder.model import ConsentMode, PromptKind
+from recorder.policy import LineRules
 from recorder.prompts import PromptsUnreadable, load
+from recorder.settings import Line
 
 ENTRY = """
 [[prompt]]
@@ -21,6 +24,7 @@ text = "May we record this call? Press 1."
 min_played_ms = 500
 keys = { accept = "1", refuse = "2" }
 """
+PROMPTS = Path(__file__).parents[2] / "dialplan" / "prompts"
 AT_PBX = Path("/usr/share/recorder/prompts")
 
 
@@ -127,3 +131,29 @@ def test_a_list_that_is_not_utf_8_is_said_with_its_path(folder: Path) -> None:
     (folder / "prompts.toml").write_bytes(ENTRY.replace("?", "\xe9").encode("latin-1"))
     with pytest.raises(PromptsUnreadable, match=r"prompts\.toml"):
         load(folder, AT_PBX)
+
+
+# --------------------------------------------------------------------------- what a prompt must say
+
+OPT_IN = LineRules(name="support", mode=ConsentMode.OPT_IN, purposes=("training", "disputes"))
+
+
+def test_a_prompt_that_does_not_declare_all_it_must_say_is_named_for_each_element_and_purpose(folder: Path) -> None:
+    with (folder / "prompts.toml").open("a") as listed:
+        listed.write('elements = ["recorded", "more"]\npurposes = ["training"]\n')
+    assert load(folder, AT_PBX).unsaid(OPT_IN) == [
+        "line support: the question in en does not say how to refuse",
+        "line support: the question in en does not say that the service is the same",
+        "line support: the question in en does not announce the purpose disputes",
+    ]
+
+
+@pytest.mark.parametrize("mode", [ConsentMode.NEVER, ConsentMode.NOT_REQUIRED, ConsentMode.NOTICE])
+def test_a_line_that_does_not_play_the_prompt_needs_nothing_of_it(folder: Path, mode: ConsentMode) -> None:
+    assert load(folder, AT_PBX).unsaid(replace(OPT_IN, mode=mode)) == []
+
+
+def test_the_shipped_prompts_say_what_the_default_lines_must() -> None:
+    shipped = load(PROMPTS, AT_PBX)
+    for mode in ConsentMode:
+        assert shipped.unsaid(LineRules(name="x", mode=mode, languages=("en", "fr"), purposes=Line().purposes)) == []

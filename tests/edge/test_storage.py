@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from recorder.model import RecordingId
 from recorder.quality import Finding, assess
 from recorder.storage import (
+    Edges,
     FoundKind,
     LegFile,
     ProblemKind,
@@ -39,6 +40,7 @@ from recorder.storage import (
     StorageFull,
     StorageRefused,
     StorageUnavailable,
+    file_system_kind,
     is_closed,
     repair_header,
 )
@@ -506,6 +508,23 @@ def test_a_sample_that_is_only_partly_inside_is_erased(storage: Storage, spool: 
     assert np.flatnonzero(joined[:, 0]).tolist() == [2, 3]
 
 
+def test_the_agents_opening_and_the_ending_of_both_become_silence(storage: Storage, spool: Spool) -> None:
+    put_staged(spool, np.full(300, 7, np.int16), np.full(200, 7, np.int16))
+    edges = Edges(opening=40 / 8000, ending=50 / 8000)
+    left, right = read_wav(storage.settle(RECORDING, AT, edges=edges).path).T
+    assert left[:250].all()
+    assert not left[250:].any()
+    assert not right[:40].any()
+    assert right[40:200].all()
+
+
+def test_edges_that_meet_leave_nothing(storage: Storage, spool: Spool) -> None:
+    put_staged(spool, np.full(300, 7, np.int16), np.full(300, 7, np.int16))
+    assert not read_wav(storage.settle(RECORDING, AT, edges=Edges(ending=1.0)).path).any()
+    with pytest.raises(ValueError, match="no such time"):
+        Edges(opening=-0.1)
+
+
 def test_no_spans_at_all_keep_nothing(storage: Storage, spool: Spool) -> None:
     put_staged(spool, noise(100), noise(100))
     assert not read_wav(storage.settle(RECORDING, AT, spans=[]).path).any()
@@ -756,3 +775,27 @@ def test_a_store_that_is_not_mounted_is_not_made_anew(tmp_path: Path, spool: Spo
     with pytest.raises(StorageUnavailable):
         Storage(tmp_path / "not-mounted", spool).settle(RECORDING, AT)
     assert not (tmp_path / "not-mounted").exists()
+
+
+# --------------------------------------------------------------------------- what kind of disk
+
+
+def test_the_kind_of_a_file_system_is_the_one_mounted_nearest(small_disk: Path, tmp_path: Path) -> None:
+    below = small_disk / "a" / "b"
+    below.mkdir(parents=True)
+    assert file_system_kind(below) == "tmpfs"
+    outside = file_system_kind(tmp_path)
+    assert outside is not None
+    (tmp_path / "link").symlink_to(below)
+    assert file_system_kind(tmp_path / "link") == "tmpfs"
+    assert file_system_kind(Path("/proc/self")) == "proc"
+
+
+def test_a_mount_point_with_a_space_is_found(tmp_path: Path) -> None:
+    mount = tmp_path / "a disk"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "ramfs", "ramfs", mount], check=True, timeout=10)
+    try:
+        assert file_system_kind(mount) == "ramfs"
+    finally:
+        subprocess.run(["umount", mount], check=True, timeout=10)

@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from bench.machine import machine
 from tests.faults.faults import BY_NAME, FAULTS
 from tests.faults.judge import Row, Verdict
-from tests.faults.page import PAGE, Line, replaced, table
+from tests.faults.page import PAGE, Line, cells, merged, replaced, table
 from tests.faults.scene import CI, Fault, Pace, Played, play
+from tests.pbx.server import remove_leftovers
 
 BEGAN = time.monotonic()
 
 
 async def play_all(faults: Sequence[Fault], pace: Pace, jobs: int) -> list[Played]:
     """`jobs` runs side by side, in the order of the table; each says what it does."""
+    await remove_leftovers()
     room = asyncio.Semaphore(jobs)
     done = 0
 
@@ -49,6 +53,14 @@ async def _played(fault: Fault, pace: Pace) -> Played:
         return Played(fault=fault, verdict=Verdict(row=Row(), wrong=(wrong,)), seconds=time.monotonic() - began, log="")
 
 
+def keep(lines: Sequence[Line], seed: int) -> None:
+    """Put these rows into the page; the others stay."""
+    text = PAGE.read_text(encoding="utf-8")
+    rows = table(merged(text, lines, [fault.what for fault in FAULTS]))
+    PAGE.write_text(replaced(text, f"Asterisk 22; seed {seed}; {machine()}.\n\n{rows}"), encoding="utf-8")
+    print(f"\nkept in {PAGE}")
+
+
 def say(what: str) -> None:
     print(f"{time.monotonic() - BEGAN:6.0f} s  {what}", flush=True)
 
@@ -60,7 +72,9 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="with the fewer calls and seconds of CI")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side (1)")
     parser.add_argument("--seed", type=int, default=1, help="of the load, and of what falls at random (1)")
-    parser.add_argument("--keep", action="store_true", help="keep the table even where only some were played")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the rows in docs/reliability.md although only some were played"
+    )
     asked = parser.parse_args()
     if asked.list:
         print("\n".join(f"{fault.name:34}{fault.what}{', in CI' if fault.in_ci else ''}" for fault in FAULTS))
@@ -69,15 +83,14 @@ def main() -> int:
     if unknown:
         parser.error(f"no fault is named {', '.join(sorted(unknown))}; --list names them")
     chosen = [BY_NAME[name] for name in asked.names] or list(FAULTS)
-    base = CI if asked.short else Pace()
-    pace = Pace(at_once=base.at_once, before=base.before, lasts=base.lasts, after=base.after, seed=asked.seed)
+    pace = replace(CI if asked.short else Pace(), seed=asked.seed)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing may be left behind
     played = asyncio.run(play_all(chosen, pace, asked.jobs))
-    lines = [Line(what=one.fault.what, row=one.verdict.row, wrong=one.verdict.wrong) for one in played]
-    print(f"\n{table(lines)}")
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    lines = [Line(what=one.fault.what, row=one.verdict.row, on=today, wrong=one.verdict.wrong) for one in played]
+    print(f"\n{table([cells(line) for line in lines])}")
     if asked.keep or len(chosen) == len(FAULTS):
-        block = f"{datetime.now(UTC):%Y-%m-%d}, {machine()}, Asterisk 22, seed {asked.seed}.\n\n{table(lines)}"
-        PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), block), encoding="utf-8")
-        print(f"\nkept in {PAGE}")
+        keep(lines, asked.seed)
     failed = [one.fault.name for one in played if one.verdict.wrong]
     print(
         f"\n{len(played) - len(failed)} of {len(played)} faults held"

@@ -23,7 +23,7 @@ import psycopg
 
 from recorder.model import LostReason
 from tests.faults.judge import TAIL, Cost, Span
-from tests.faults.scene import Arrangement, Fault, Scene
+from tests.faults.scene import Arrangement, Fault, Scene, may_fall_back
 from tests.pbx.admin import AdminError
 from tests.pbx.server import HOST
 
@@ -37,6 +37,8 @@ BOOKLESS = frozenset({LostReason.CATALOGUE_AWAY})
 FULL = frozenset({LostReason.SPOOL_UNREADY})
 
 DAEMON = Cost(lost=AWAY | UNSEEING)
+STEPS = Cost(lost=DAEMON.lost | {LostReason.CAPTURE_FAILED})
+"""A daemon that dies between the intention and the act has authorised what Asterisk never began."""
 ASTERISK = Cost(lost=AWAY | UNSEEING | {LostReason.CAPTURE_FAILED}, tail=TAIL)
 """A talk shorter than Asterisk's first 32 KiB leaves nothing: capture_failed."""
 
@@ -61,26 +63,29 @@ def killed_at(*steps: str) -> Maker:
     """At each of these steps of "intention, act, result", one life after the other."""
 
     async def maker(scene: Scene) -> None:
-        scene.environment["FAULT_STEP"] = steps[0]
         scene.kill()
-        await died(scene, 1)
-        for number, following in enumerate((*steps[1:], ""), 2):
-            scene.environment["FAULT_STEP"] = ""
-            step = steps[number - 2]
-            before = scene.deaths
+        for step in steps:
+            scene.environment["FAULT_STEP"] = step
+            await launched(scene)
+            scene.environment.pop("FAULT_STEP")  # for the life after the one that has just begun
             scene.say(f"until {step}")
-            deadline = time.monotonic() + STEP_WITHIN
-            # The next life begins a second after this one's end, with what the environment says by then.
-            while scene.deaths == before and time.monotonic() < deadline:
-                scene.environment["FAULT_STEP"] = following
+            deaths, deadline = scene.deaths, time.monotonic() + STEP_WITHIN
+            while scene.deaths == deaths and time.monotonic() < deadline:
                 await asyncio.sleep(0.05)
-            if scene.deaths == before:
+            if scene.deaths == deaths:
                 scene.unmet.append(f"the daemon never came to the step: {step}")
                 scene.kill()
-                await died(scene, before + 1)
-        scene.environment.pop("FAULT_STEP")
+        await launched(scene)
 
     return maker
+
+
+async def launched(scene: Scene) -> None:
+    """Until the life after the last death has begun."""
+    lives = scene.lives
+    async with asyncio.timeout(30):
+        while scene.lives == lives:
+            await asyncio.sleep(0.05)
 
 
 STEP_WITHIN = 60.0
@@ -318,7 +323,8 @@ async def sqlite_readonly(scene: Scene) -> None:
 
 @contextmanager
 def immutable(database: Path) -> Iterator[None]:
-    files = [str(path) for path in database.parent.glob(f"{database.name}*")]
+    # Not its -shm, which is mapped: a write there would be a SIGBUS, and no error of a disk.
+    files = [str(path) for path in (database, database.with_name(f"{database.name}-wal")) if path.exists()]
     subprocess.run(["chattr", "+i", *files], check=True)
     try:
         yield
@@ -351,11 +357,14 @@ async def postgres_frozen(scene: Scene) -> None:
 
 
 async def postgres_slow(scene: Scene) -> None:
-    """A fifth of a second on each way, for each statement."""
-    assert scene.books is not None
-    scene.books.delay = 0.2
-    await asyncio.sleep(scene.pace.lasts)
-    scene.books.delay = 0.0
+    """Its processes run for a tenth of a second in each half one."""
+    assert scene.server is not None
+    ends = time.monotonic() + scene.pace.lasts
+    while time.monotonic() < ends:
+        scene.server.freeze()
+        await asyncio.sleep(0.4)
+        scene.server.thaw()
+        await asyncio.sleep(0.1)
 
 
 async def postgres_crowded(scene: Scene) -> None:
@@ -456,27 +465,38 @@ def clock_steps(seconds: int) -> Maker:
     return maker
 
 
-FAULTS = (
+FALLBACK = Arrangement(fallback=True)
+
+
+async def away_for_a_while(scene: Scene) -> None:
+    """Dead, and started again only after the fault's length."""
+    scene.supervised = False
+    scene.kill()
+    await asyncio.sleep(scene.pace.lasts)
+    scene.supervised = True
+
+
+ALWAYS = (
     Fault(name="daemon-killed", what="the daemon, SIGKILL", breaks=killed, cost=DAEMON, in_ci=True),
     Fault(
         name="daemon-killed-asking",
         what=f"the daemon, SIGKILL at {len(ASKING)} steps of asking and arming",
         breaks=killed_at(*ASKING),
-        cost=DAEMON,
+        cost=STEPS,
         arranged=Arrangement(shim=True),
     ),
     Fault(
         name="daemon-killed-talking",
         what=f"the daemon, SIGKILL at {len(TALKING)} steps of keys, silence and stops",
         breaks=killed_at(*TALKING),
-        cost=DAEMON,
+        cost=STEPS,
         arranged=Arrangement(shim=True),
     ),
     Fault(
         name="daemon-killed-ending",
         what=f"the daemon, SIGKILL at {len(ENDING)} steps of settling and erasing",
         breaks=killed_at(*ENDING),
-        cost=DAEMON,
+        cost=STEPS,
         arranged=Arrangement(shim=True),
     ),
     Fault(name="daemon-killed-at-random", what="the daemon, SIGKILL six times", breaks=killed_at_random, cost=DAEMON),
@@ -554,10 +574,10 @@ FAULTS = (
     ),
     Fault(
         name="postgres-slow",
-        what="PostgreSQL slow, 0.2 s a block",
+        what="PostgreSQL slow, stopped for four fifths of the time",
         breaks=postgres_slow,
         cost=Cost(lost=BOOKLESS),
-        arranged=Arrangement(postgres=True, catalogue_wire=True),
+        arranged=Arrangement(postgres=True),
     ),
     Fault(
         name="postgres-crowded",
@@ -617,4 +637,49 @@ FAULTS = (
         arranged=Arrangement(faketime=True),
     ),
 )
+WITH_FALLBACK = (
+    Fault(
+        name="fallback-daemon-away",
+        what="the daemon dead for a while, the dialplan asks",
+        breaks=away_for_a_while,
+        cost=STEPS,
+        arranged=FALLBACK,
+    ),
+    Fault(
+        name="fallback-daemon-killed-at-random",
+        what="the daemon, SIGKILL six times, the dialplan asks",
+        breaks=killed_at_random,
+        cost=STEPS,
+        arranged=FALLBACK,
+    ),
+    Fault(
+        name="fallback-daemon-frozen",
+        what="the daemon, SIGSTOP for 30 s, the dialplan asks",
+        breaks=frozen,
+        cost=STEPS,
+        arranged=FALLBACK,
+    ),
+    Fault(
+        name="fallback-both-killed",
+        what="both, SIGKILL, the dialplan asks",
+        breaks=both_killed,
+        cost=ASTERISK,
+        arranged=FALLBACK,
+    ),
+    Fault(
+        name="fallback-agi-refused",
+        what="FastAGI refused, the dialplan asks",
+        breaks=agi_refused,
+        cost=STEPS,
+        arranged=Arrangement(fallback=True, agi_wire=True),
+    ),
+    Fault(
+        name="fallback-sqlite-locked",
+        what="SQLite locked, the dialplan may ask",
+        breaks=sqlite_locked,
+        cost=Cost(lost=BOOKLESS),
+        arranged=FALLBACK,
+    ),
+)
+FAULTS = ALWAYS + (WITH_FALLBACK if may_fall_back() else ())
 BY_NAME = {fault.name: fault for fault in FAULTS}

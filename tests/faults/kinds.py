@@ -88,18 +88,18 @@ WILLING = frozenset({Kind.AGREED, Kind.LAWFUL, Kind.OUTGOING, Kind.TRANSFERRED, 
 """Whose talk may be captured, and stays."""
 
 
-def deal(seed: int) -> Iterator[tuple[Kind, float]]:
+def deal(seed: int, longer: float = LONGER) -> Iterator[tuple[Kind, float]]:
     """Kinds without end, each with the call's seconds: every deck holds each kind in its share."""
     random = Random(seed)
     while True:
         deck = [kind for kind, way in WAYS.items() for _ in range(way.share)]
         random.shuffle(deck)
         for kind in deck:
-            yield kind, round(WAYS[kind].least + random.uniform(0, LONGER), 1)
+            yield kind, round(WAYS[kind].least + random.uniform(0, longer), 1)
 
 
-def lines() -> dict[str, dict[str, object]]:
-    """The recorder's lines for the load."""
+def lines(*, fallback: str = "skip") -> dict[str, dict[str, object]]:
+    """The recorder's lines for the load; `fallback` is who asks while the daemon is away."""
     own = {line: [f"own{number}" for number in numbers] for line, numbers in QUEUES.items()}
     return {
         "support": {
@@ -109,8 +109,14 @@ def lines() -> dict[str, dict[str, object]]:
             "answer_seconds": 2,
             "retries": 0,
             "queues": ["support", *own["support"]],
+            "fallback": fallback,
         },
-        "lawful": {"consent": "not_required", "legal_basis": "MiFID II art. 16(7)", "queues": own["lawful"]},
+        "lawful": {
+            "consent": "not_required",
+            "legal_basis": "MiFID II art. 16(7)",
+            "queues": own["lawful"],
+            "fallback": fallback,
+        },
         "closed": {"consent": "never", "queues": own["closed"]},
     }
 

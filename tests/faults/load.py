@@ -28,14 +28,14 @@ OVER_WITHIN = 60.0
 class Load:
     """`run` until `stop`; then `drained` waits for the last call's end."""
 
-    def __init__(self, pbx: PbxServer, account: Account, *, at_once: int, seed: int) -> None:
+    def __init__(self, pbx: PbxServer, account: Account, *, at_once: int, seed: int, longer: float) -> None:
         self.at_once = at_once
         self.least: int | None = None  # calls in progress, since the load was first whole, while Asterisk lived
         self.placing = True
         self.whole = False
         self._pbx = pbx
         self._account = account
-        self._deck = deal(seed)
+        self._deck = deal(seed, longer)
         self._serial = itertools.count(1)
         self._queues = {line: itertools.cycle(numbers) for line, numbers in QUEUES.items()}
         self._admin: Admin | None = None

@@ -5,7 +5,6 @@ Pure but for reading and writing that page. Nobody writes the table by hand.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from tests.faults.judge import Row
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 BEGINS, ENDS = "<!-- ./dev faults: begins -->", "<!-- ./dev faults: ends -->"
+FAILED = "**failed:** "
 HEADS = (
     "fault",
     "calls",
@@ -32,6 +32,7 @@ HEADS = (
     "lost",
     "without",
     "ready after, s",
+    "played on",
 )
 
 
@@ -41,6 +42,7 @@ class Line:
 
     what: str
     row: Row
+    on: str  # the day
     wrong: Sequence[str] = ()
 
 
@@ -48,7 +50,7 @@ def cells(line: Line) -> tuple[str, ...]:
     row = line.row
     blind = f" ({row.staged_blind:.0f} unseen)" if row.staged_blind else ""
     return (
-        ("" if not line.wrong else "**failed:** ") + line.what,
+        ("" if not line.wrong else FAILED) + line.what,
         str(row.calls),
         str(row.at_once),
         str(row.met),
@@ -65,6 +67,7 @@ def cells(line: Line) -> tuple[str, ...]:
         counted(row.lost) or "-",
         str(row.without),
         "never" if row.ready_after is None else f"{row.ready_after:.1f}",
+        line.on,
     )
 
 
@@ -72,21 +75,26 @@ def counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {number}" for name, number in sorted(counts.items()))
 
 
-def table(lines: Sequence[Line]) -> str:
+def table(rows: Sequence[Sequence[str]]) -> str:
     """In Markdown, the columns under each other."""
-    rows = [HEADS, *(cells(line) for line in lines)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
-    shown = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
-    ]
+    every = [HEADS, *rows]
+    widths = [max(len(row[column]) for row in every) for column in range(len(HEADS))]
+    shown = ["| " + " | ".join(cell.ljust(at) for cell, at in zip(row, widths, strict=True)) + " |" for row in every]
     return "\n".join([shown[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *shown[1:]])
 
 
-def read(text: str) -> dict[str, str]:
+def read(text: str) -> dict[str, tuple[str, ...]]:
     """The rows that the page holds, by the fault's own words."""
     inside = text.partition(BEGINS)[2].partition(ENDS)[0]
     rows = [line for line in inside.splitlines() if line.startswith("|")][2:]
-    return {re.sub(r"^\*\*failed:\*\* ", "", row.strip("|").split("|")[0].strip()): row for row in rows}
+    found = [tuple(cell.strip() for cell in row.strip().strip("|").split("|")) for row in rows]
+    return {row[0].removeprefix(FAILED): row for row in found if len(row) == len(HEADS)}
+
+
+def merged(text: str, lines: Sequence[Line], order: Sequence[str]) -> list[tuple[str, ...]]:
+    """The page's rows with these in the place of older ones, in the order of the faults."""
+    rows = read(text) | {line.what: cells(line) for line in lines}
+    return [rows[what] for what in order if what in rows]
 
 
 def replaced(text: str, block: str) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
+import importlib.util
 import re
 import shutil
 import signal
@@ -16,17 +18,20 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from recorder.catalogue import WholeCall
 from recorder.model import RecordingStatus
+from recorder.prompts import load
+from recorder.settings import settings_from
 from tests import postgres
 from tests.fakes.wire import Wire
 from tests.faults import sounds
 from tests.faults.account import Account
 from tests.faults.judge import Booked, Cost, Facts, Kept, Sound, Span, Verdict, judge
 from tests.faults.keeper import Keeper
-from tests.faults.kinds import lines, members
+from tests.faults.kinds import LONGER, lines, members
 from tests.faults.load import Load
 from tests.pbx.server import HOST, Mount, PbxServer
 from tests.recorder_process import Recorder
@@ -54,11 +59,11 @@ class Arrangement:
     ami_wire: bool = False
     agi_wire: bool = False
     postgres: bool = False
-    catalogue_wire: bool = False
     spool_mb: int = 0  # a small file system of its own
     spool_min_mb: int = 1
     storage_mb: int = 0
     faketime: bool = False
+    fallback: bool = False  # the dialplan asks while the daemon is away
     shim: bool = False  # tests/faults/shim
     changes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
@@ -83,10 +88,11 @@ class Pace:
     before: float = 8.0  # seconds of load before the fault
     lasts: float = 10.0  # the fault, where it has a length of its own choice
     after: float = 8.0  # and of load once all is well again
+    longer: float = LONGER  # seconds by which a call may be longer than its kind's least
     seed: int = 1
 
 
-CI = Pace(at_once=20, before=5.0, lasts=6.0, after=4.0)
+CI = Pace(at_once=20, before=5.0, lasts=6.0, after=4.0, longer=6.0)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,17 +109,18 @@ class Scene:
     arranged: Arrangement
     ami: Wire | None = None
     agi: Wire | None = None
-    books: Wire | None = None
     server: postgres.Server | None = None
     spool: Path = Path()
     supervised: bool = True
     deaths: int = 0
+    lives: int = 0
     unmet: list[str] = field(default_factory=list)  # what was to happen and did not
     blind: list[Span] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()
 
     def launch(self) -> None:
+        self.lives += 1
         self.recorder.launch(*self.prefix, environment=self.environment)
 
     async def supervise(self) -> None:
@@ -345,13 +352,12 @@ async def _stage(fault: Fault, pace: Pace, say: Say, release: str) -> AsyncItera
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recorder-fault-")))
         server = stack.enter_context(postgres.running()) if arranged.postgres else None
         catalogue = None
-        books = None
         if server is not None:
             database = server.create()
             catalogue = server.url(database)
-            if arranged.catalogue_wire:
-                books = await stack.enter_async_context(Wire(HOST, server.port))
-        recorder = Recorder(home / "recorder", lines=lines(), catalogue=catalogue)
+        recorder = Recorder(
+            home / "recorder", lines=lines(fallback="dialplan" if arranged.fallback else "skip"), catalogue=catalogue
+        )
         agi = None
         if arranged.agi_wire:
             agi = await stack.enter_async_context(Wire(HOST, recorder.agi_port))
@@ -383,7 +389,7 @@ async def _stage(fault: Fault, pace: Pace, say: Say, release: str) -> AsyncItera
             changes["ami"] = {"port": ami.port}
         await stack.enter_async_context(recorder)
         account = await stack.enter_async_context(Account(pbx))
-        load = Load(pbx, account, at_once=pace.at_once, seed=pace.seed)
+        load = Load(pbx, account, at_once=pace.at_once, seed=pace.seed, longer=pace.longer)
         scene = Scene(
             pbx=pbx,
             recorder=recorder,
@@ -395,16 +401,16 @@ async def _stage(fault: Fault, pace: Pace, say: Say, release: str) -> AsyncItera
             arranged=arranged,
             ami=ami,
             agi=agi,
-            books=books,
             server=server,
             spool=spool or pbx.captures,
         )
         recorder.configure(pbx, **changes)
+        if arranged.fallback:
+            await asyncio.to_thread(write_fallback, recorder, pbx)
+            async with await pbx.admin() as admin:
+                await admin.command("dialplan reload")
         await asyncio.to_thread(load.furnish)
         await asyncio.to_thread(recorder.command, "db", "upgrade")
-        if books is not None and catalogue is not None and server is not None:
-            changes["catalogue"] = {"url": catalogue.replace(f":{server.port}/", f":{books.port}/")}
-            recorder.configure(pbx, **changes)
         if arranged.shim:
             scene.environment |= {"PYTHONPATH": str(SHIM), "FAULT_DISK": str(home / "disk")}
         if arranged.faketime:
@@ -414,14 +420,33 @@ async def _stage(fault: Fault, pace: Pace, say: Say, release: str) -> AsyncItera
         yield scene
 
 
+def may_fall_back() -> bool:
+    """Whether this version's dialplan can ask by itself."""
+    return importlib.util.find_spec("recorder.fallback_file") is not None
+
+
+def write_fallback(recorder: Recorder, pbx: PbxServer) -> None:
+    """What `recorder init` writes for the lines whose callers the dialplan asks while the daemon is away."""
+    fallback_file: Any = importlib.import_module("recorder.fallback_file")
+    settings: Any = settings_from(recorder.config.read_text(), {}, source="recorder.toml")
+    asking = [rules for rules in settings.rules().values() if rules.asked_without_us and rules.name != "closed"]
+    prompts = load(settings.prompts.here, settings.prompts.path)
+    spool = PurePosixPath(settings.capture.spool)
+    made = fallback_file.put_together(asking, prompts, spool=spool, version=pbx.release)
+    etc = pbx.base / "etc"
+    (etc / "extensions_recorder_fallback.conf").write_text(made.text)
+    with (etc / "extensions.conf").open("a") as house:
+        house.write("\n#include extensions_recorder_fallback.conf\n")
+
+
 def faketime(home: Path) -> dict[str, str]:
-    """A clock that the file `clock` leads: an offset in seconds, read anew each tenth of a second."""
+    """A clock that the file `clock` leads: an offset in seconds, read anew each second (more often is very slow)."""
     (home / "clock").write_text("+0\n")
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     return {
         "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(home / "clock"),
-        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
 

@@ -171,6 +171,21 @@ async def test_a_transfer_that_a_frozen_daemon_slept_through_leaves_nothing_of_t
             assert tones.stretches(path, side, 2600) == []
 
 
+async def test_a_talk_that_ended_while_a_frozen_daemon_slept_is_settled_whole_on_the_queue_logs_word(
+    release: str,
+) -> None:
+    async with stage(release) as on:
+        call = await on.calls.incoming("support", agrees(then=6), (Say(AGENT),))
+        await until_talking(on, call, "given")
+        on.recorder.send(signal.SIGSTOP)
+        await call.until_ended()
+        await asyncio.sleep(3)  # the hang-up lies in the socket, and nobody knows any more when it was
+        on.recorder.send(signal.SIGCONT)
+        path = await the_recording(on)
+        assert both_from_the_bridge_on(path) == []
+        assert tones.read(path).seconds > 5.5
+
+
 async def test_an_ami_connection_cut_in_mid_call_loses_nothing(release: str, tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "recorder")
     async with stage(release, recorder=recorder) as on, Wire("127.0.0.1", on.pbx.ports.ami) as wire:

@@ -16,6 +16,7 @@ import pytest
 from tests.live.ways import (
     CONSULTING,
     LATER,
+    LINES,
     SECOND,
     TALKED,
     THIRD,
@@ -23,7 +24,6 @@ from tests.live.ways import (
     ends_with_the_line,
     hangs_up_if_there,
     music,
-    nobody_else,
     only_the_second_talk,
     only_the_talk,
     speaks_on,
@@ -146,6 +146,69 @@ async def blind_by_key_with_the_answer_carried(calls: Calls) -> Call:
     other = calls.joins(call, (Say(SECOND),), rings=f"desk{queue}")
     await keys(calls, call, "#", short_number("sales", queue))
     party = await asyncio.wait_for(other, 30)
+    await party.until_bridged()
+    await asyncio.sleep(TALKED)
+    await calls.hang_up(call)
+    return call
+
+
+# ---------------------------------------------------------------- between lines that ask differently (CN-09)
+
+
+AGREES_WHEN_ASKED: Script = (UntilPrompt(), Wait(HEARD), Press("1"))
+IS_TOLD: Script = (Say(CALLER), UntilPrompt())
+REFUSES_WHEN_ASKED: Script = (UntilPrompt(), Wait(HEARD), Press("2"))
+
+
+async def _by_key_on_to(calls: Calls, call: Call, line: str, *, answer: Script = ()) -> Call:
+    """Sent on to another line, where the caller does `answer` before its agent speaks SECOND."""
+    queue = calls.own_queue()
+    await calls.sit(f"own{int(queue)}", f"Local/desk{queue}@phones/n")
+    other = calls.joins(call, (Say(SECOND),), rings=f"desk{queue}")
+    await keys(calls, call, "#", short_number(line, queue))
+    assert isinstance(call.placed, Party)
+    await call.placed.run(answer)
+    party = await asyncio.wait_for(other, 60)
+    await party.until_bridged()
+    await asyncio.sleep(TALKED)
+    await calls.hang_up(call)
+    return call
+
+
+async def refused_and_sent_to_a_notice_line(calls: Calls) -> Call:
+    call = await talk(calls, line="support", caller=(Say(CALLER), *REFUSES_WHEN_ASKED))
+    return await _by_key_on_to(calls, call, "announced")
+
+
+async def unanswered_and_sent_to_a_notice_line(calls: Calls) -> Call:
+    """The notice would do there by itself; the question of the line before is put again."""
+    call = await talk(calls, line="sales", caller=IS_TOLD)
+    return await _by_key_on_to(calls, call, "announced", answer=REFUSES_WHEN_ASKED)
+
+
+async def agreed_and_sent_to_a_line_that_is_never_recorded(calls: Calls) -> Call:
+    call = await talk(calls, line="support", caller=(Say(CALLER), *AGREES_WHEN_ASKED))
+    return await _by_key_on_to(calls, call, "closed")
+
+
+async def told_and_sent_to_a_line_that_asks(calls: Calls) -> Call:
+    call = await talk(calls, line="announced", caller=IS_TOLD)
+    return await _by_key_on_to(calls, call, "support", answer=AGREES_WHEN_ASKED)
+
+
+async def never_recorded_and_sent_to_a_notice_line(calls: Calls) -> Call:
+    call = await talk(calls, line="closed")
+    return await _by_key_on_to(calls, call, "announced", answer=AGREES_WHEN_ASKED)
+
+
+async def an_agent_dials_a_line(calls: Calls) -> Call:
+    """From a telephone that is a member of a queue: nobody is asked, nothing is captured."""
+    queue, desk = calls.own_queue(), calls.own_queue()
+    await calls.sit_at_phone(f"own{int(desk)}")
+    await calls.sit(f"own{int(queue)}", f"Local/desk{queue}@phones/n")
+    call = await calls.dial(short_number("support", queue), (Say(CALLER),), sip=True)
+    other = calls.joins(call, (Say(SECOND),), rings=f"desk{queue}")
+    party = await asyncio.wait_for(other, 60)
     await party.until_bridged()
     await asyncio.sleep(TALKED)
     await calls.hang_up(call)
@@ -310,16 +373,23 @@ CAST = (
     left("blind by SIP to a personal extension", blind_by_sip_to_a_personal_extension, on_16=True),
     left("blind by SIP to outside", blind_by_sip_outside),
     went_on("blind by SIP to a line with a legal basis", blind_by_sip_to_a_line_where_the_law_permits),
-    # On Asterisk 22 the second agent's voice may be missing from a capture armed at once after the first: not judged.
-    replace(
-        left("blind by SIP to a line that would ask again", blind_by_sip_with_the_answer_carried, on_16=True),
-        more=(lambda path: nobody_else(path, (AGENT,)),),
-    ),
+    went_on("blind by SIP to a line that would ask again", blind_by_sip_with_the_answer_carried, on_16=True),
     left("blind by SIP to a line that is never recorded", blind_by_sip_to_a_line_that_is_never_recorded, on_16=True),
     left("blind by key to a personal extension", blind_by_key_to_a_personal_extension, on_16=True),
     left("blind by key to outside on a recorded route", blind_by_key_outside_on_a_recorded_route),
     left("blind by key to a line that asks, and refused there", blind_by_key_asked_again),
     went_on("blind by key to a line that would ask again", blind_by_key_with_the_answer_carried),
+    Story(name="refused, then a notice line", outcome="declined", place=refused_and_sent_to_a_notice_line, on_16=True),
+    Story(name="unanswered, then a notice line", outcome="declined", place=unanswered_and_sent_to_a_notice_line),
+    left("agreed, then a line that is never recorded", agreed_and_sent_to_a_line_that_is_never_recorded, on_16=True),
+    went_on("told, then a line that asks", told_and_sent_to_a_line_that_asks),
+    Story(
+        name="never recorded, then a notice line, and agreed there",
+        outcome="recorded",
+        place=never_recorded_and_sent_to_a_notice_line,
+        proof=only_the_second_talk,
+    ),
+    Story(name="an agent dials a line", outcome="excluded", place=an_agent_dials_a_line, on_16=True),
     left("attended by key to a personal extension", attended_by_key_to_a_personal_extension, on_16=True),
     left("attended by key to outside on a recorded route", attended_by_key_outside),
     left("attended by key to another line", attended_by_key_to_another_line),
@@ -336,7 +406,7 @@ CAST = (
     left("attended by SIP to outside", attended_by_sip_outside),
     left("two callers of one agent joined", two_callers_joined),
 )
-THEATRE = Theatre.of(CAST)
+THEATRE = Theatre.of(CAST, {**LINES, "sales": {"consent": "opt_in", "answer_seconds": 2, "retries": 0}})
 
 
 def test_a_transferred_call_ends_as_it_should_by_outcome_files_and_tones(release: str, story: Story) -> None:

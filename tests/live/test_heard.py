@@ -1,0 +1,171 @@
+"""What the parties are told, by their own ears: whether it is recorded, that it no longer is, and that it still is."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.live import ears
+from tests.live.stage import Stage, stage
+from tests.pbx import tones
+from tests.pbx.calls import Call
+from tests.pbx.party import HangUp, Party, Press, Say, Script, Until, UntilBridged, UntilPrompt, Wait
+from tests.stories import AGENT, CALLER, HEARD, LEFT, RIGHT
+
+pytestmark = [pytest.mark.live, pytest.mark.asterisk16]
+
+PROMPTS = Path(__file__).parents[2] / "dialplan" / "prompts"
+LINES: Mapping[str, Mapping[str, object]] = {
+    "support": {
+        "consent": "opt_in",
+        "languages": ["en", "fr"],
+        "override": ["emergency"],
+        "answer_seconds": 2,
+        "retries": 1,
+        "announce": True,
+    },
+    "sales": {"consent": "notice", "beep_seconds": 5},
+}
+TO_LISTEN: Mapping[str, Mapping[str, object]] = {"capture": {"rivals": "report"}}
+"""What listens in for the tests is a MixMonitor of its own."""
+AGREES: Script = (Say(0), UntilPrompt(), Wait(HEARD), Press("1"))
+REFUSES: Script = (Say(0), UntilPrompt(), Wait(HEARD), Press("2"))
+TALKS: Script = (UntilBridged(), Say(CALLER), Wait(4), HangUp())
+
+
+async def both_listen(on: Stage, call: Call) -> tuple[Path, Path]:
+    """From before the agent's answer on: what the caller hears, and what the agent hears."""
+    assert isinstance(call.placed, Party)
+    caller = await ears.listen_in(on.calls, call.placed, f"caller-{call.placed.leg}")
+    agent = await call.until_rung(timeout=60)
+    assert isinstance(agent, Party)
+    return caller, await ears.listen_in(on.calls, agent, f"agent-{agent.leg}")
+
+
+async def placed(on: Stage, caller: Script, agent: Script, *, named: str, line: str = "support", **house: str) -> Call:
+    return await on.calls.incoming(line, caller, agent, agent_name=named, own_queue=True, variables=house)
+
+
+@pytest.mark.parametrize(("language", "prompt"), [("en", "erased"), ("fr", "erased")])
+async def test_who_withdraws_hears_so_in_their_own_language(release: str, language: str, prompt: str) -> None:
+    async with stage(release, lines=LINES, changes=TO_LISTEN) as on:
+        withdraws: Script = (*AGREES, UntilBridged(), Wait(2), Press("*9"), Wait(6), HangUp())
+        call = await placed(on, withdraws, (Say(0),), named="told", HOUSE_LANGUAGE=language)
+        caller, agent = await both_listen(on, call)
+        await call.until_ended()
+        other = {"en": "fr", "fr": "en"}[language]
+        assert ears.hears(caller, PROMPTS / language / f"{prompt}.wav")
+        assert not ears.hears(caller, PROMPTS / other / f"{prompt}.wav")
+        assert not ears.hears(caller, PROMPTS / language / "stopped.wav")
+        assert not ears.hears(agent, PROMPTS / language / f"{prompt}.wav")
+        assert (await on.closed(1))[0].outcome == "declined"
+
+
+@pytest.mark.parametrize(
+    ("answers", "told", "outcome"), [(AGREES, "recorded", "recorded"), (REFUSES, "unrecorded", "declined")]
+)
+async def test_the_agent_alone_hears_before_the_bridge_whether_the_call_is_captured(
+    release: str, answers: Script, told: str, outcome: str
+) -> None:
+    async with stage(release, lines=LINES, changes=TO_LISTEN) as on:
+        call = await placed(on, (*answers, *TALKS), (Say(0), UntilBridged(), Say(AGENT)), named="hears")
+        caller, agent = await both_listen(on, call)
+        await call.until_ended()
+        (row,) = await on.closed(1)
+        assert row.outcome == outcome
+        said = PROMPTS / "en" / f"{told}.wav"
+        assert ears.hears(agent, said)
+        assert not ears.hears(caller, said)
+        for path in await on.settled_paths(row):
+            sound = tones.read(path)
+            assert max(ears.likeness(sound.samples[:, side] / 32768, ears.read(said)) for side in (LEFT, RIGHT)) < 0.5
+
+
+async def test_an_agent_who_must_not_be_recorded_hears_in_the_end_that_the_call_is_not(release: str) -> None:
+    lists = {"do_not_record": {"agents": ["Local/union@phones"]}}
+    async with stage(release, lines=LINES, changes={**TO_LISTEN, **lists}) as on:
+        call = await placed(on, (*AGREES, *TALKS), (Say(0),), named="union")
+        _, agent = await both_listen(on, call)
+        await call.until_ended()
+        assert ears.hears(agent, PROMPTS / "en" / "unrecorded.wav")
+
+
+async def test_an_override_is_answered_to_the_agent_alone_once_asterisk_captures(release: str) -> None:
+    async with stage(release, lines=LINES) as on:
+        agent: Script = (Say(AGENT), UntilBridged(), Wait(1), Press("*71"), Until("MixMonitorStart"))
+        call = await placed(on, (*REFUSES, UntilBridged(), Wait(6), HangUp()), agent, named="overrides")
+        rung = await call.until_rung(timeout=60)
+        assert isinstance(rung, Party)
+        began = await on.calls.admin.until("MixMonitorStart", since=call.placed.since, timeout=60)
+        tone = await on.calls.admin.until(
+            "DTMFBegin", since=call.placed.since, timeout=20, Digit="A", Uniqueid=rung.leg, Direction="Sent"
+        )
+        await call.until_ended()
+        assert float(tone.get("Timestamp", 0)) >= float(began.get("Timestamp", 0))
+        heard = on.calls.admin.seen("DTMFBegin", since=call.placed.since, Digit="A")
+        assert call.placed.leg not in {event["Uniqueid"] for event in heard}
+        (row,) = await on.closed(1)
+        (path,) = await on.settled_paths(row)
+        assert not tones.stretches(path, LEFT, 697)
+        assert not tones.stretches(path, RIGHT, 697)
+
+
+async def test_an_override_that_cannot_be_written_down_starts_no_capture_and_is_answered_by_silence(
+    release: str,
+) -> None:
+    """OV-03: another program holds the catalogue's lock while the agent presses the key."""
+    async with stage(release, lines=LINES) as on:
+        agent: Script = (Say(AGENT), UntilBridged(), Wait(3), Press("*71"))
+        call = await placed(on, (*REFUSES, UntilBridged(), Wait(9), HangUp()), agent, named="unwritten")
+        await call.placed.until_bridged(timeout=60)
+        holding = sqlite3.connect(on.recorder.home / "catalogue.db", isolation_level=None)
+        holding.execute("BEGIN EXCLUSIVE")
+        await call.until_ended(timeout=90)
+        holding.execute("ROLLBACK")
+        holding.close()
+        assert on.calls.admin.seen("MixMonitorStart", since=call.placed.since) == []
+        assert on.calls.admin.seen("DTMFBegin", since=call.placed.since, Digit="A") == []
+        (row,) = await on.closed(1, timeout=60)
+        assert row.outcome == "declined"
+        assert (on.staged(), await on.settled_paths(row)) == ([], [])
+        assert not any(entry.action == "override" for entry in (await on.recorder.whole(row)).audit)
+
+
+async def test_a_line_that_beeps_is_heard_to_by_both_and_the_recording_has_no_beep(release: str) -> None:
+    async with stage(release, lines=LINES, changes=TO_LISTEN) as on:
+        call = await placed(
+            on,
+            (Say(0), UntilBridged(), Wait(17), HangUp()),
+            (Say(0),),
+            named="beeps",
+            line="sales",
+        )
+        heard = await both_listen(on, call)
+        await call.until_ended(timeout=90)
+        (row,) = await on.closed(1)
+        for path in heard:
+            beeps = [begun for begun, _ in sounds(path) if begun > 0]
+            talk = beeps[-3:]
+            gaps = [later - sooner for sooner, later in itertools.pairwise(talk)]
+            assert len(talk) == 3, f"{path.name}: {beeps}"
+            assert all(4 <= gap <= 6 for gap in gaps), f"{path.name}: {gaps}"
+        (settled,) = await on.settled_paths(row)
+        assert not any(tones.stretches(settled, side, 1400) for side in (LEFT, RIGHT))
+
+
+def sounds(path: Path) -> list[tuple[float, float]]:
+    """Where there is any sound, in seconds; what is nearer than a second is one."""
+    samples = ears.read(path)
+    frames = samples[: len(samples) // 160 * 160].reshape(-1, 160)
+    loud = [number * 0.02 for number, frame in enumerate(frames) if float(abs(frame).max()) > 0.01]
+    found: list[tuple[float, float]] = []
+    for at in loud:
+        if found and at - found[-1][1] < 1:
+            found[-1] = (found[-1][0], at)
+        else:
+            found.append((at, at))
+    return found

@@ -1,0 +1,123 @@
+"""Nothing of anybody before their yes, nothing at all of who refuses, and no digit that is none of our business."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from recorder.catalogue import CallRow
+from tests.live.stage import Stage, stage
+from tests.live.watching import Watch
+from tests.pbx import tones
+from tests.pbx.party import HangUp, Press, Say, Script, Until, UntilBridged, UntilPrompt, Wait
+from tests.stories import AGENT, CALLER, HEARD, LEFT, RIGHT, agrees, refuses, stays_silent
+
+pytestmark = [pytest.mark.live, pytest.mark.asterisk16]
+
+LINES: Mapping[str, Mapping[str, object]] = {"support": {"consent": "opt_in", "answer_seconds": 2, "retries": 1}}
+AUDIO = (".wav", ".gsm", ".sln", ".pcm", ".ulaw", ".alaw", ".raw", ".WAV", ".wav49", ".part", ".tmp")
+OURS = ("catalogue.db", "catalogue.db-wal", "catalogue.db-shm", "catalogue.db-journal", "recorder.log")
+CARD = "4556737586899855"
+DTMF = (697, 770, 852, 941, 1209, 1336, 1477)
+
+
+def folders(on: Stage) -> list[Path]:
+    """Everywhere that a sample could lie: the spool, the store, our state, and Asterisk's own spool and sounds."""
+    (on.pbx.base / "spool" / "monitor").mkdir(exist_ok=True)
+    return [on.pbx.captures, on.recorder.home, on.pbx.base / "spool", Path("/var/tmp")]
+
+
+async def watched(release: str, caller: Script) -> tuple[Watch, CallRow, float | None]:
+    """One call, everything that was touched meanwhile, and when the grant was written down."""
+    async with stage(release, lines=LINES) as on:
+        with Watch(folders(on)) as watch:
+            call = await on.calls.incoming("support", caller, (Say(AGENT),))
+            await call.until_ended(timeout=120)
+            (row,) = await on.closed(1, timeout=60)
+            await on.recorder.until(lambda: not on.staged(), "the spool to be empty", timeout=60)
+        given = [event for event in (await on.recorder.whole(row)).consents if event.after == "given"]
+        return watch, row, given[0].at.timestamp() if given else None
+
+
+async def test_no_file_of_audio_comes_to_exist_anywhere_before_the_grant(release: str) -> None:
+    watch, row, given = await watched(release, agrees())
+    assert row.outcome == "recorded"
+    assert given is not None
+    made = watch.made(*AUDIO)
+    assert made, "the watch saw the staged files"
+    assert [one.path.name for one in made if one.at < given] == []
+    others = {one.path.name for one in watch.touched if one.at < given} - set(OURS)
+    assert others == set(), "nothing but the books and the log is touched before the grant"
+
+
+@pytest.mark.parametrize("caller", [refuses(), stays_silent()], ids=["refuses", "is silent"])
+async def test_of_who_does_not_agree_no_file_ever_exists_anywhere(release: str, caller: Script) -> None:
+    watch, row, given = await watched(release, caller)
+    assert (row.outcome, given) == ("declined", None)
+    assert {one.path.name for one in watch.touched} - set(OURS) == set()
+
+
+async def test_consent_is_not_reused_by_the_same_callers_next_call(release: str) -> None:
+    """CN-14: a number is not a person."""
+    async with stage(release, lines=LINES) as on:
+        for _ in range(2):
+            call = await on.calls.incoming("support", agrees(then=3), (Say(AGENT),), number="4165550100")
+            await call.until_ended(timeout=120)
+        rows = await on.closed(2, timeout=60)
+        asked = [[str(event.after) for event in (await on.recorder.whole(row)).consents] for row in rows]
+        assert asked == [["asked", "given"], ["asked", "given"]]
+
+
+async def test_sixteen_digits_at_the_prompt_and_while_paused_are_kept_nowhere(release: str) -> None:
+    """PR-09."""
+    muted = Until("MixMonitorMute")
+    caller: Script = (
+        Say(0),
+        UntilPrompt(),
+        Wait(0.3),
+        Press(CARD),
+        UntilPrompt(),
+        Wait(HEARD),
+        Press("1"),
+        Say(CALLER),
+        UntilBridged(),
+        muted,
+        Wait(0.5),
+        Say(0),
+        Press(CARD),
+        Say(CALLER),
+        Until("MixMonitorMute"),
+        Wait(2),
+        HangUp(),
+    )
+    agent: Script = (Say(AGENT), UntilBridged(), Wait(2), Press("*81"), muted, Wait(6), Press("*82"))
+    lines = {"support": {**LINES["support"], "answer_seconds": 5, "retries": 3}}
+    async with stage(release, lines=lines) as on:
+        call = await on.calls.incoming("support", caller, agent)
+        await call.until_ended(timeout=120)
+        (row,) = await on.closed(1, timeout=60)
+        assert row.outcome == "recorded", on.recorder.log_tail(60)
+        keys = {event.key for event in (await on.recorder.whole(row)).consents}
+        assert keys <= {None, "1"}
+        for path in [*on.recorder.home.iterdir(), on.pbx.cdr, on.pbx.queue_log]:
+            if path.is_file():
+                content = path.read_bytes()
+                assert CARD.encode() not in content, path.name
+                assert " ".join(CARD).encode() not in content, path.name
+        assert digits_in_rows(on.recorder.home / "catalogue.db") == set()
+        (settled,) = await on.settled_paths(row)
+        heard = [hz for hz, side in itertools.product(DTMF, (LEFT, RIGHT)) if tones.stretches(settled, side, hz)]
+        assert heard == []
+
+
+def digits_in_rows(database: Path) -> set[str]:
+    """Every single digit that stands by itself as a value in any row, apart from the accepted key."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as books:
+        rows = books.execute("SELECT name, fields FROM call_events").fetchall()
+    told = (str(fields) for _, fields in rows)
+    return {f'"key":"{digit}"' for text in told for digit in set(CARD) - {"1"} if f'\\"{digit}\\"' in text}
