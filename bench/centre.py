@@ -9,23 +9,46 @@ from __future__ import annotations
 import asyncio
 import itertools
 import tempfile
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.fakes.wire import Wire
 from tests.pbx import tones
 from tests.pbx.admin import Admin
-from tests.pbx.calls import LINES, OWN_QUEUES
+from tests.pbx.calls import LINES, NUMBERED, OWN_QUEUES
 from tests.pbx.server import PbxServer
+from tests.recorder_process import LINES as RULES
 from tests.recorder_process import Recorder
 
 PARTIES = Path(__file__).with_name("parties.conf")
 THREADS = Path(__file__).with_name("threads")
+QUEUES = {"support": range(1, 41), "announced": range(41, 51), "lawful": range(51, OWN_QUEUES + 1)}
+"""Which of the house's queues are whose, so that Asterisk's queue log is one of the ledgers."""
+MODES: Mapping[str, Mapping[str, object]] = {
+    "support": RULES["support"],
+    "announced": {"consent": "notice"},
+    "lawful": {"consent": "not_required", "legal_basis": "MiFID II art. 16(7)"},
+}
+TOLD = "told.json"
+"""What the daemon writes of itself at SIGUSR1."""
+MANY = 100_000
+"""More calls than a bench makes."""
 HEARING = 3.0
 """Seconds of the prompt that a caller hears before the key: more than its min_played_ms."""
+SAYS_HZ, SAYING = 800, 1.5
+"""What is said before a key, and after one that ended something; its seconds."""
+CARD_HZ, CARD = 1000, 2.0
+"""What is said after a key that silences, and must not be heard."""
 MOMENT = 0.5
 """Seconds from the key to the hang-up of a call that is only there to agree."""
+
+
+def leg_of(linkedid: str) -> str:
+    """The uniqueid of the caller's leg in a bench's call, whose linkedid is that of the caller's phone."""
+    return linkedid.removesuffix(".1") + ".2"
 
 
 @dataclass(slots=True)
@@ -35,20 +58,34 @@ class Centre:
     pbx: PbxServer
     recorder: Recorder
     admin: Admin
+    wire: Wire
     placed: int = 0
-    _queues: itertools.cycle[int] = field(default_factory=lambda: itertools.cycle(range(1, OWN_QUEUES + 1)))
+    _queues: dict[str, itertools.cycle[int]] = field(
+        default_factory=lambda: {line: itertools.cycle(numbers) for line, numbers in QUEUES.items()}
+    )
 
-    async def call(self, seconds: float, *, speaks: str = "tone-440", witnessed: bool = False) -> None:
-        """A caller dials the line support and agrees; the call ends `seconds` after its answer.
+    async def call(
+        self,
+        seconds: float,
+        *,
+        speaks: str = "tone-440",
+        witnessed: bool = False,
+        does: Mapping[str, str] | None = None,
+        line: str = "support",
+    ) -> str:
+        """A caller dials the line and agrees; the call ends `seconds` after its answer. Returns the leg's uniqueid.
 
         `witnessed`: each phone keeps what it hears, in the folder `heard` under the uniqueid of the caller's leg.
+        `does`: variables of parties.conf that say what else the parties do.
         """
         self.placed += 1
         phone, leg = (f"bench-{self.placed}.{half}" for half in (1, 2))
+        queue = next(self._queues[line])
+        number = LINES.get(line) or f"180{NUMBERED.index(line) + 1}5550{queue:03d}"
         await self.admin.action(
             "Originate",
             {
-                "Channel": f"Local/{LINES['support']}@from-outside/n",
+                "Channel": f"Local/{number}@from-outside/n",
                 "Context": "bench-caller",
                 "Exten": "s",
                 "Priority": "1",
@@ -59,12 +96,14 @@ class Centre:
                 "Timeout": "30000",
             },
             variables={
-                "_HOUSE_QUEUE": f"own{next(self._queues)}",
+                "_HOUSE_QUEUE": f"own{queue}",
                 "BENCH_SECONDS": f"{seconds:g}",
                 "BENCH_SPEAKS": speaks,
                 "__BENCH_HEARD": leg if witnessed else "",
+                **(does or {}),
             },
         )
+        return leg
 
     async def every(
         self, gap: float, calls: int, seconds: float, *, speaks: str = "tone-440", witnessed: bool = False
@@ -82,24 +121,47 @@ class Centre:
 
     async def until_quiet(self, *, timeout: float) -> None:
         """Until every call is over and closed, and nothing is staged."""
-        await self.recorder.until_closed(self.placed, timeout=timeout)
+        await self.recorder.until(lambda: not self.open_calls(), "every call to be closed", timeout=timeout)
         await self.recorder.until(lambda: not any(self.pbx.captures.iterdir()), "the spool to be empty", timeout=60)
+
+    def open_calls(self) -> int:
+        """How many calls the daemon holds open; a call that has just been dialled is not among them yet. Blocks."""
+        return len(self.recorder.get("/status")[1]["calls"])
+
+    def verified(self) -> bool:
+        """Print the last word of `recorder verify`, or all of them where the books do not balance. Blocks."""
+        done = self.recorder.command("verify", check=False)
+        said = (done.stdout + done.stderr).strip()
+        print(f"  recorder verify: {said.splitlines()[-1] if done.returncode == 0 else said}")
+        return done.returncode == 0
+
+    async def accounted(self) -> Counter[str]:
+        """A load that was not recorded would be no load: say what became of it; why of what was lost."""
+        rows = await self.recorder.calls(MANY)
+        print(f"  {self.placed} calls: {dict(Counter(str(row.reason or row.outcome) for row in rows))}")
+        return Counter(str(row.outcome) for row in rows)
+
+
+def lines() -> dict[str, Mapping[str, object]]:
+    """The settings of every line that a bench may dial."""
+    return {line: {**rules, "queues": [f"own{number}" for number in QUEUES[line]]} for line, rules in MODES.items()}
 
 
 @asynccontextmanager
-async def centre(release: str = "22") -> AsyncIterator[Centre]:
-    """Everything up and ready; everything removed at the end."""
+async def centre(release: str = "22", *, wired: bool = False) -> AsyncIterator[Centre]:
+    """Everything up and ready; everything removed at the end. `wired`: the daemon's AMI connection can be cut."""
     with tempfile.TemporaryDirectory(prefix="recorder-bench-") as home:
-        recorder = Recorder(Path(home))
-        async with PbxServer(release=release, agi=recorder.agi, progress=print) as pbx, recorder:
-            recorder.configure(pbx)
+        recorder = Recorder(Path(home), lines=lines())
+        server = PbxServer(release=release, agi=recorder.agi, progress=print)
+        async with server as pbx, recorder, Wire(pbx.host, pbx.ports.ami) as wire:
+            recorder.configure(pbx, **({"ami": {"port": wire.port}} if wired else {}))
             await asyncio.to_thread(recorder.command, "db", "upgrade")
-            recorder.launch(environment={"PYTHONPATH": str(THREADS)})
-            await recorder.until(lambda: recorder.get("/readyz")[0] == 200, "the daemon to be ready")
+            recorder.launch(environment={"PYTHONPATH": str(THREADS), "BENCH_TOLD": str(Path(home) / TOLD)})
+            await recorder.until(lambda: recorder.get("/readyz")[0] == 200, "the daemon to be ready", timeout=120)
             async with await pbx.admin() as admin:
                 await admin.action("Events", {"EventMask": "off"})
                 await _furnish(pbx, admin)
-                yield Centre(pbx, recorder, admin)
+                yield Centre(pbx, recorder, admin, wire)
 
 
 async def _furnish(pbx: PbxServer, admin: Admin) -> None:
@@ -108,7 +170,10 @@ async def _furnish(pbx: PbxServer, admin: Admin) -> None:
     await admin.command("dialplan reload")
     for number in range(1, OWN_QUEUES + 1):
         await admin.action("QueueAdd", {"Queue": f"own{number}", "Interface": "Local/agent@bench-agent/n"})
-    for hz in (440, 800):
+    for hz in (440, 800, 1400):
         pbx.tone(hz)
     tones.write_sln(pbx.base / "sounds" / "hearing.sln", 0, HEARING)
     tones.write_sln(pbx.base / "sounds" / "moment.sln", 0, MOMENT)
+    tones.write_sln(pbx.base / "sounds" / "second.sln", 0, 1)
+    tones.write_sln(pbx.base / "sounds" / "says.sln", SAYS_HZ, SAYING)
+    tones.write_sln(pbx.base / "sounds" / "card.sln", CARD_HZ, CARD)

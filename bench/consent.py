@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from bench.centre import HEARING, MOMENT, Centre, centre
 from bench.machine import Aim, judged, machine, percentile
-from tests.pbx.admin import Admin
+from tests.pbx.admin import Admin, Event
 
 TALK_SECONDS = 600.0
 CALL_SECONDS = 30.0
@@ -50,7 +50,7 @@ async def _agree(on: Centre, ears: Admin, keys: int, gap: float, together: int) 
         await asyncio.gather(*(on.call(CALL_SECONDS, speaks="") for _ in range(together)))
     await _until_started(ears, keys, since)
     await asyncio.sleep(MOMENT * 2)
-    return waits(ears, since)
+    return waits(ears.events[since:])
 
 
 async def _until_started(ears: Admin, captures: int, since: int = 0) -> None:
@@ -61,11 +61,11 @@ async def _until_started(ears: Admin, captures: int, since: int = 0) -> None:
         await asyncio.sleep(0.2)
 
 
-def waits(ears: Admin, since: int) -> list[float]:
+def waits(events: Sequence[Event]) -> list[float]:
     """Milliseconds from each caller's last key before its capture to that capture."""
     keys: dict[str, float] = {}
     found: list[float] = []
-    for event in ears.events[since:]:
+    for event in events:
         moment = 1000 * float(event.get("Timestamp", "0"))
         if event.is_("DTMFEnd", Direction="Received"):
             keys[event["Uniqueid"]] = moment

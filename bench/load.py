@@ -69,7 +69,8 @@ async def measure(calls: int, seconds: float, window: float) -> tuple[Spent, dic
         memory[f"{calls} calls, at the end"] = resident_kb(on.recorder.pid) / 1024
         await placing
         await on.until_quiet(timeout=seconds + 60)
-        await _account(on)
+        await on.accounted()
+        await asyncio.to_thread(on.verified)
         return spent, memory
 
 
@@ -90,14 +91,6 @@ async def _spent(on: Centre, window: float, calls: float) -> Spent:
         total=after[1] - before[1],
         daemon=after[2] - before[2],
     )
-
-
-async def _account(on: Centre) -> None:
-    """A load that was not recorded would be no load: say what became of it."""
-    outcomes = Counter(str(row.outcome) for row in await on.recorder.calls())
-    print(f"  {on.placed} calls: {dict(outcomes)}")
-    verified = await asyncio.to_thread(on.recorder.command, "verify", check=False)
-    print(f"  recorder verify: {(verified.stdout + verified.stderr).strip().splitlines()[-1]}")
 
 
 def report(spent: Spent, memory: dict[str, float], calls: int) -> bool:

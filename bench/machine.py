@@ -9,6 +9,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,31 @@ def resident_kb(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
 
 
+def proportional_kb(pid: int) -> int:
+    """Memory in kB, what is shared with others counted by its part (PSS)."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def open_files(pid: int) -> list[str]:
+    """What each open file of a process is."""
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found.append(str(link.readlink()))
+    return found
+
+
+def threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def idle_and_all_ms() -> tuple[float, float]:
+    """What the machine's processors have spent idle (or waiting for a disk), and in all, since it started."""
+    spent = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return (spent[3] + spent[4]) * TICK_MS, sum(spent) * TICK_MS
+
+
 def machine() -> str:
     """The machine in one line, with how busy it is."""
     cpus = Path("/proc/cpuinfo").read_text().splitlines()
@@ -66,6 +92,45 @@ class Aim:
     def __str__(self) -> str:
         verdict = "aim met" if self.met else "AIM MISSED"
         return f"{self.what}: {self.found:.1f} {self.unit} (at most {self.most:g} {self.unit}): {verdict}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """Many measurements of one thing, and the bound of their p99 (or, `of` max, of the longest)."""
+
+    what: str
+    values: Sequence[float]
+    most: float | None = None  # None: shown and not judged
+    least: int = 1000  # as many measurements the bound asks for
+    of: str = "p99"
+    unit: str = "ms"
+
+    @property
+    def judged_by(self) -> float:
+        return max(self.values) if self.of == "max" else percentile(self.values, 0.99)
+
+    @property
+    def verdict(self) -> str:
+        """A bound is not met by too few measurements."""
+        if self.most is None:
+            return ""
+        if not self.values or self.judged_by > self.most:
+            return "NOT MET"
+        return "met" if len(self.values) >= self.least else f"TOO FEW, {self.least} asked for"
+
+    def __str__(self) -> str:
+        shown = (percentile(self.values, 0.5), percentile(self.values, 0.99), max(self.values)) if self.values else ()
+        numbers = "".join(f"{value:>9.1f}" for value in shown) or f"{'-':>9}" * 3
+        bound = "" if self.most is None else f"{self.of} {self.most:g} {self.unit}"
+        return f"{self.what:44}{len(self.values):>7}{numbers}  {bound:14}{self.verdict}".rstrip()
+
+
+def tabled(title: str, figures: Sequence[Figure]) -> bool:
+    """Print the table of figures and say whether every bound is met."""
+    print(f"\n{title:44}{'n':>7}{'p50':>9}{'p99':>9}{'max':>9}  bound")
+    for figure in figures:
+        print(figure)
+    return all(figure.verdict in ("", "met") for figure in figures)
 
 
 def judged(aims: Sequence[Aim]) -> bool:

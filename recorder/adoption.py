@@ -18,7 +18,7 @@ from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
 
 from recorder.books import stray_files
 from recorder.books.adoption import ERASABLE, QUARANTINABLE, Fate, Orphan, Verdict, judge
-from recorder.capture import FRAME, OPENING, spans_to_keep
+from recorder.capture import FRAME, OPENING
 from recorder.catalogue import Catalogue, FileAct, FileAction, RecordingRow
 from recorder.model import (
     AuditEntry,
@@ -29,6 +29,7 @@ from recorder.model import (
     RecordingStatus,
 )
 from recorder.quality import file_findings
+from recorder.silences import spans_to_keep
 from recorder.storage import Edges, LegFile, Storage, Strays
 
 ADOPT: Final = "adopt"

@@ -22,6 +22,7 @@ import sdnotify
 import structlog
 
 from recorder import __version__
+from recorder.adoption import Orphanage
 from recorder.alarms import AlarmKind, Alarms, Rule, rules
 from recorder.ami import Ami, AmiAddress
 from recorder.books import Code, Ledgers
@@ -33,10 +34,12 @@ from recorder.consent_ivr import ConsentIvr
 from recorder.couriers import routes_of
 from recorder.daemon import (
     AlarmWatch,
+    AwayDesk,
     Bookkeeper,
     CallBook,
     CallRunner,
     Daemon,
+    FallbackWatch,
     FrontDesk,
     FullnessWatch,
     GrowthWatch,
@@ -46,8 +49,10 @@ from recorder.daemon import (
     Readiness,
     RivalWatch,
 )
+from recorder.fallback_file import written
 from recorder.figures import alarm_figures, backlog_figures, disk_figures, sweep_figures
 from recorder.http import Answers, HttpServer, make_app
+from recorder.local_journal import Journal, file_of, folder_of
 from recorder.model import LostReason, RecordingStatus, Uniqueid
 from recorder.priority import step_back
 from recorder.prompts import PromptSet, PromptsUnreadable, load
@@ -159,14 +164,20 @@ class Assembly:
             settings.capture.listeners,
             alarm=lambda kind: daemon.parts.alarms.happened(AlarmKind.RIVAL, kind),
         )
+        folder = folder_of(settings.journal.path, settings.catalogue.url, settings.storage.path)
+        local = Journal(file_of(folder, settings.node.name), now)
+        closing.push_async_callback(local.close)
+        lists = settings.do_not_record.lists()
         book = CallBook(
             node=settings.node.name,
             catalogue=self.catalogue,
+            local=local,
             capture=capture,
             rivals=rivals,
             bells=daemon,
             now=now,
             catalogue_failed=daemon.catalogue_failed,
+            lists=lists,
         )
         lines = settings.rules()
         readiness = Readiness()
@@ -197,7 +208,7 @@ class Assembly:
             catalogue=self.catalogue,
             cdr=Cdr(settings.pbx.cdr) if settings.pbx.cdr else None,
             lines=lines,
-            knows=lambda uniqueid: _knows(book, uniqueid),
+            knows=lambda uniqueid: _knows(book, uniqueid) or uniqueid in sweeps.pending,
             now=now,
         )
         queues = frozenset(queue for rules in lines.values() for queue in rules.queues)
@@ -212,14 +223,26 @@ class Assembly:
             [(_marks(SPOOL, settings.capture), self.spool), (_marks(STORAGE, settings.storage), self.storage)]
         )
         host, port = host_and_port(settings.agi.bind)
-        ivr = ConsentIvr(front, host=host, port=port, peers=self.peers, dialogues=settings.agi.dialogues)
+        ivr = ConsentIvr(front, host=host, port=port, peers=self.peers, dialogues=settings.agi.dialogues, lists=lists)
         return Parts(
             node=settings.node.name,
             ami=ami,
             catalogue=self.catalogue,
+            local=local,
             capture=capture,
             book=book,
             front=front,
+            away=AwayDesk(
+                book,
+                ami,
+                capture,
+                self.catalogue,
+                lines,
+                Orphanage(self.catalogue, self.storage, node=settings.node.name, now=now),
+                self.spool,
+                daemon.spawn,
+            ),
+            fallback=FallbackWatch(ami, lambda version: written(settings, version)),
             ivr=ivr,
             sweeps=sweeps,
             unseen=unseen,
@@ -284,7 +307,9 @@ class Assembly:
         warnings += [f"the capture of recording {recording} has stopped growing" for recording in parts.growth.stalled]
         warnings += parts.rivals.reasons(now())
         warnings += parts.pauses.warnings
+        warnings += parts.fallback.warnings
         warnings += parts.bookkeeper.warnings
+        warnings += parts.local.warnings
         state, reasons = state_of(Seen(hindrances=parts.readiness.reasons, warnings=warnings))
         pbx = parts.ami.state
         return Status(
@@ -385,6 +410,13 @@ class Assembly:
             ),
             "recorder_writes_refused": Figure(
                 about="Writes that a rule of the catalogue forbade", values={"": counters.refused}, counts=True
+            ),
+            "recorder_journal_usable": Figure(
+                about="1 while the local journal can be written", values={"": float(parts.local.trouble is None)}
+            ),
+            "recorder_journal_records": Figure(
+                about="Steps in the local journal that the catalogue does not have yet",
+                values={"": float(parts.local.live)},
             ),
             "recorder_ami_events": Figure(about="AMI events read", values={"": ami.events}, counts=True),
             "recorder_ami_malformed": Figure(

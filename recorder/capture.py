@@ -8,7 +8,7 @@ grow do; the files are taken from the spool only when nobody writes them any mor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +22,7 @@ from recorder.ami import Ami, AmiError, AmiRefused
 from recorder.call import CallEvent, RecordingEmptied, RecordingErased, RecordingMade, RecordingUnmade
 from recorder.model import Channel, LostReason, RecorderError, RecordingId, Silenced
 from recorder.quality import BRIDGE_TOLERANCE_SECONDS, Finding, Measures, assess, file_findings
+from recorder.silences import spans_to_keep
 from recorder.storage import (
     Edges,
     LegFile,
@@ -49,15 +50,11 @@ AUDIBLE = timedelta(milliseconds=500)
 FIRST_BYTES_WITHIN = timedelta(seconds=10)
 """Asterisk writes in steps of 32 KiB (2.05 s of 8 kHz): a bridge this long with nothing on disk writes nothing."""
 LOOK_EVERY = timedelta(milliseconds=20)
-SILENCE_LEAD, SILENCE_TAIL = 0.1, 0.2
-"""Seconds by which a silence is begun early, and that at its end are left to Asterisk's own."""
 OPENING = 0.06
 """Seconds at the start of the agent's direction that may still hold what the caller heard before: queue music."""
 FRAME = 0.02
 BESIDE_AT_MOST = timedelta(seconds=1)
 """A stop confirmed later than this after the talk's end says nothing of where in the file that end is."""
-NEVER_SO_LONG = 1e6
-"""Seconds: eleven days, more than a WAV can hold."""
 
 
 class CaptureRefused(RecorderError):
@@ -87,13 +84,14 @@ class Staging:
 
 
 def mixmonitor_arguments(
-    recording: RecordingId, spool: PurePosixPath, *, needs_sync: bool, beep: int | None = None
+    recording: RecordingId | str, spool: PurePosixPath, *, needs_sync: bool, beep: int | None = None
 ) -> str:
     """The whole argument of MixMonitor(): no mixed file, bridged-only, one file a direction, the id in a variable.
 
     r() is what comes from the captured channel (the caller), t() what goes to it. `needs_sync` is Asterisk 16, which
     keeps both directions on one time line only when told (S); later ones always do, and log a notice when told. A beep
-    each `beep` seconds (B) is heard by both parties and is in neither file.
+    each `beep` seconds (B) is heard by both parties and is in neither file. For the dialplan that starts a capture
+    while the daemon is away, `recording` is the variable that holds the id.
     """
     caller, agent = (spool / f"{recording}-{leg}.wav" for leg in (LegFile.CALLER, LegFile.AGENT))
     extras = ("" if beep is None else f"B({beep})") + ("S" if needs_sync else "")
@@ -104,26 +102,6 @@ def needs_sync(banner_or_version: str) -> bool:
     """Whether this Asterisk needs option S: releases before 18 do."""
     release = next((part for part in banner_or_version.replace("-", " ").split() if part[:1].isdigit()), "0")
     return int(release.split(".")[0]) < 18
-
-
-def spans_to_keep(silences: Sequence[Silenced], keep_seconds: float | None) -> tuple[tuple[float, float], ...] | None:
-    """What of a recording is not silenced, in seconds from its first sample; None where all of it is kept.
-
-    Asterisk mutes from a few milliseconds after the hold or the key on, and the file begins a frame or two after the
-    bridge: a silence is begun early by SILENCE_LEAD, and its end is left to Asterisk, which unmutes late.
-    """
-    if not silences and keep_seconds is None:
-        return None
-    end = NEVER_SO_LONG if keep_seconds is None else keep_seconds
-    kept, at = [], 0.0
-    for silence in sorted(silences, key=lambda silence: silence.from_seconds):
-        began = max(silence.from_seconds - SILENCE_LEAD, at)
-        if began > at:
-            kept.append((at, min(began, end)))
-        at = max(at, silence.to_seconds - SILENCE_TAIL, began)
-        if at >= end:
-            return tuple(span for span in kept if span[1] > span[0])
-    return (*kept, (at, end))
 
 
 def edges_of(staging: Staging) -> Edges:
@@ -231,6 +209,8 @@ class CaptureDesk:
 
     async def stop(self, recording: RecordingId, channel: Channel, mixmonitor: str | None) -> bool:
         """Stop the MixMonitor; True once nobody writes. A channel or MixMonitor that is gone writes nothing."""
+        if not channel.name:
+            return True  # gone before we could know its name
         try:
             known = mixmonitor or await self._ami.getvar(channel.name, MIXMONITOR_VARIABLE)
             if known is not None:

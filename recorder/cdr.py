@@ -30,6 +30,7 @@ COLUMNS_WITHOUT_UNIQUEID: Final = 16
 COLUMNS_WITH_LINKEDID: Final = (20, 21)  # loguserfield adds one
 MADE_AT = re.compile(r"(?:^|-)(\d{9,11})\.\d+$")
 OUR_DIALOGUE = re.compile(r"agi://[^/,]+/inbound,([A-Za-z0-9_-]+)")
+OUR_FALLBACK = re.compile(r"recorder-fallback-([A-Za-z0-9_-]+)")
 OUR_CALLEE = re.compile(r"recorder-callee\^([A-Za-z0-9_-]+)\)")
 OUTBOUND_LEG: Final = "recorder-outbound-leg"
 OWN_CONTEXTS: Final = frozenset({"recorder-key-leg", "recorder-doctor"})
@@ -39,7 +40,7 @@ class SignKind(StrEnum):
     """By what a row shows that its call is one of a line."""
 
     QUEUE = "queue"  # its last application was Queue()
-    DIALOGUE = "dialogue"  # it hung up while our dialogue asked
+    DIALOGUE = "dialogue"  # it hung up while our dialogue asked, or the dialplan's own
     DIALLED = "dialled"  # an agent's Dial() with our U()
     ASKED = "asked"  # the leg on which the called party was asked: its linkedid is the call's
     OWN = "own"  # a leg of ours that is no call: a key's, or doctor's
@@ -170,6 +171,8 @@ def sign_of(*, context: str, application: str, data: str) -> Sign | None:
         return Sign(kind=SignKind.OWN)
     if context == OUTBOUND_LEG:
         return Sign(kind=SignKind.ASKED)
+    if (asking := OUR_FALLBACK.fullmatch(context)) is not None:
+        return Sign(kind=SignKind.DIALOGUE, name=asking[1])
     if application == "Queue":
         return Sign(kind=SignKind.QUEUE, name=data.partition(",")[0])
     if application == "AGI" and (asked := OUR_DIALOGUE.match(data)) is not None:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from math import ceil
 from typing import Protocol
@@ -24,7 +24,19 @@ import structlog
 from asterisk.agi import AGI, AGIAppError, AGIException, AGIHangup, AGIUnknownError, AGIUsageError
 
 from recorder.consent import Answer, Dialogue, Heard, Listen, Play
-from recorder.model import CallId, Channel, ConsentState, Direction, Linkedid, LostReason, Outcome, Prompt, Uniqueid
+from recorder.do_not_record import NOBODY, DoNotRecord
+from recorder.model import (
+    CallId,
+    Channel,
+    ConsentState,
+    Direction,
+    Linkedid,
+    LostReason,
+    Outcome,
+    Prompt,
+    Uniqueid,
+    Unrecorded,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +59,10 @@ class OpenChannel(Protocol):
         """Run it; return the MixMonitor's id where it is known at once."""
 
 
+async def _waits() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
     """A channel that came to our door, and what the dialplan said of it.
@@ -60,6 +76,8 @@ class Visit:
     language: str | None = None
     agent: str = ""  # name of the channel whose key was pressed
     reason: str = ""  # of an override, as the dialplan gives it
+    waits: Callable[[], Awaitable[bool]] = field(default=_waits, repr=False, compare=False)  # whether it still does
+    unrecorded: Unrecorded | None = None  # the do-not-record list that names it; the number itself goes no further
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +160,14 @@ class AgiConnection:
             raise AGIHangup("no reply within the step's time") from error
         except (OSError, asyncio.LimitOverrunError, ValueError) as error:
             raise AGIHangup(str(error)) from error
+
+    async def is_there(self) -> bool:
+        """Whether the dialplan still waits for us: it may have gone on long ago, while we stood still."""
+        try:
+            await self.command(f"GET VARIABLE {RESULT_VARIABLE}", timedelta(seconds=1))
+        except AGIException:
+            return False
+        return True
 
     async def _reply(self) -> Reply:
         while True:
@@ -286,10 +312,20 @@ class HandedOver:
 class ConsentIvr:
     """The AGI port: routes a visitor to its dialogue. `peers` are the only addresses that are served."""
 
-    def __init__(self, reception: Reception, *, host: str, port: int, peers: frozenset[str], dialogues: int) -> None:
+    def __init__(
+        self,
+        reception: Reception,
+        *,
+        host: str,
+        port: int,
+        peers: frozenset[str],
+        dialogues: int,
+        lists: DoNotRecord = NOBODY,
+    ) -> None:
         self._reception = reception
         self._host, self._port = host, port
         self._peers = peers
+        self._lists = lists
         self._places = dialogues
         self._threads = ThreadPoolExecutor(dialogues, thread_name_prefix="dialogue")
         self._server: asyncio.Server | None = None
@@ -359,7 +395,7 @@ class ConsentIvr:
         if script == "doctor":  # `recorder doctor` asks whether it is we who listen where the dialplan calls
             await connection.command(f'SET VARIABLE {RESULT_VARIABLE} "recorder"')
             return
-        visit = _visit(environment, script)
+        visit = _visit(environment, script, self._lists)
         if self.in_progress >= self._places and script != "key":
             await self._reception.refuse_busy(visit)
             return
@@ -370,7 +406,7 @@ class ConsentIvr:
             self.in_progress -= 1
 
     async def _inbound(self, connection: AgiConnection, visit: Visit) -> None:
-        admission = await self._reception.admit_incoming(visit)
+        admission = await self._reception.admit_incoming(replace(visit, waits=connection.is_there))
         if admission is None:
             await connection.command(f'SET VARIABLE {RESULT_VARIABLE} "{Outcome.LOST}"')
             return
@@ -405,7 +441,7 @@ class ConsentIvr:
         return await self._reception.conclude(admission.call, channel, answer, lent)
 
 
-def _visit(environment: Mapping[str, str], script: str) -> Visit:
+def _visit(environment: Mapping[str, str], script: str, lists: DoNotRecord) -> Visit:
     """Read what recorder-inbound, recorder-outbound-leg and recorder-key-leg send; AGIHangup for anything else.
 
     The AGI environment names no linkedid and, on a Local leg, not the channel that matters: arguments do.
@@ -415,16 +451,36 @@ def _visit(environment: Mapping[str, str], script: str) -> Visit:
         match script:
             case "inbound":
                 caller = _channel(environment["agi_channel"], environment["agi_uniqueid"], given[1])
-                return Visit(channel=caller, line=given[0], language=environment.get("agi_language") or None)
+                dialled = given.get(2) or environment.get("agi_dnid", "")
+                return Visit(
+                    channel=caller,
+                    line=given[0],
+                    language=environment.get("agi_language") or None,
+                    unrecorded=_list_of(lists, dialled=dialled, far=environment.get("agi_callerid", "")),
+                )
             case "outbound":
                 callee = _channel(given[0], given[2], given[3])
-                language = environment.get("agi_language") or None
-                return Visit(channel=callee, line=given[1], direction=Direction.OUTGOING, language=language)
+                return Visit(
+                    channel=callee,
+                    line=given[1],
+                    direction=Direction.OUTGOING,
+                    language=environment.get("agi_language") or None,
+                    unrecorded=_list_of(lists, far=given.get(4, ""), agent=given.get(5, "")),
+                )
             case "key":
                 return Visit(channel=_channel(given[0], given[3], given[4]), agent=given[1], reason=given[2])
     except KeyError as missing:
         raise AGIHangup(f"not our dialplan: no argument {missing}") from missing
     raise AGIHangup(f"no such script: {script[:40]!r}")
+
+
+def _list_of(lists: DoNotRecord, *, dialled: str = "", far: str = "", agent: str = "") -> Unrecorded | None:
+    """The do-not-record list that names one of them; what was compared is forgotten here."""
+    if lists.names_agent(agent):
+        return Unrecorded.AGENT
+    if lists.names_dialled(dialled):
+        return Unrecorded.DIALLED
+    return Unrecorded.NUMBER if lists.names_number(far) else None
 
 
 def _arguments(environment: Mapping[str, str]) -> Iterator[str]:

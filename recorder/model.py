@@ -126,6 +126,14 @@ class SilenceCause(StrEnum):
     HOLD = "hold"
 
 
+class Unrecorded(StrEnum):
+    """Which do-not-record list names a call (SC-07)."""
+
+    AGENT = "agent"
+    DIALLED = "dialled"
+    NUMBER = "number"
+
+
 class RivalKind(StrEnum):
     """What captures or hears a call of ours without our authority."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from recorder.model import ConsentMode, ConsentState, OverrideReason
+from recorder.model import ConsentMode, ConsentState, OverrideReason, Unrecorded
 
 PERMITTED_BY_MODE: dict[ConsentMode, frozenset[ConsentState]] = {
     ConsentMode.OPT_IN: frozenset({ConsentState.GIVEN}),
@@ -46,6 +46,7 @@ class LineRules:
     pause_longest: timedelta = timedelta(minutes=5)
     withdrawal_erases: bool = True
     beep: int | None = None  # seconds between two beeps that the far party hears (CN-12)
+    asked_without_us: bool = False  # while the daemon is away the dialplan asks (fallback = "dialplan")
     digest: str = ""
 
 
@@ -57,6 +58,7 @@ class Circumstances:
     consent: ConsentState = ConsentState.NONE
     override: OverrideReason | None = None
     listed: frozenset[OverrideReason] = frozenset()  # overrides the line allows
+    unrecorded: Unrecorded | None = None  # the do-not-record list that names a party
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,7 @@ def _line_permits(now: Circumstances) -> bool:
 
 PRECEDENCE: tuple[Rule, ...] = (
     Rule(name="not an ACD call", applies=lambda now: now.mode is None, permits=lambda _: False),
+    Rule(name="do not record", applies=lambda now: now.unrecorded is not None, permits=lambda _: False),
     Rule(name="override for a duty", applies=_has_override(DUTIES), permits=lambda _: True),
     Rule(name="line never recorded", applies=lambda now: now.mode is ConsentMode.NEVER, permits=lambda _: False),
     Rule(
@@ -115,12 +118,19 @@ def _describe(now: Circumstances) -> str:
     parts = [f"mode {now.mode or 'none'}", f"consent {now.consent}"]
     if now.override:
         parts.append(f"override {now.override}{'' if now.override in now.listed else ', which the line does not list'}")
+    if now.unrecorded:
+        parts.append(f"the {now.unrecorded} is on a list")
     return ", ".join(parts)
 
 
-def may_override(mode: ConsentMode | None, reason: OverrideReason, listed: frozenset[OverrideReason]) -> bool:
+def may_override(
+    mode: ConsentMode | None,
+    reason: OverrideReason,
+    listed: frozenset[OverrideReason],
+    unrecorded: Unrecorded | None = None,
+) -> bool:
     """Whether an agent's key with this reason would permit capture on such a line, whatever the caller answered."""
-    now = Circumstances(mode=mode, consent=ConsentState.REFUSED, override=reason, listed=listed)
+    now = Circumstances(mode=mode, consent=ConsentState.REFUSED, override=reason, listed=listed, unrecorded=unrecorded)
     return decide(now).permitted
 
 

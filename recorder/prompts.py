@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 import wave
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class PromptSet:
 
     prompts: dict[tuple[PromptKind, str], Prompt]
     keys: dict[tuple[PromptKind, str], dict[str, str]]  # the keys that each text names
+    sizes: dict[tuple[PromptKind, str], int] = field(default_factory=dict)  # of each file, in bytes
     problems: tuple[str, ...]
 
 
@@ -37,16 +38,18 @@ def load(here: Path, at_pbx: Path) -> PromptSet:
     listed = _listed(here / "prompts.toml")
     prompts: dict[tuple[PromptKind, str], Prompt] = {}
     keys: dict[tuple[PromptKind, str], dict[str, str]] = {}
+    sizes: dict[tuple[PromptKind, str], int] = {}
     problems: list[str] = []
     for entry in listed:
         try:
-            prompt = _prompt(entry, here, at_pbx)
+            prompt, size = _prompt(entry, here, at_pbx)
         except (OSError, EOFError, wave.Error, KeyError, ValueError, TypeError, AttributeError) as error:
             problems.append(f"prompt {entry.get('id', '?')} ({entry.get('language', '?')}): {error}")
             continue
         prompts[prompt.kind, prompt.language] = prompt
         keys[prompt.kind, prompt.language] = dict(entry["keys"])
-    return PromptSet(prompts=prompts, keys=keys, problems=tuple(problems))
+        sizes[prompt.kind, prompt.language] = size
+    return PromptSet(prompts=prompts, keys=keys, sizes=sizes, problems=tuple(problems))
 
 
 def _listed(path: Path) -> list[dict[str, Any]]:
@@ -59,11 +62,12 @@ def _listed(path: Path) -> list[dict[str, Any]]:
     return listed
 
 
-def _prompt(entry: dict[str, Any], here: Path, at_pbx: Path) -> Prompt:
+def _prompt(entry: dict[str, Any], here: Path, at_pbx: Path) -> tuple[Prompt, int]:
+    """The prompt, and how many bytes its file holds."""
     place = Path(entry["language"]) / entry["id"]
     path = here / place.with_suffix(".wav")
     content = path.read_bytes()
-    return Prompt(
+    prompt = Prompt(
         id=entry["id"],
         kind=PromptKind(entry["kind"]),
         language=entry["language"],
@@ -75,6 +79,7 @@ def _prompt(entry: dict[str, Any], here: Path, at_pbx: Path) -> Prompt:
         text=entry["text"],
         choose=entry["keys"].get("choose"),
     )
+    return prompt, len(content)
 
 
 def _seconds(content: bytes, path: Path) -> float:

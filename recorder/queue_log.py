@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from recorder.fallback import NOTE_ENTRY, NotedAnswer, note_from_text
 from recorder.model import KeyAct, Uniqueid
 from recorder.rotated import Line, Place, Rotated
 
 LEFT_UNSERVED = frozenset({"ABANDON", "EXITWITHTIMEOUT", "EXITWITHKEY", "EXITEMPTY"})
 TALK_ENDED = frozenset({"COMPLETEAGENT", "COMPLETECALLER"})
 KEY = "RECORDERKEY"
+LISTED = "RECORDERLISTED"
 TALK_MOVED = frozenset({"TRANSFER", "BLINDTRANSFER", "ATTENDEDTRANSFER"})
 
 
@@ -48,12 +50,18 @@ class Passage:
     connected_at: datetime | None = None
     interface: str | None = None
     agent: Uniqueid | None = None
+    listed_agent: Uniqueid | None = None  # a leg of which the dialplan said that it must not be recorded
     talked_until: datetime | None = None  # talk with the agent ended here, by hang-up of either
     ended_at: datetime | None = None
 
     @property
     def is_over(self) -> bool:
         return self.ended_at is not None
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether an agent who must not be recorded took the call."""
+        return self.listed_agent is not None and self.listed_agent == self.agent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +80,7 @@ class Unseen:
 
     passages: Mapping[Uniqueid, Passage] = field(default_factory=dict)
     keys: tuple[NotedKey, ...] = ()
+    asked: Mapping[Uniqueid, tuple[Entry, ...]] = field(default_factory=dict)  # all of whom the dialplan has asked
 
 
 class QueueLog:
@@ -155,6 +164,22 @@ def keys_noted(entries: Iterable[Entry]) -> tuple[NotedKey, ...]:
     )
 
 
+def answer_noted(entry: Entry) -> NotedAnswer | None:
+    """The dialogue that the dialplan held by itself and wrote down here; None for any other line."""
+    return note_from_text("|".join(entry.data)) if entry.event == NOTE_ENTRY else None
+
+
+def asked_without_us(entries: Iterable[Entry]) -> dict[Uniqueid, tuple[Entry, ...]]:
+    """Every line, in order, about callers whom the dialplan has asked by itself, from the first such answer on."""
+    told: dict[Uniqueid, list[Entry]] = {}
+    for entry in entries:
+        if entry.uniqueid in told:
+            told[entry.uniqueid].append(entry)
+        elif answer_noted(entry) is not None:
+            told[entry.uniqueid] = [entry]
+    return {caller: tuple(lines) for caller, lines in told.items()}
+
+
 def each_passage(entries: Iterable[Entry]) -> Iterator[Passage]:
     """Every passage once, as soon as it is over or its caller enters anew; at the end those still under way.
 
@@ -177,6 +202,8 @@ def _moved(passage: Passage, entry: Entry) -> Passage:
     if entry.event == "CONNECT":
         agent = Uniqueid(entry.data[1]) if len(entry.data) > 1 else None
         return replace(passage, connected_at=entry.at, interface=entry.agent, agent=agent)
+    if entry.event == LISTED and entry.data:
+        return replace(passage, listed_agent=Uniqueid(entry.data[0]))
     if entry.event in TALK_ENDED:
         return replace(passage, talked_until=entry.at, ended_at=entry.at)
     if entry.event in TALK_MOVED or entry.event in LEFT_UNSERVED:

@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from recorder.alarms import AlarmKind
+from recorder.do_not_record import DoNotRecord, checked_interface, is_region, written_number
 from recorder.model import ConsentMode, OverrideReason, RecorderError, RivalPolicy
 from recorder.policy import LineRules
 
@@ -171,6 +172,10 @@ class CatalogueAt(Section):
         return url
 
 
+class JournalAt(Section):
+    path: Path | None = None  # a folder; unset: beside SQLite's file, else above storage.path
+
+
 class StorageAt(Section):
     path: Path = Path("/var/lib/recorder/recordings")
     min_free_mb: Annotated[int, Field(ge=1)] = 500
@@ -209,7 +214,7 @@ class Line(Section):
     pause_longest_seconds: Annotated[float, Field(ge=10, le=3600)] = 300
     withdrawal: Literal["erase", "keep"] = "erase"
     beep_seconds: Annotated[int, Field(ge=5, le=120)] | None = None
-    fallback: Literal["skip"] = "skip"
+    fallback: Literal["skip", "dialplan"] = "skip"
 
     @field_validator("languages")
     @classmethod
@@ -233,6 +238,41 @@ class Line(Section):
         if "consent" in known.data and (known.data["consent"] is ConsentMode.NOT_REQUIRED) != bool(basis):
             raise ValueError('consent = "not_required" needs it, and no other may have it')
         return basis
+
+
+def _region(text: str) -> str:
+    if not is_region(text):
+        raise ValueError("two letters of a country, as CA")
+    return text
+
+
+class NotRecorded(Section):
+    """Who is never recorded, above every other setting and every key (SC-07)."""
+
+    region: Annotated[str, AfterValidator(_region)] | None = None
+    agents: tuple[str, ...] = ()
+    dialled: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+
+    @field_validator("agents")
+    @classmethod
+    def _recognised(cls, agents: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(checked_interface(agent) for agent in agents)
+
+    @field_validator("dialled", "numbers")
+    @classmethod
+    def _understood(cls, numbers: tuple[str, ...], known: ValidationInfo) -> tuple[str, ...]:
+        for number in numbers if "region" in known.data else ():
+            written_number(number, known.data["region"])
+        return numbers
+
+    def lists(self) -> DoNotRecord:
+        return DoNotRecord(
+            agents=frozenset(self.agents),
+            dialled=tuple(written_number(number, self.region) for number in self.dialled),
+            numbers=tuple(written_number(number, self.region) for number in self.numbers),
+            region=self.region,
+        )
 
 
 class Log(Section):
@@ -298,15 +338,20 @@ class Settings(Section):
     prompts: PromptFolder = PromptFolder()
     capture: CaptureFolder = CaptureFolder()
     catalogue: CatalogueAt = CatalogueAt()
+    journal: JournalAt = JournalAt()
     storage: StorageAt = StorageAt()
     http: Http = Http()
+    do_not_record: NotRecorded = NotRecorded()
     line: dict[str, Line] = Field(default_factory=dict)
     log: Log = Log()
     alarm: Alarming = Alarming()
 
     @field_validator("line")
     @classmethod
-    def _lines(cls, lines: dict[str, Line]) -> dict[str, Line]:
+    def _lines(cls, lines: dict[str, Line], known: ValidationInfo) -> dict[str, Line]:
+        pbx = known.data.get("pbx")
+        if pbx is not None and pbx.queue_log is None and any(line.fallback == "dialplan" for line in lines.values()):
+            raise ValueError('fallback = "dialplan" needs pbx.queue_log, where the answers are written down')
         for name in lines:
             if not LINE_NAME.fullmatch(name):
                 raise ValueError(f"line name {name!r}: letters, digits, _ and - only, at most 40")
@@ -340,6 +385,7 @@ def _rules(name: str, line: Line) -> LineRules:
         pause_longest=timedelta(seconds=line.pause_longest_seconds),
         withdrawal_erases=line.withdrawal == "erase",
         beep=line.beep_seconds,
+        asked_without_us=line.fallback == "dialplan",
         digest=hashlib.sha256(f"{name} {line.model_dump_json()}".encode()).hexdigest()[:16],
     )
 
@@ -350,12 +396,15 @@ def settings_from(text: str, environment: Mapping[str, str], *, source: str) -> 
     return _validated(tree, source, _lay_over(tree, environment))
 
 
+COPIED = ("node", "line", "do_not_record")
+
+
 def settings_of_copy(text: str, places: Mapping[str, Mapping[str, str | None]], *, source: str) -> Settings:
     """Settings for looking at copied books: the lines and the node of a TOML text, everything else at `places`.
 
     No secret is needed and none is read. Raises SettingsMistaken as settings_from does.
     """
-    kept = {name: section for name, section in _tree(text, source).items() if name in ("node", "line")}
+    kept = {name: section for name, section in _tree(text, source).items() if name in COPIED}
     nobody = {"username": "nobody", "secret": "none"}
     return _validated({**kept, "ami": nobody, **places}, source, {})
 

@@ -40,7 +40,7 @@ from recorder.model import (
 )
 from recorder.policy import LineRules
 from recorder.quality import Measures
-from recorder.queue_log import Passage, QueueLog, Unseen, keys_noted, passages
+from recorder.queue_log import Entry, Passage, QueueLog, Unseen, asked_without_us, keys_noted, passages
 from recorder.rotated import Place
 from recorder.storage import Spool, StorageError
 
@@ -98,6 +98,7 @@ class Sweeps:
         self._now = now
         self._postponed = Postponed()
         self.failures: dict[str, int] = {}
+        self.pending: frozenset[Uniqueid] = frozenset()  # whom the dialplan asked; the daemon has yet to take them in
         self.lost: dict[LostReason, int] = {}  # calls that passed while nobody looked
 
     async def settle_due(self) -> bool:
@@ -191,7 +192,9 @@ class Sweeps:
             return False
         place, began = await self._place(), self._now()
         entries, end = await asyncio.to_thread(self._queue_log.read, place)
-        told = self._ours(passages(entries))
+        asked = await self._not_taken_in(asked_without_us(entries))
+        self.pending = frozenset(asked)
+        told = self._ours({caller: passage for caller, passage in passages(entries).items() if caller not in asked})
         # What is still under way is read again: a call in progress may yet need the log's word for how it went on.
         held = [passage for passage in told if self._in_progress(passage.uniqueid)]
         for passage in await self._unknown(told):
@@ -200,6 +203,7 @@ class Sweeps:
             else:
                 held.append(passage)
         places = [Place(inode=passage.inode, offset=passage.offset) for passage in held]
+        places += [Place(inode=entry.inode, offset=entry.offset) for entry in asked.values()]
         # Of two files the rotated one is the older.
         onwards = min(places, key=lambda at: (at.inode == end.inode, at.offset), default=end)
         await self._mark.keep(onwards, began if end == self._queue_log.end() else None)
@@ -217,7 +221,16 @@ class Sweeps:
             log.error("queue_log_not_read", why=str(error))
             return Unseen()
         told = {passage.uniqueid: passage for passage in self._ours(passages(entries))}
-        return Unseen(passages=told, keys=keys_noted(entries))
+        return Unseen(passages=told, keys=keys_noted(entries), asked=asked_without_us(entries))
+
+    async def _not_taken_in(self, asked: Mapping[Uniqueid, tuple[Entry, ...]]) -> dict[Uniqueid, Entry]:
+        """The first line of each caller whom the dialplan asked by itself, until the books have the call.
+
+        The daemon takes them in after each time in which it could not see: what these lines prove is kept for it.
+        """
+        recent = {caller: lines[0] for caller, lines in asked.items() if lines[0].at > self._now() - UNFINISHED_FOR}
+        known = await self._catalogue.known_uniqueids(self._node, list(recent)) if recent else frozenset()
+        return {caller: line for caller, line in recent.items() if caller not in known}
 
     async def _place(self) -> Place:
         assert self._queue_log is not None
@@ -262,7 +275,7 @@ class Sweeps:
 
 def outcome_of_passage(passage: Passage, mode: ConsentMode) -> tuple[Outcome, LostReason | None]:
     """How a queue call ended that nobody of ours saw."""
-    if mode is ConsentMode.NEVER:
+    if mode is ConsentMode.NEVER or passage.is_listed:
         return Outcome.EXCLUDED, None
     if passage.connected_at is None:
         return Outcome.ABANDONED, None

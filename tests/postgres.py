@@ -39,16 +39,20 @@ class Server:
     folder: Path
     port: int
     process: subprocess.Popen[bytes]
+    programs: Path
+    command: tuple[str, ...]
     _made: int = field(default=0)
 
     def url(self, database: str, user: str = ACCOUNT) -> str:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
-    def create(self, template: str | None = None) -> str:
-        """Make a database, from a template where one is named, and return its name."""
+    def create(self, template: str | None = None, encoding: str | None = None) -> str:
+        """Make a database, from a template or in an encoding where one is named, and return its name."""
         self._made += 1
         name = f"test_{self._made}"
-        self._say(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
+        source = "template0" if encoding else template
+        choices = (f" TEMPLATE {source}" if source else "") + (f" ENCODING '{encoding}'" if encoding else "")
+        self._say(f"CREATE DATABASE {name}{choices}")
         return name
 
     def drop(self, database: str) -> None:
@@ -64,6 +68,16 @@ class Server:
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
+
+    def halt(self) -> None:
+        """End the server, and every connection to it; `again` brings it back with the same data and port."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(timeout=20)
+
+    def again(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, cwd=self.folder)
+        _await_ready(self.programs / "pg_isready", self.port, self.process, self.folder)
 
     def _signal(self, number: signal.Signals) -> None:
         for process in (self.process.pid, *children(self.process.pid)):
@@ -122,16 +136,16 @@ def running() -> Iterator[Server]:
         port = _free_port()
         given = SETTINGS | {"port": str(port), "unix_socket_directories": str(folder), "listen_addresses": "127.0.0.1"}
         settings = [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
+        command = (*prefix, str(found / "postgres"), "-D", str(data), *settings)
         with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [*prefix, found / "postgres", "-D", data, *settings], stdout=log, stderr=log, cwd=folder
-            )
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+        server = Server(folder=folder, port=port, process=process, programs=found, command=command)
         try:
             _await_ready(found / "pg_isready", port, process, folder)
-            yield Server(folder=folder, port=port, process=process)
+            yield server
         finally:
-            process.send_signal(signal.SIGQUIT)
-            process.wait(timeout=20)
+            server.process.send_signal(signal.SIGQUIT)
+            server.process.wait(timeout=20)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

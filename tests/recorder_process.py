@@ -67,6 +67,7 @@ class Recorder:
         self.recordings = home / "recordings"
         self.log = home / "recorder.log"
         self.settings: dict[str, dict[str, Any]] = {}
+        self.code = REPOSITORY  # the folder whose package `recorder` is run
         self._lines = lines
         self._python = python
         self._process: subprocess.Popen[bytes] | None = None
@@ -107,7 +108,7 @@ class Recorder:
         """`recorder --config ... WORDS`, to its end."""
         done = subprocess.run(
             [self._python, "-m", "recorder", "--config", str(self.config), *words],
-            cwd=REPOSITORY,
+            cwd=self.code,
             capture_output=True,
             text=True,
             timeout=120,
@@ -120,7 +121,7 @@ class Recorder:
     def show(self, *words: str) -> int:
         """Run the command where we print, so that it sees the same terminal; its exit code."""
         command = [self._python, "-m", "recorder", "--config", str(self.config), *words]
-        return subprocess.run(command, cwd=REPOSITORY, timeout=120, check=False).returncode
+        return subprocess.run(command, cwd=self.code, timeout=120, check=False).returncode
 
     def json(self, *words: str) -> Any:
         """What a command prints with --json, whatever its exit code."""
@@ -138,7 +139,7 @@ class Recorder:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*prefix, self._python, "-m", "recorder", "--config", str(self.config), "run"],
-                cwd=REPOSITORY,
+                cwd=self.code,
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **(environment or {})},
@@ -203,13 +204,13 @@ class Recorder:
                 raise TimeoutError(f"waited {timeout:g} s for {what}\n{self.log_tail()}")
             await asyncio.sleep(0.1)
 
-    async def calls(self) -> tuple[CallRow, ...]:
+    async def calls(self, most: int = 1000) -> tuple[CallRow, ...]:
         """The calls in the catalogue, newest first. In-process: cheap to ask often."""
-        return await self._ask(lambda books: books.list_calls(1000))
+        return await self._ask(lambda books: books.list_calls(most))
 
-    async def settled(self) -> tuple[RecordingRow, ...]:
+    async def settled(self, most: int = 1000) -> tuple[RecordingRow, ...]:
         """Every recording in the catalogue, newest first."""
-        return await self._ask(lambda books: books.list_recordings(1000))
+        return await self._ask(lambda books: books.list_recordings(most))
 
     async def whole(self, call: CallRow) -> WholeCall:
         found = await self._ask(lambda books: books.one_call(call.id))

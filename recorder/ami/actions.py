@@ -51,11 +51,11 @@ class QueuedCaller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueMember:
-    """`interface` is what the queue rings, `device` whose state it watches: of a Local member the phone behind it."""
+    """`interface` is what the queue rings, `watched` whose state it looks at: of a Local member the phone behind it."""
 
     queue: str
     interface: str
-    device: str
+    watched: str
     name: str
     paused: bool
     in_call: bool
@@ -118,8 +118,17 @@ class Actions:
         replies = await self._act("Getvar", {"Channel": _named(channel), "Variable": variable})
         return first(replies[0], "value") or None
 
+    async def evaluate(self, function: str) -> str | None:
+        """A dialplan function without any channel; None where it is empty. What Asterisk calls dangerous it refuses."""
+        replies = await self._act("Getvar", {"Variable": _named(function)})
+        return first(replies[0], "value") or None
+
     async def setvar(self, channel: str, variable: str, value: str) -> None:
         await self._act("Setvar", {"Channel": _named(channel), "Variable": _named(variable), "Value": value})
+
+    async def set_global(self, variable: str, value: str) -> None:
+        """A global variable of the dialplan; it lives as long as Asterisk does."""
+        await self._act("Setvar", {"Variable": _named(variable), "Value": value})
 
     async def channels(self, variables: Sequence[str] = ()) -> list[ChannelSnapshot]:
         """Every channel now, with these variables of each.
@@ -226,7 +235,7 @@ def _member_from_item(headers: Headers) -> QueueMember:
     return QueueMember(
         queue=first(headers, "queue"),
         interface=first(headers, "location"),
-        device=first(headers, "stateinterface"),
+        watched=first(headers, "stateinterface"),
         name=first(headers, "name"),
         paused=first(headers, "paused") == "1",
         in_call=first(headers, "incall") == "1",

@@ -7,7 +7,21 @@ anything.
 from recorder.books.asterisk import Ledgers
 from recorder.books.balance import balance
 from recorder.books.join import Reach
-from recorder.books.mismatch import MENDS, Code, Mismatch
+from recorder.books.mismatch import MENDS, REMARKS, Code, Mismatch, Remark, RemarkCode
 from recorder.books.walk import Books, Progress, stray_files, verify
 
-__all__ = ["MENDS", "Books", "Code", "Ledgers", "Mismatch", "Progress", "Reach", "balance", "stray_files", "verify"]
+__all__ = [
+    "MENDS",
+    "REMARKS",
+    "Books",
+    "Code",
+    "Ledgers",
+    "Mismatch",
+    "Progress",
+    "Reach",
+    "Remark",
+    "RemarkCode",
+    "balance",
+    "stray_files",
+    "verify",
+]

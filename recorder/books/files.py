@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from recorder.books.mismatch import Code, Mismatch
+from recorder.books.mismatch import Code, Mismatch, Remark, RemarkCode
 from recorder.catalogue import FileAct, FileAction, RecordingRow
 from recorder.model import RecordingStatus
-from recorder.storage import Found, FoundKind, Leftover
+from recorder.silences import SILENCE_LEAD, spans_silenced, untold
+from recorder.storage import Found, FoundKind, Leftover, Zeros
 from recorder.storage.header import HEADER_BYTES
 
 FRAME_BYTES: Final = 4  # a settled WAV: one 16-bit sample for the caller, one for the agent
@@ -22,16 +23,20 @@ REMOVED_WITHIN: Final = timedelta(minutes=3)
 """After the catalogue has the result the staged files go at once, after a crash within the reconcile sweep's minute."""
 
 
+NOTHING_SAID: Final = Zeros()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """A settled recording's file as it lies there. Without size it is missing; `trouble` says why it was not read.
 
-    `sha256` is None where the digest was not asked for.
+    `sha256` is None where the digest was not asked for, and then `zeros` say nothing.
     """
 
     path: Path
     size: int | None = None
     sha256: str | None = None
+    zeros: Zeros = NOTHING_SAID
     trouble: str | None = None
 
 
@@ -53,6 +58,28 @@ def judge_settled(row: RecordingRow, seen: Seen) -> Iterator[Mismatch]:
     if seen.size == row.size and samples != row.samples:
         what = f"the file has {samples} samples a channel, the catalogue says {row.samples}"
         yield _of_row(Code.FILE_SAMPLES_DIFFER, row, seen.path, what)
+
+
+def judge_silences(row: RecordingRow, seen: Seen) -> Iterator[Mismatch]:
+    """Where the ledger says silence and the file does not."""
+    for begin, end in seen.zeros.broken:
+        what = f"there is sound from {begin:.2f} to {end:.2f} s, where {_silenced_by(row, begin)}"
+        yield _of_row(Code.SILENCE_BROKEN, row, seen.path, what)
+
+
+def _silenced_by(row: RecordingRow, at: float) -> str:
+    covering = (silence for silence in row.silences if silence.from_seconds - SILENCE_LEAD <= at < silence.to_seconds)
+    silence = next(covering, None)
+    if silence is None:
+        return f"only the first {row.keep_seconds or 0:.2f} s may be heard"
+    return f"a {silence.cause} lasted from {silence.from_seconds:.2f} to {silence.to_seconds:.2f} s"
+
+
+def remarks_of(row: RecordingRow, seen: Seen) -> Iterator[Remark]:
+    """Where the file is exactly silent in both directions for long, and the ledger does not say so."""
+    for begin, end in untold(seen.zeros.runs, spans_silenced(row.silences, row.keep_seconds)):
+        what = f"exact silence in both directions from {begin:.1f} to {end:.1f} s, and no pause or hold of that time"
+        yield Remark(code=RemarkCode.SILENCE_UNTOLD, what=what, call=row.call, recording=row.id, path=seen.path)
 
 
 def judge_found(found: Found, row: RecordingRow | None, place: Path | None) -> Mismatch | None:

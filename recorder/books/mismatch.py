@@ -57,6 +57,7 @@ class Code(StrEnum):
     FILE_SIZE_DIFFERS = "file_size_differs"
     FILE_DIGEST_DIFFERS = "file_digest_differs"
     FILE_SAMPLES_DIFFER = "file_samples_differ"
+    SILENCE_BROKEN = "silence_broken"
     # a file that no settled recording accounts for
     FILE_WITHOUT_ROW = "file_without_row"
     FILE_OF_UNSETTLED = "file_of_unsettled"
@@ -129,6 +130,10 @@ MENDS: Final[dict[Code, str]] = {
     Code.FILE_SIZE_DIFFERS: _RESTORE,
     Code.FILE_DIGEST_DIFFERS: _RESTORE,
     Code.FILE_SAMPLES_DIFFER: _TAMPERED,
+    Code.SILENCE_BROKEN: (
+        "Let nobody listen to it: something was said in a pause, a hold, or beyond what is proved, and is to be heard."
+        " Compare the file with a backup, and report it."
+    ),
     Code.FILE_WITHOUT_ROW: (
         f"{_UNLAWFUL} A catalogue restored from an older backup does this too. `recorder adopt` takes it away."
     ),
@@ -141,6 +146,35 @@ MENDS: Final[dict[Code, str]] = {
     Code.STAGED_NOT_REMOVED: "The running recorder removes it within a minute; if not, check its rights on the spool.",
     Code.STAGED_OF_FAILED: "`recorder adopt` settles it where an event authorised it and both directions are there.",
 }
+
+
+class RemarkCode(StrEnum):
+    """Names one kind of remark: worth a look, and perhaps nothing is wrong. Never renamed."""
+
+    SILENCE_UNTOLD = "silence_untold"
+
+
+REMARKS: Final[dict[RemarkCode, str]] = {
+    RemarkCode.SILENCE_UNTOLD: (
+        "Listen to what stands around it: a muted telephone beside a silent one, or no sound from either, does this;"
+        " so does who silences a capture past the recorder, or cuts something out of a file."
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """Something that the books allow and a person may want to know of; `mend` is what to look at."""
+
+    code: RemarkCode
+    what: str
+    call: CallId
+    recording: RecordingId
+    path: Path
+
+    @property
+    def mend(self) -> str:
+        return REMARKS[self.code]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

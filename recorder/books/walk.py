@@ -17,12 +17,21 @@ from typing import Final
 from recorder.books.asterisk import Ledgers, ids_in, read_ledgers, scope_of
 from recorder.books.balance import balance
 from recorder.books.batches import batches
-from recorder.books.files import Seen, judge_found, judge_quarantined, judge_settled, judge_staged
+from recorder.books.files import (
+    Seen,
+    judge_found,
+    judge_quarantined,
+    judge_settled,
+    judge_silences,
+    judge_staged,
+    remarks_of,
+)
 from recorder.books.join import Told
-from recorder.books.mismatch import Code, Mismatch
+from recorder.books.mismatch import Code, Mismatch, Remark
 from recorder.catalogue import Catalogue, FileAct, RecordingRow, WholeCall, booked
 from recorder.model import CallId, Outcome, RecordingId, RecordingStatus
-from recorder.storage import Found, FoundKind, Leftover, SettledFileMissing, Spool, Storage, StorageError
+from recorder.silences import UNTOLD_LONGEST, spans_silenced
+from recorder.storage import Found, FoundKind, Leftover, SettledFileMissing, Spool, Storage, StorageError, Zeros
 
 CALLS_AT_ONCE: Final = 200
 WALKS: Final = 3
@@ -51,6 +60,7 @@ class Books:
     read_digests: bool = True
     told: Told | None = None  # what Asterisk's ledgers say
     mismatches: list[Mismatch] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)  # of files whose contents were read
 
     @property
     def ok(self) -> bool:
@@ -174,6 +184,8 @@ def _look_at(books: Books, whole: WholeCall, row: RecordingRow, storage: Storage
         seen = _seen(row, storage, read_digest=books.read_digests)
         books.settled_bytes += seen.size or 0
         found += judge_settled(row, seen)
+        found += judge_silences(row, seen)
+        books.remarks += remarks_of(row, seen)
     ended = whole.call.outcome
     if ended in NEVER_KEPT:
         for path in _files_of(row, storage):
@@ -189,14 +201,19 @@ def _seen(row: RecordingRow, storage: Storage, *, read_digest: bool) -> Seen:
     path = storage.path(row.id, row.authorised_at)
     try:
         size = path.stat().st_size
-        digest = storage.digest(row.id, row.authorised_at) if read_digest and size == row.size else None
+        digest, zeros = _contents(row, storage) if read_digest and size == row.size else (None, Zeros())
     except (FileNotFoundError, SettledFileMissing):
         return Seen(path=path)
     except StorageError as error:
         return Seen(path=path, trouble=error.what)
     except OSError as error:
         return Seen(path=path, trouble=error.strerror or str(error))
-    return Seen(path=path, size=size, sha256=digest)
+    return Seen(path=path, size=size, sha256=digest, zeros=zeros)
+
+
+def _contents(row: RecordingRow, storage: Storage) -> tuple[str, Zeros]:
+    silent = spans_silenced(row.silences, row.keep_seconds)
+    return storage.read_through(row.id, row.authorised_at, silent=silent, shortest=UNTOLD_LONGEST)
 
 
 def _files_of(row: RecordingRow, storage: Storage) -> list[Path]:

@@ -7,6 +7,7 @@ clock; the same events always give the same outcome.
 
 from recorder.call.draft import Acknowledge, Arm, Command, Erase, Quiet, Settle, Step, Stop
 from recorder.call.events import (
+    AgentListed,
     CallAdmitted,
     CallEvent,
     CallResynchronised,
@@ -40,6 +41,7 @@ from recorder.call.state import (
     capture_in_hand,
     standing,
     standing_with,
+    unrecorded,
     worth_on,
 )
 from recorder.call.tables import CAPTURE_TRANSITIONS, PHASE_TRANSITIONS, CaptureState, Phase, Trigger
@@ -49,6 +51,7 @@ __all__ = [
     "PHASE_TRANSITIONS",
     "READ_EVENTS",
     "Acknowledge",
+    "AgentListed",
     "Arm",
     "CallAdmitted",
     "CallEvent",
@@ -91,5 +94,6 @@ __all__ = [
     "replay",
     "standing",
     "standing_with",
+    "unrecorded",
     "worth_on",
 ]

@@ -175,7 +175,10 @@ def authorise(
     channel: Channel,
     hindrance: LostReason | None,
     audit: OverridePressed | None = None,
+    *,
+    begun: bool = False,
 ) -> None:
+    """`begun`: the dialplan has started the MixMonitor by itself."""
     if hindrance is None and capture_in_hand(draft.state) is not None:
         hindrance = LostReason.CAPTURE_FAILED  # the one before is still closing: never two at once
     if hindrance is not None:
@@ -197,7 +200,8 @@ def authorise(
     )
     capture = Capture(id=recording, state=CaptureState.ARMING, channel=channel, authority=draft.state.consent)
     draft.know(captures=(*draft.state.captures, capture))
-    draft.commands.append(Arm(recording=recording, channel=channel, beep=draft.state.beep))
+    if not begun:
+        draft.commands.append(Arm(recording=recording, channel=channel, beep=draft.state.beep))
 
 
 def owe(draft: Draft, presser: Channel, answer: KeyAnswer) -> None:
@@ -209,6 +213,13 @@ def owe(draft: Draft, presser: Channel, answer: KeyAnswer) -> None:
 def lose(draft: Draft, reason: LostReason) -> None:
     if draft.state.lost is None:
         draft.know(lost=reason)
+
+
+def end_capture(draft: Draft) -> None:
+    """What is being captured, if anything, stops."""
+    hand = capture_in_hand(draft.state)
+    if hand is not None:
+        draft.raise_trigger(Trigger.PARTED, hand.id)
 
 
 def prove_until(draft: Draft, moment: datetime, *, blind: bool = False) -> None:

@@ -26,6 +26,7 @@ from recorder.model import (
     RivalFate,
     RivalKind,
     Uniqueid,
+    Unrecorded,
 )
 
 
@@ -56,6 +57,15 @@ class CallAdmitted(OwnEvent):
     purposes: frozenset[str] = frozenset()  # for which the line records
     caller: Channel | None = None
     agent: Channel | None = None
+    unrecorded: Unrecorded | None = None  # the do-not-record list that names the call (SC-07)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentListed(OwnEvent):
+    """A leg is that of an agent who must not be recorded; where it `waits`, it takes the call once nothing captures."""
+
+    agent: Channel
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +89,8 @@ class PromptPlayed(OwnEvent):
 class ConsentAnswered(OwnEvent):
     """The dialogue ended with an answer. `recording` is the id to use if policy permits capture.
 
-    `hindrance` is what the world has against capturing now (spool, PBX, catalogue), None where nothing.
+    `hindrance` is what the world has against capturing now (spool, PBX, catalogue), None where nothing. `noted` is the
+    id of a dialogue that the dialplan held without us: where it permitted a capture, that runs already.
     """
 
     consent: ConsentEventId
@@ -92,13 +103,15 @@ class ConsentAnswered(OwnEvent):
     key: str | None = None
     language: str | None = None
     basis: str | None = None
+    noted: RecordingId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialogueBroke(OwnEvent):
-    """The dialogue ended without an answer that can count."""
+    """The dialogue ended without an answer that can count. `noted` as in ConsentAnswered."""
 
     reason: LostReason
+    noted: RecordingId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from recorder.call.draft import Draft, owe, record_consent
+from recorder.call.draft import Draft, end_capture, owe, record_consent
 from recorder.call.events import KeyPressed
 from recorder.call.state import CallState, Capture, KeyAnswer, Pause, capture_in_hand, is_agent
 from recorder.call.tables import Trigger
@@ -74,7 +74,7 @@ def _stop(draft: Draft, event: KeyPressed, presser: PartyKind) -> None:
         after = ConsentState.WITHDRAWN if agreed else ConsentState.REFUSED
         _record(draft, event, after, by)
     disowned = state.withdrawal_erases and _disown(draft, lambda capture: capture.authority in BY_CONSENT)
-    _end_capture(draft)
+    end_capture(draft)
     _answer(draft, event, KeyAnswer.ERASED if disowned else KeyAnswer.STOPPED)
 
 
@@ -89,7 +89,7 @@ def _personal(draft: Draft, event: KeyPressed, _presser: PartyKind) -> None:
         draft.know(personal=True)
         _disown(draft, lambda capture: capture.authority is not ConsentState.OVERRIDDEN)
         _audit(draft, event, "personal", actor(state, event), state.consent, seconds=_captured_seconds(draft))
-        _end_capture(draft)
+        end_capture(draft)
     _answer(draft, event, KeyAnswer.PERSONAL)
 
 
@@ -114,12 +114,6 @@ def _disown(draft: Draft, reached: Callable[[Capture], bool]) -> bool:
         draft.know_capture(capture.id, disowned=True)
         draft.raise_trigger(Trigger.DISOWNED, capture.id)
     return bool(captures)
-
-
-def _end_capture(draft: Draft) -> None:
-    hand = capture_in_hand(draft.state)
-    if hand is not None:
-        draft.raise_trigger(Trigger.PARTED, hand.id)
 
 
 def _record(draft: Draft, event: KeyPressed, after: ConsentState, by: str | None) -> None:

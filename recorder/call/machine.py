@@ -18,7 +18,7 @@ from recorder.call.events import (
     CallAdmitted,
     CallEvent,
 )
-from recorder.call.reading import READERS, take_parties
+from recorder.call.reading import READERS, take_parties, unasked
 from recorder.call.state import (
     CallState,
     Standing,
@@ -30,8 +30,6 @@ from recorder.call.tables import (
 from recorder.call.turning import TRIGGER_BY_STANDING, finished
 from recorder.model import (
     CallOpened,
-    ConsentMode,
-    ConsentState,
     Linkedid,
 )
 
@@ -50,8 +48,9 @@ def begin(event: CallAdmitted) -> Step:
         preroll=timedelta(seconds=event.preroll_seconds),
         withdrawal_erases=event.withdrawal_erases,
         beep=event.beep_seconds,
+        unrecorded=event.unrecorded,
         purposes=event.purposes,
-        consent=ConsentState.PROHIBITED if event.mode is ConsentMode.NEVER else ConsentState.NONE,
+        consent=unasked(event.mode, event.unrecorded),
     )
     draft = Draft(state, event, [], [], [])
     draft.facts.append(

@@ -16,8 +16,12 @@ def _declined(state: CallState) -> bool:
     return state.consent in DECLINED_BY and not permits_silence
 
 
+def _excluded(state: CallState) -> bool:
+    return (state.consent is ConsentState.PROHIBITED or state.excluded) and not state.recorded
+
+
 OUTCOMES: Final[tuple[tuple[Outcome, Callable[[CallState], bool]], ...]] = (
-    (Outcome.EXCLUDED, lambda state: state.consent is ConsentState.PROHIBITED and not state.recorded),
+    (Outcome.EXCLUDED, _excluded),
     (Outcome.ABANDONED, lambda state: not state.talked),
     (Outcome.RECORDED, lambda state: state.recorded),
     (Outcome.DECLINED, _declined),

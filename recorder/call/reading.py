@@ -13,13 +13,16 @@ from typing import Any, Final
 from recorder.call.draft import (
     Draft,
     authorise,
+    end_capture,
     lose,
+    owe,
     prove_until,
     record_consent,
     see,
     send_stop,
 )
 from recorder.call.events import (
+    AgentListed,
     CallAdmitted,
     CallResynchronised,
     CaptureArmed,
@@ -46,7 +49,9 @@ from recorder.call.state import (
     Standing,
     capture_in_hand,
     is_agent,
+    is_listed,
     standing,
+    unrecorded,
     with_leg,
     without_leg,
     worth_on,
@@ -79,6 +84,7 @@ from recorder.model import (
     MixMonitorStopped,
     PartyKind,
     Uniqueid,
+    Unrecorded,
 )
 from recorder.policy import OBJECTIONS, Circumstances, decide, may_override
 
@@ -120,6 +126,7 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
         return
     draft.state = without_leg(draft.state, caller.uniqueid)  # it runs our dialplan: its BridgeLeft may come later
     draft.raise_trigger(Trigger.ASKED_AGAIN)
+    draft.know(unrecorded=draft.state.unrecorded or event.unrecorded)
     worth = worth_on(draft.state, event.mode, event.purposes)
     # Answered already (worth is not None) or to be asked: either way the dialogue's end follows as an event.
     draft.know(
@@ -144,9 +151,9 @@ def _consultation_passed(draft: Draft, event: ConsultationPassed) -> None:
 
 
 def _take_line(draft: Draft, event: CallAdmitted) -> None:
-    no_call_of_ours = event.mode is ConsentMode.NEVER or draft.state.personal
-    unasked = ConsentState.PROHIBITED if no_call_of_ours else ConsentState.NONE
+    listed = draft.state.unrecorded or event.unrecorded
     draft.know(
+        unrecorded=listed,
         line=event.line,
         mode=event.mode,
         policy=event.policy,
@@ -155,8 +162,14 @@ def _take_line(draft: Draft, event: CallAdmitted) -> None:
         withdrawal_erases=event.withdrawal_erases,
         beep=event.beep_seconds,
         purposes=event.purposes,
-        consent=unasked,
+        consent=ConsentState.PROHIBITED if draft.state.personal else unasked(event.mode, listed),
     )
+
+
+def unasked(mode: ConsentMode, listed: Unrecorded | None) -> ConsentState:
+    """What consent stands at before anybody was asked."""
+    is_never = mode is ConsentMode.NEVER or listed is not None
+    return ConsentState.PROHIBITED if is_never else ConsentState.NONE
 
 
 def _prompt_played(draft: Draft, event: PromptPlayed) -> None:
@@ -176,9 +189,11 @@ def _answered(draft: Draft, event: ConsentAnswered) -> None:
     record_consent(draft, event.consent, event.answer, event.channel.uniqueid, prompt=event.prompt, event=event)
     draft.know(language=event.language or draft.state.language)
     draft.raise_trigger(Trigger.CONCLUDED)
-    now = Circumstances(mode=_mode(draft.state), consent=event.answer, listed=draft.state.listed)
+    state = draft.state
+    now = Circumstances(mode=_mode(state), consent=event.answer, listed=state.listed, unrecorded=unrecorded(state))
     if decide(now).permitted:
-        authorise(draft, event.recording, event.consent, event.channel, event.hindrance)
+        begun = event.noted is not None
+        authorise(draft, event.recording, event.consent, event.channel, event.hindrance, begun=begun)
 
 
 def _dialogue_broke(draft: Draft, event: DialogueBroke) -> None:
@@ -192,6 +207,10 @@ def _dialogue_broke(draft: Draft, event: DialogueBroke) -> None:
 def _override(draft: Draft, event: OverridePressed) -> None:
     """Permit by reason, once per call: a second press while a capture is open changes nothing."""
     state = draft.state
+    on_list = unrecorded(state)
+    if on_list is not None:
+        _refuse_override(draft, event, on_list)
+        return
     may = may_override(_mode(state), event.reason, state.listed) and _is_caller(state, event.far)
     if state.phase is not Phase.TALKING or capture_in_hand(state) is not None or not may:
         draft.expected = False
@@ -215,6 +234,22 @@ def _override(draft: Draft, event: OverridePressed) -> None:
     record_consent(draft, event.consent, ConsentState.OVERRIDDEN, far, event=event, reason=key, actor=event.agent)
     draft.know(override=event.reason)
     authorise(draft, event.recording, event.consent, event.far, None, audit=event)
+
+
+def _refuse_override(draft: Draft, event: OverridePressed, on_list: Unrecorded) -> None:
+    """Nothing outranks a do-not-record list, and that it was tried is kept."""
+    draft.expected = False
+    draft.facts.append(
+        AuditEntry(
+            id=event.audit,
+            at=event.at,
+            actor=event.agent,
+            action="override refused",
+            call=draft.state.call,
+            recording=None,
+            details={"reason": event.reason, "prior_state": draft.state.consent, "do_not_record": on_list},
+        )
+    )
 
 
 def _silence_confirmed(draft: Draft, event: MixMonitorMuted) -> None:
@@ -262,6 +297,17 @@ def _agent_connected(draft: Draft, event: AgentConnected) -> None:
         return
     draft.know(agents=draft.state.agents | {event.agent.uniqueid}, interface=event.interface)
     see(draft, event.agent, PartyKind.AGENT, event.interface)
+    if is_listed(draft.state, event.agent.uniqueid):
+        draft.know(excluded=True)
+        end_capture(draft)
+
+
+def _agent_listed(draft: Draft, event: AgentListed) -> None:
+    """An agent who must not be recorded: what is armed ends before they are joined, where they wait for it."""
+    draft.know(listed_legs=draft.state.listed_legs | {event.agent.uniqueid})
+    if event.waits:
+        end_capture(draft)
+        owe(draft, event.agent, KeyAnswer.EXCLUDED)
 
 
 def _bridge_entered(draft: Draft, event: BridgeEntered) -> None:
@@ -452,6 +498,7 @@ READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
     ConsentAnswered: _answered,
     DialogueBroke: _dialogue_broke,
     OverridePressed: _override,
+    AgentListed: _agent_listed,
     DialBegan: _dial_began,
     LocalBridged: _local_bridged,
     AgentRung: _agent_rung,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -20,6 +20,7 @@ from recorder.model import (
     RecordingId,
     SilenceCause,
     Uniqueid,
+    Unrecorded,
 )
 from recorder.policy import carried
 
@@ -63,6 +64,7 @@ class KeyAnswer(StrEnum):
     ERASED = "erased"  # stopped, and what was captured is not kept
     PERSONAL = "personal"
     REFUSED = "refused"
+    EXCLUDED = "excluded"  # to an agent who must not be recorded: nothing is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +115,9 @@ class CallState:
     interface: str | None = None  # the queue member who took the call
     paused: Pause | None = None  # until the key that resumes, through holds, transfers and other lines
     personal: bool = False  # an agent said so: no call of ours any more
+    unrecorded: Unrecorded | None = None  # the do-not-record list that names the call itself
+    listed_legs: frozenset[Uniqueid] = frozenset()  # agents who must not be recorded
+    excluded: bool = False  # one of them took the call
     owed: tuple[OwedAnswer, ...] = ()  # keys whose pressers wait for Asterisk's word
     talked: bool = False
     captures: tuple[Capture, ...] = ()  # in the order of their authority; at most one is being written
@@ -127,7 +132,7 @@ class CallState:
 
 def worth_on(state: CallState, mode: ConsentMode, purposes: frozenset[str]) -> ConsentState | None:
     """What the call's answer so far is worth where `mode` applies, for these purposes; None means: ask."""
-    if state.personal:
+    if state.personal or state.unrecorded is not None:
         return ConsentState.PROHIBITED
     answer = ConsentState.REFUSED if state.objected else state.consent
     return carried(answer, mode, covers=purposes <= state.agreed_to)
@@ -155,7 +160,8 @@ def standing(state: CallState) -> Standing:
     if caller is None or bridge is None:
         return Standing.NOWHERE
     others = [leg for leg, where in state.bridges.items() if where == bridge and leg != caller.uniqueid]
-    strangers = state.sizes.get(bridge, 0) > len(others) + 1 or not all(is_agent(state, leg) for leg in others)
+    known = all(is_agent(state, leg) and not is_listed(state, leg) for leg in others)
+    strangers = state.sizes.get(bridge, 0) > len(others) + 1 or not known
     if state.kinds.get(bridge, BASIC_BRIDGE) != BASIC_BRIDGE or strangers:
         return Standing.FOREIGN
     if not others:
@@ -165,14 +171,31 @@ def standing(state: CallState) -> Standing:
 
 def is_agent(state: CallState, leg: Uniqueid) -> bool:
     """Whether the leg is the agent's, itself or made by it (a Local member's phone)."""
+    return any(at in state.agents for at in _ancestry(state, leg))
+
+
+def is_listed(state: CallState, leg: Uniqueid) -> bool:
+    """Whether the leg is that of an agent who must not be recorded, itself or made by it."""
+    return any(at in state.listed_legs for at in _ancestry(state, leg))
+
+
+def _ancestry(state: CallState, leg: Uniqueid) -> Iterator[Uniqueid]:
+    """The leg, the one that made it, and so on."""
     seen: set[Uniqueid] = set()
     at: Uniqueid | None = leg
     while at is not None and at not in seen:
-        if at in state.agents:
-            return True
+        yield at
         seen.add(at)
         at = state.parents.get(at)
-    return False
+
+
+def unrecorded(state: CallState) -> Unrecorded | None:
+    """The do-not-record list that forbids capture now: of the call itself, or of who stands with the caller."""
+    if state.unrecorded is not None:
+        return state.unrecorded
+    bridge = state.bridges.get(state.caller.uniqueid) if state.caller else None
+    beside = (leg for leg, where in state.bridges.items() if bridge is not None and where == bridge)
+    return Unrecorded.AGENT if any(is_listed(state, leg) for leg in beside) else None
 
 
 def standing_with(state: CallState, leg: Uniqueid) -> bool:

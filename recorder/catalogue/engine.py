@@ -119,7 +119,7 @@ def _postgres_engine(url: URL, *, writes: bool, connections: int, migrates: bool
         import psycopg  # noqa: F401
     except ModuleNotFoundError as error:
         raise CatalogueSchema("PostgreSQL needs psycopg: install recorder-for-asterisk[postgres]") from error
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=connections,
         max_overflow=0,
@@ -127,6 +127,26 @@ def _postgres_engine(url: URL, *, writes: bool, connections: int, migrates: bool
         isolation_level="READ COMMITTED" if writes else "REPEATABLE READ",  # readers see one moment
         connect_args=given | {"options": options},
     )
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Any, _record: object, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        raw = dialect.connect(*args, **options)
+        try:
+            require_utf8(raw.info.parameter_status("server_encoding") or "", raw.info.dbname)
+        except CatalogueSchema:
+            raw.close()
+            raise
+        return raw
+
+    return engine
+
+
+def require_utf8(encoding: str, database: str) -> None:
+    """Raise CatalogueSchema where a PostgreSQL database cannot keep every text; nothing changes that later."""
+    if encoding != "UTF8":
+        what = f"the database {database} keeps text as {encoding}, and the catalogue needs UTF8"
+        mend = "`createdb --encoding=UTF8 --template=template0 NAME` makes one that [catalogue] url can name"
+        raise CatalogueSchema(f"{what}; {mend}")
 
 
 class Ticket:
@@ -169,9 +189,18 @@ class Ticket:
 
 
 class Rooms:
-    """The writing thread, the reading threads, and their connections."""
+    """The writing thread, the reading threads, and their connections.
 
-    def __init__(self, url: URL, waiting_most: int = WAITING_MOST) -> None:
+    `may_write` looks at each transaction that writes before anything is written in it, and raises where it must not.
+    """
+
+    def __init__(
+        self,
+        url: URL,
+        waiting_most: int = WAITING_MOST,
+        may_write: Callable[[Connection], None] = lambda _: None,
+    ) -> None:
+        self._may_write = may_write
         self._file = Path(url.database or "") if url.drivername == "sqlite" else None
         self._identity = _identity(self._file)
         self._waiting_most = waiting_most
@@ -240,6 +269,8 @@ class Rooms:
 
     def _attempt(self, work: Callable[[Connection], T], ticket: Ticket, writes: bool) -> T:
         with self._held(ticket, writes) as connection:
+            if writes:
+                self._may_write(connection)
             answer = work(connection)
             if writes:
                 ticket.before_commit()

@@ -1,13 +1,13 @@
 """The schema's revisions: which one a database has, and the way from one to the next.
 
-Owns Alembic; must not read or write rows. The invariant: only `upgrade` creates or changes a schema, and it does so
-whole or not at all.
+Owns Alembic; must not read or write rows. The invariants: only `upgrade` and `downgrade` create or change a schema, and
+do so whole or not at all; a program writes at its own revision alone.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,13 +16,16 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, text
+from sqlalchemy import URL, Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from recorder.catalogue.engine import connect_engine, translated, url_of
 from recorder.catalogue.errors import CatalogueAway, CatalogueSchema
 
 UPGRADE_LOCK = 7_283_105  # any number, the same in every daemon: two upgrades of one PostgreSQL database take turns
+
+SHARE = text("SELECT pg_try_advisory_xact_lock_shared(:key)")
+REVISION = text("SELECT version_num FROM alembic_version")
 
 
 def scripts_path() -> Path:
@@ -55,10 +58,25 @@ def upgrade(address: str, revision: str = "head") -> str:
     return current(address) or ""
 
 
-def downgrade(address: str, revision: str) -> None:
-    """Go back to `revision` ("base" removes everything); meant for tests."""
-    with _changing(url_of(address)) as connection:
-        command.downgrade(_config(connection), revision)
+def downgrade(address: str, revision: str, *, discard: bool = False) -> str | None:
+    """Go back to `revision` ("base" removes everything) and return it; tables that have rows go only with `discard`."""
+    url = url_of(address)
+    require_file(url)
+    with _changing(url) as connection:
+        before = _tables_with_rows(connection)
+        try:
+            command.downgrade(_config(connection), revision)
+        except (CommandError, RuntimeError) as error:  # a revision that cannot go back says why by RuntimeError
+            raise CatalogueSchema(f"the catalogue at {address_shown(url)} cannot go back: {error}") from error
+        lost = sorted(before - set(inspect(connection).get_table_names()))
+        if lost and not discard:
+            raise CatalogueSchema(f"revision {revision} has no place for what is in {', '.join(lost)}")
+    return current(address)
+
+
+def _tables_with_rows(connection: Connection) -> set[str]:
+    names = inspect(connection).get_table_names()
+    return {name for name in names if connection.execute(text(f'SELECT 1 FROM "{name}" LIMIT 1')).first()}
 
 
 def current(address: str) -> str | None:
@@ -85,6 +103,24 @@ def revision_of(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+def writes_only_at(revision: str) -> Callable[[Connection], None]:
+    """What raises CatalogueAway where a transaction that is to write meets another revision, or a change under way.
+
+    The schema may move under a running program. What that one does not know it must not write into; what it has to say
+    waits, as when the database is away, until the schema is back or a program that knows it takes over.
+    """
+
+    def look(connection: Connection) -> None:
+        # SQLite: whoever writes holds the only lock there is. PostgreSQL: a change waits for those who share its lock.
+        if connection.dialect.name != "sqlite" and not connection.execute(SHARE, {"key": UPGRADE_LOCK}).scalar():
+            raise CatalogueAway("the catalogue's schema is being changed")
+        found = connection.execute(REVISION).scalar()
+        if found != revision:
+            raise CatalogueAway(f"the catalogue is at revision {found} now, and this recorder speaks {revision}")
+
+    return look
+
+
 def require_newest(found: str | None, url: URL) -> None:
     """Raise CatalogueSchema, with what to do, unless `found` is the revision that this program speaks."""
     wanted, shown = newest(), address_shown(url)
@@ -97,7 +133,8 @@ def require_newest(found: str | None, url: URL) -> None:
         raise CatalogueSchema(f"the catalogue at {shown} is at {found}, older than {wanted}: run `recorder db upgrade`")
     raise CatalogueSchema(
         f"the catalogue at {shown} is at {found}, which this program (at {wanted}) does not know: it was upgraded by a"
-        " newer one. Install that, then run `recorder db upgrade`"
+        f" newer one. Install that and run `recorder db upgrade`, or let that one go back: `recorder db downgrade --to"
+        f" {wanted}`"
     )
 
 

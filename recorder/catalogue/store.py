@@ -284,7 +284,7 @@ async def open_catalogue(address: str, within: timedelta = READER_WAITS) -> Cata
     """
     url = url_of(address)
     schema.require_file(url)
-    opened = Catalogue(Rooms(url))
+    opened = Catalogue(Rooms(url, may_write=schema.writes_only_at(schema.newest())))
     try:
         schema.require_newest(await opened.read(schema.revision_of, within), url)
     except BaseException:

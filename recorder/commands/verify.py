@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -10,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from recorder.books import Books, Ledgers, Mismatch, Reach, verify
+from recorder.books import Books, Ledgers, Mismatch, Reach, Remark, verify
 from recorder.commands.asking import SOMETHING_WRONG, Json, Since, ask, moment, storage_of
 from recorder.commands.copied import settings_at
 from recorder.commands.display import amount, number, print_json, print_line, screen, text
@@ -56,7 +57,11 @@ def verify_books(context: typer.Context, since: Since = None, copy: Copy = None,
             ),
         )
     if as_json:
-        print_json({"ok": books.ok, "counts": counts(books), "mismatches": [shown(item) for item in books.mismatches]})
+        told = {
+            "mismatches": [shown(item) for item in books.mismatches],
+            "remarks": [shown(item) for item in books.remarks],
+        }
+        print_json({"ok": books.ok, "counts": counts(books)} | told)
     else:
         print_books(screen(), books)
     if not books.ok:
@@ -107,7 +112,7 @@ def _ledger(books: Books, name: str) -> dict[str, Any] | None:
     }
 
 
-def shown(item: Mismatch) -> dict[str, Any]:
+def shown(item: Mismatch | Remark) -> dict[str, Any]:
     return {
         "code": item.code,
         "call": item.call,
@@ -148,28 +153,34 @@ class _Bar:
 
 
 def print_books(console: Console, books: Books) -> None:
-    for item in books.mismatches[:SHOWN_AT_MOST]:
-        _print_mismatch(console, item)
-    if len(books.mismatches) > SHOWN_AT_MOST:
-        print_line(console, f"... and {len(books.mismatches) - SHOWN_AT_MOST} more; --json has them all.")
-        console.print()
+    _print_items(console, books.mismatches, style="bold red")
+    _print_items(console, books.remarks, style="bold cyan")
     for name, words in _facts(books):
         print_line(console, f"{name:<16}{words}", hang=16)
     console.print()
     if books.ok:
-        print_line(console, f"The books of node {books.node} balance.", style="bold green")
+        remarks = f" There is {number(len(books.remarks), 'remark')}." if books.remarks else ""
+        print_line(console, f"The books of node {books.node} balance.{remarks}", style="bold green")
     else:
         what = number(len(books.mismatches), "item does not fit", "items do not fit")
         print_line(console, f"The books of node {books.node} do not balance: {what}.", style="bold red")
 
 
-def _print_mismatch(console: Console, item: Mismatch) -> None:
-    print_line(console, item.code, style="bold red")
+def _print_items(console: Console, items: Sequence[Mismatch | Remark], style: str) -> None:
+    for item in items[:SHOWN_AT_MOST]:
+        _print_item(console, item, style)
+    if len(items) > SHOWN_AT_MOST:
+        print_line(console, f"... and {len(items) - SHOWN_AT_MOST} more; --json has them all.")
+        console.print()
+
+
+def _print_item(console: Console, item: Mismatch | Remark, style: str) -> None:
+    print_line(console, item.code, style=style)
     print_line(console, f"  {item.what}", hang=0)
     for name, value in (("call", item.call), ("recording", item.recording), ("file", item.path)):
         if value is not None:
             console.print(text(f"  {name:<11}{value}"), soft_wrap=True)  # whole, to be copied
-    print_line(console, f"  {'mend':<11}{item.mend}", hang=11)
+    print_line(console, f"  {'look' if isinstance(item, Remark) else 'mend':<11}{item.mend}", hang=11)
     console.print()
 
 

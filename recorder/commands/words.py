@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import groupby
 
 from recorder.call import (
+    AgentListed,
     CallAdmitted,
     CallEvent,
     CallResynchronised,
@@ -22,6 +23,7 @@ from recorder.call import (
     RivalMet,
     event_from_fields,
     replay,
+    unrecorded,
 )
 from recorder.catalogue import JournalRow, WholeCall
 from recorder.model import (
@@ -32,6 +34,7 @@ from recorder.model import (
     CallerLeftQueue,
     ChannelHungUp,
     RivalFate,
+    Unrecorded,
 )
 from recorder.policy import Circumstances, decide
 
@@ -95,6 +98,8 @@ def _words(event: CallEvent) -> str | None:
             return f"we had not seen anything since {event.blind_from:%H:%M:%S}; this is what stands now"
         case CallerJoinedQueue() | CallerLeftQueue():
             return f"the caller {'joined' if isinstance(event, CallerJoinedQueue) else 'left'} queue {event.queue}"
+        case AgentListed():
+            return f"{event.agent.name} must not be recorded"
         case AgentConnected():
             return f"{event.interface or event.agent.name} took the call"
         case BridgeEntered() | BridgeLeft():
@@ -134,11 +139,21 @@ def _decisions(journal: tuple[JournalRow, ...]) -> Iterator[Decision]:
     before: CallState | None = None
     for event, step in zip(events, replay(events), strict=True):
         if before is not None and step.expected and isinstance(event, ConsentAnswered):
-            now = Circumstances(mode=before.mode, consent=event.answer, listed=before.listed)
+            named = unrecorded(before)
+            now = Circumstances(mode=before.mode, consent=event.answer, listed=before.listed, unrecorded=named)
             yield _decision(event.at, f"at the answer {event.answer}", now)
         elif before is not None and isinstance(event, OverridePressed):
-            now = Circumstances(mode=before.mode, consent=before.consent, override=event.reason, listed=before.listed)
+            now = Circumstances(
+                mode=before.mode,
+                consent=before.consent,
+                override=event.reason,
+                listed=before.listed,
+                unrecorded=unrecorded(before),
+            )
             yield _decision(event.at, f"at the override key for {event.reason}", now)
+        elif before is not None and isinstance(event, AgentConnected) and step.state.excluded:
+            now = Circumstances(mode=before.mode, consent=before.consent, unrecorded=Unrecorded.AGENT)
+            yield _decision(event.at, f"when {event.interface} took the call", now)
         before = step.state
 
 

@@ -6,7 +6,7 @@ to the one whose bridge they enter; a call that entered no line of ours is nobod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ import structlog
 
 from recorder.call import (
     READ_EVENTS,
+    AgentListed,
     CallAdmitted,
     CallState,
     Phase,
@@ -23,7 +24,10 @@ from recorder.call import (
 )
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway
-from recorder.daemon.runner import Bells, CallCounters, CallRunner, Rivals, Surroundings
+from recorder.daemon.owed import CallCounters, Ledgers, OwedStep
+from recorder.daemon.runner import Bells, CallRunner, Rivals, Surroundings
+from recorder.do_not_record import NOBODY, DoNotRecord
+from recorder.local_journal import Journal
 from recorder.model import (
     AgentConnected,
     AgentRung,
@@ -56,30 +60,42 @@ class CallBook:
         *,
         node: str,
         catalogue: Catalogue,
+        local: Journal,
         capture: CaptureDesk,
         rivals: Rivals,
         bells: Bells,
         now: Callable[[], datetime],
         catalogue_failed: Callable[[CatalogueAway], None],
+        lists: DoNotRecord = NOBODY,
     ) -> None:
         self.node = node
         self.now = now
         self.counters = CallCounters()
         self._bells = bells
         self._around = Surroundings(
-            catalogue=catalogue,
+            ledgers=Ledgers(
+                catalogue=catalogue,
+                local=local,
+                counters=self.counters,
+                catalogue_failed=catalogue_failed,
+                settle_now=bells.settle_now,
+            ),
             capture=capture,
             rivals=rivals,
             bells=bells,
             counters=self.counters,
             now=now,
-            catalogue_failed=catalogue_failed,
+            lists=lists,
         )
         self._calls: dict[CallId, CallRunner] = {}
         self._by_uniqueid: dict[Uniqueid, CallRunner] = {}
         self._by_linkedid: dict[Linkedid, CallRunner] = {}
         self._by_bridge: dict[BridgeId, CallRunner] = {}
         self._past: dict[Uniqueid, datetime] = {}  # legs of closed calls, the oldest first
+
+    @property
+    def lists(self) -> DoNotRecord:
+        return self._around.lists
 
     def __iter__(self) -> Iterator[CallRunner]:
         return iter(tuple(self._calls.values()))
@@ -94,6 +110,10 @@ class CallBook:
         """The open call that the channel belongs to."""
         runner = self._by_uniqueid.get(channel.uniqueid) or self._by_linkedid.get(channel.linkedid)
         return runner if runner is not None and runner.state.phase not in (Phase.OVER, Phase.CLOSED) else None
+
+    def of_caller(self, uniqueid: Uniqueid) -> CallRunner | None:
+        """The call that this channel belongs to, also one that is over and not settled yet."""
+        return self._by_uniqueid.get(uniqueid)
 
     def of_bridge(self, bridge: BridgeId) -> CallRunner | None:
         """The open call whose legs stand in the bridge."""
@@ -116,9 +136,16 @@ class CallBook:
         self._around.rivals.adopt(runner, channels, event.at)
         return runner
 
-    def restore(self, state: CallState, seq: int, linkedid: Linkedid, legs: Iterable[Uniqueid]) -> CallRunner:
-        """Take up a call that the catalogue holds open."""
-        runner = CallRunner(self._around, Step(state=state), event=None, seq=seq)
+    def restore(
+        self,
+        state: CallState,
+        seq: int,
+        linkedid: Linkedid,
+        legs: Iterable[Uniqueid],
+        owed: Sequence[OwedStep] = (),
+    ) -> CallRunner:
+        """Take up a call of an earlier daemon, which the catalogue holds open or is owed."""
+        runner = CallRunner(self._around, Step(state=state), event=None, seq=seq, owed=owed)
         self._enter(runner, [])
         self._by_linkedid[linkedid] = runner
         for leg in legs:
@@ -136,12 +163,25 @@ class CallBook:
         if runner is None:
             return
         self._know(runner, channels)
+        self._tell_of_listed(runner, event)
         if isinstance(event, BridgeEntered | BridgeLeft):
             owner = self._by_bridge.setdefault(event.bridge, runner)
             if owner is not runner:
                 owner.put(event)  # somebody of another call of ours joins this one, or leaves it
         if type(event) in READ_EVENTS or isinstance(event, (MixMonitorStarted, *BEGINNINGS, *ENDINGS)):
             runner.put(event)
+
+    def _tell_of_listed(self, runner: CallRunner, event: PbxEvent) -> None:
+        """Before an event that brings a leg into the call: whether its agent must not be recorded."""
+        match event:
+            case AgentConnected():
+                agent, listed = event.agent, self.lists.names_agent(event.interface or event.agent.name)
+            case BridgeEntered():
+                agent, listed = event.channel, self.lists.names_agent(event.channel.name)
+            case _:
+                return
+        if listed and agent.uniqueid not in runner.state.listed_legs:
+            runner.put(AgentListed(at=event.at, agent=agent))
 
     def _owner(self, channel: Channel) -> CallRunner | None:
         return self._by_uniqueid.get(channel.uniqueid) or self._by_linkedid.get(channel.linkedid)

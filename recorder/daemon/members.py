@@ -1,7 +1,7 @@
-"""The only one that knows which devices are the queues' own members: who calls a line from one of these is no caller.
+"""The only one that knows which phones are the queues' own members: who calls a line from one of these is no caller.
 
 Must not decide what becomes of the call. The invariant: nobody waits for Asterisk longer than ASKED_WITHIN, and one
-whose device is not known to be a member's is a caller.
+whose phone is not known to be a member's is a caller.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ class Members:
 
     def __init__(self, ami: Actions) -> None:
         self._ami = ami
-        self._devices: frozenset[str] = frozenset()
+        self._members: frozenset[str] = frozenset()
         self._asked_at = float("-inf")
         self._asking = asyncio.Lock()
 
     async def is_member(self, channel: Channel) -> bool:
-        """Whether the channel is of a device that some queue rings, or whose state it watches."""
-        device = channel.name.rpartition("-")[0]
+        """Whether the channel is of a phone that some queue rings, or whose state it watches."""
+        phone = channel.name.rpartition("-")[0]
         async with self._asking:
             if asyncio.get_running_loop().time() - self._asked_at > KNOWN_FOR:
                 await self._ask()
-        return device in self._devices
+        return phone in self._members
 
     async def _ask(self) -> None:
         try:
@@ -45,5 +45,5 @@ class Members:
         except (AmiError, TimeoutError) as error:
             log.warning("members_not_known", why=str(error) or type(error).__name__)
         else:
-            self._devices = frozenset(name for member in told.members for name in (member.interface, member.device))
+            self._members = frozenset(name for member in told.members for name in (member.interface, member.watched))
         self._asked_at = asyncio.get_running_loop().time()

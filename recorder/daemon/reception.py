@@ -18,6 +18,7 @@ import structlog
 
 from recorder.ami import AmiError
 from recorder.call import (
+    AgentListed,
     CallAdmitted,
     CallState,
     ConsentAnswered,
@@ -42,6 +43,7 @@ from recorder.model import (
     Channel,
     ConsentEventId,
     ConsentMode,
+    ConsentState,
     Direction,
     KeyAct,
     LostReason,
@@ -49,6 +51,7 @@ from recorder.model import (
     Prompt,
     PromptKind,
     RecordingId,
+    Unrecorded,
     UserEventRaised,
 )
 from recorder.policy import PERMITTED_BY_MODE, LineRules, stricter
@@ -105,27 +108,44 @@ class FrontDesk:
         if runner is not None and _is_beside(runner, visit.channel):
             runner.put(ConsultationPassed(at=self._now(), channel=visit.channel))
             return None
+        if runner is not None and runner.noted and not await visit.waits():
+            return None  # we stood still: the dialplan has asked by itself since
         if runner is None:
-            runner = self._book.open(self._admitted(rules, Direction.INCOMING, caller=visit.channel))
+            runner = self._book.open(
+                self._admitted(rules, Direction.INCOMING, caller=visit.channel, unrecorded=visit.unrecorded)
+            )
         else:
             try:
                 rules = replace(rules, mode=stricter(runner.state.mode, rules.mode))
-                talk = await self._another_line(runner, rules, visit.channel)
+                talk = await self._another_line(runner, rules, visit)
             except TimeoutError:
                 self._broke(runner, LostReason.CAPTURE_FAILED)
                 return None
         return self._admission(runner, rules, visit, talk)
 
-    async def _another_line(self, runner: CallRunner, rules: LineRules, caller: Channel) -> Dialogue | None:
+    async def _another_line(self, runner: CallRunner, rules: LineRules, visit: Visit) -> Dialogue | None:
         """The same call passes a second line: its answer goes along as far as it is worth anything there."""
-        worth = worth_on(runner.state, rules.mode, frozenset(rules.purposes))
+        worth = (
+            ConsentState.PROHIBITED
+            if visit.unrecorded
+            else worth_on(runner.state, rules.mode, frozenset(rules.purposes))
+        )
+        event = self._admitted(
+            rules,
+            Direction.INCOMING,
+            caller=visit.channel,
+            call=runner.state.call,
+            unrecorded=visit.unrecorded,
+        )
         async with asyncio.timeout((ADMITTED_WITHIN + CLOSED_WITHIN).total_seconds()):
-            await runner.apply(self._admitted(rules, Direction.INCOMING, caller=caller, call=runner.state.call))
+            await runner.apply(event)
             while capture_in_hand(runner.state) is not None:
                 await asyncio.sleep(0.01)  # the first line's capture closes; never two on one channel
         return settled(Answer(consent=worth)) if worth is not None else None
 
     def _admission(self, runner: CallRunner, rules: LineRules, visit: Visit, talk: Dialogue | None) -> Admission | None:
+        if visit.unrecorded is not None or runner.state.unrecorded is not None:
+            return Admission(call=runner.state.call, dialogue=settled(Answer(consent=ConsentState.PROHIBITED)))
         hindrance = self._readiness.hindrance
         if hindrance is not None and rules.mode is not ConsentMode.NEVER:
             self._broke(runner, hindrance)  # nobody is asked what cannot be done
@@ -142,11 +162,12 @@ class FrontDesk:
         """An agent dials out on a line: the call begins here, so that one nobody answers has its outcome too."""
         rules = self._rules(event.fields.get("Line", "").strip())
         known = self._book.of_channel(event.channel)
+        listed = Unrecorded.AGENT if self._book.lists.names_agent(event.channel.name) else None
         if known is None:
-            self._book.open(self._admitted(rules, Direction.OUTGOING, agent=event.channel))
+            self._book.open(self._admitted(rules, Direction.OUTGOING, agent=event.channel, unrecorded=listed))
         elif known.state.direction is Direction.OUTGOING:  # the AGI visit was faster, and could not name the agent
             call = known.state.call
-            known.put(self._admitted(rules, Direction.OUTGOING, agent=event.channel, call=call))
+            known.put(self._admitted(rules, Direction.OUTGOING, agent=event.channel, call=call, unrecorded=listed))
 
     async def admit_outgoing(self, visit: Visit) -> Admission | None:
         """The callee has answered. The call was opened by its UserEvent; the AGI may be faster than AMI."""
@@ -157,9 +178,17 @@ class FrontDesk:
         if runner is not None and runner.state.direction is Direction.INCOMING:
             return None  # a caller of ours is sent outside: nobody is asked for what will not be captured
         if runner is None:
-            runner = self._book.open(self._admitted(rules, Direction.OUTGOING, caller=visit.channel))
+            runner = self._book.open(
+                self._admitted(rules, Direction.OUTGOING, caller=visit.channel, unrecorded=visit.unrecorded)
+            )
         else:
-            event = self._admitted(rules, Direction.OUTGOING, caller=visit.channel, call=runner.state.call)
+            event = self._admitted(
+                rules,
+                Direction.OUTGOING,
+                caller=visit.channel,
+                call=runner.state.call,
+                unrecorded=visit.unrecorded,
+            )
             try:
                 await asyncio.wait_for(runner.apply(event), ADMITTED_WITHIN.total_seconds())
             except TimeoutError:
@@ -173,7 +202,7 @@ class FrontDesk:
         """More dialogues than we serve: the caller goes on at once."""
         rules = self._rules(visit.line)
         runner = self._book.of_channel(visit.channel) or self._book.open(
-            self._admitted(rules, visit.direction, caller=visit.channel)
+            self._admitted(rules, visit.direction, caller=visit.channel, unrecorded=visit.unrecorded)
         )
         self._broke(runner, LostReason.BUSY)
 
@@ -254,6 +283,14 @@ class FrontDesk:
         presser = runner.names.get(visit.agent)
         return presser is not None and standing_with(runner.state, presser)
 
+    def listed(self, event: UserEventRaised) -> None:
+        """An agent who must not be recorded takes a call, and waits until nothing captures it."""
+        runner = self._book.of_channel(event.channel)
+        if runner is None:
+            log.warning("key_without_call", reason="listed")
+            return
+        runner.put(AgentListed(at=event.at, agent=event.channel, waits=True))
+
     def pressed(self, event: UserEventRaised) -> None:
         """A key that pauses, resumes or ends: who may press it is the machine's to say."""
         runner = self._book.of_channel(event.channel)
@@ -303,6 +340,7 @@ class FrontDesk:
         caller: Channel | None = None,
         agent: Channel | None = None,
         call: CallId | None = None,
+        unrecorded: Unrecorded | None = None,
     ) -> CallAdmitted:
         first = caller or agent
         assert first is not None
@@ -322,6 +360,7 @@ class FrontDesk:
             purposes=frozenset(rules.purposes),
             caller=caller,
             agent=agent,
+            unrecorded=unrecorded,
         )
 
 

@@ -1,4 +1,4 @@
-"""After we could not see: take up the calls that the catalogue holds open, and compare them with what stands now.
+"""After we could not see: compare the calls in progress with what stands now.
 
 Must not decide what is kept: the machine does, from the proofs gathered here. The invariant: events flow again before
 the snapshot is taken, so that nothing falls between the two.
@@ -15,17 +15,14 @@ import structlog
 
 from recorder.ami import Ami, ChannelSnapshot
 from recorder.call import (
+    AgentListed,
     CallResynchronised,
     CallState,
     KeyPressed,
     Phase,
     capture_in_hand,
-    event_from_fields,
-    replay,
 )
 from recorder.capture import CaptureDesk
-from recorder.catalogue import Catalogue, JournalRow
-from recorder.daemon.calls import CallBook
 from recorder.daemon.runner import SILENT, CallRunner
 from recorder.model import AgentConnected, BridgeId, Channel, ConsentEventId, KeyAct, Linkedid, Uniqueid
 from recorder.queue_log import NotedKey, Passage, Unseen
@@ -36,30 +33,6 @@ CLOCKS_DIFFER_BY = timedelta(seconds=2)
 """The queue log counts whole seconds: a line may look older than it is."""
 RESUMED_BY = timedelta(seconds=1.2)
 """After the second that the log names: by then the key was pressed, and what is left to Asterisk's mute is over too."""
-
-
-async def restore(book: CallBook, catalogue: Catalogue, node: str) -> int:
-    """Take up every open call by replaying its journal; how many there were."""
-    whole_calls = await catalogue.open_calls(node)
-    for whole in whole_calls:
-        state = replayed(whole.journal)
-        if state is None:
-            log.error("journal_not_replayed", call=str(whole.call.id))
-            continue
-        legs = [leg.uniqueid for leg in whole.legs] + list(state.parents) + list(state.bridges)
-        book.restore(state, whole.journal[-1].seq, whole.call.linkedid, legs)
-    return len(whole_calls)
-
-
-def replayed(journal: Sequence[JournalRow]) -> CallState | None:
-    """The state that a journal leads to; None where it is empty or holds an event that this version does not know."""
-    state: CallState | None = None
-    try:
-        for step in replay(event_from_fields(row.name, row.fields) for row in journal):
-            state = step.state
-    except (KeyError, ValueError, TypeError):
-        return None
-    return state
 
 
 async def resynchronise(
@@ -87,7 +60,7 @@ async def resynchronise(
         _connect(runner, unseen.passages, snapshot, blind_from)
         heard[runner] += runner.heard - before
         _press(runner, unseen.keys, snapshot, blind_from, now)
-        legs = _legs(runner.state)
+        legs = legs_of(runner.state)
         for row in snapshot:
             if row.channel.uniqueid in legs:
                 runner.names[row.channel.name] = row.channel.uniqueid  # a daemon that was just started heard no name
@@ -112,6 +85,8 @@ def _connect(
         return
     name = next((row.channel.name for row in snapshot if row.channel.uniqueid == passage.agent), "")
     agent = Channel(name=name, uniqueid=passage.agent, linkedid=Linkedid(caller.linkedid))
+    if passage.is_listed or runner.lists.names_agent(passage.interface or ""):
+        runner.put(AgentListed(at=passage.connected_at, agent=agent))
     runner.put(
         AgentConnected(
             at=passage.connected_at,
@@ -131,7 +106,7 @@ def _press(
     now: datetime,
 ) -> None:
     """Keys that nobody heard: the queue log has them. What it says to the second is silenced from its beginning on."""
-    legs = _legs(runner.state)
+    legs = legs_of(runner.state)
     for key in keys:
         ours = key.presser in legs or key.caller in legs
         if not ours or key.at < blind_from - CLOCKS_DIFFER_BY or runner.has_heard(key.act, key.presser, key.at):
@@ -160,7 +135,7 @@ async def _found(
     now: datetime,
 ) -> CallResynchronised:
     state = runner.state
-    ours = _legs(state)
+    ours = legs_of(state)
     standing = {row.channel.uniqueid: row.bridge for row in snapshot}
     callers_bridge = standing.get(state.caller.uniqueid) if state.caller else None
     living = {
@@ -169,6 +144,8 @@ async def _found(
         if leg in ours or (bridge is not None and bridge == callers_bridge)
     }
     passage = passages.get(state.caller.uniqueid) if state.caller else None
+    if passage is not None and (passage.is_listed or runner.lists.names_agent(passage.interface or "")):
+        passage = None  # a talk that must not be recorded proves nothing for any capture
     return CallResynchronised(
         at=now,
         blind_from=min(blind_from, now),
@@ -187,7 +164,8 @@ async def _capture_lives(state: CallState, capture: CaptureDesk, living: Mapping
     return await capture.running(hand.channel, hand.mixmonitor, quiet=hand.state in SILENT) is not None
 
 
-def _legs(state: CallState) -> frozenset[Uniqueid]:
+def legs_of(state: CallState) -> frozenset[Uniqueid]:
+    """Every channel that the call knows as its own."""
     caller = frozenset({state.caller.uniqueid}) if state.caller else frozenset()
     captured = frozenset(capture.channel.uniqueid for capture in state.captures)
     return caller | captured | state.agents | frozenset(state.parents) | frozenset(state.bridges)

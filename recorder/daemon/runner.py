@@ -1,20 +1,18 @@
-"""One ordered queue per call: the only place where the machine's steps are written down and carried out.
+"""One ordered queue per call: the only place where the machine's steps are taken and carried out.
 
-Must not decide anything: `recorder.call` does. The invariants: a call's events are taken one after another; a step is
-written and then its commands are carried out, one that has none may wait a moment for the next; a capture is armed
-only after its intention is in the catalogue; what cannot be written now is kept in order and written later, and
-meanwhile nothing new is captured.
+Must not decide anything: `recorder.call` does. Must not write a step: owed.py does. The invariants: a call's events are
+taken one after another; a step is written and then its commands are carried out, one that has none may wait a moment
+for the next; a capture is armed only after its intention is in the catalogue; while something cannot be written there,
+nothing new is captured.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import structlog
 
@@ -44,10 +42,10 @@ from recorder.call import (
     Stop,
     advance,
     capture_in_hand,
-    fields_from_event,
 )
 from recorder.capture import CaptureDesk, CaptureRefused, OpenChannel
-from recorder.catalogue import Catalogue, CatalogueAway, CatalogueRefused, JournalRow
+from recorder.daemon.owed import TRY_AGAIN_AFTER, CallCounters, Ledgers, Owed, OwedStep
+from recorder.do_not_record import NOBODY, DoNotRecord
 from recorder.model import (
     Channel,
     KeyAct,
@@ -73,12 +71,6 @@ STOP_TOLD_WITHIN = timedelta(milliseconds=300)
 UNHOOKED_FOR = timedelta(milliseconds=100)
 """How long a channel must have been without a capture before the next one hears both parties (decision 0020)."""
 SAME_KEY_WITHIN = timedelta(seconds=2)
-TRY_AGAIN_AFTER = timedelta(seconds=1)
-WRITE_WITHIN = timedelta(seconds=1)
-LINGER = timedelta(milliseconds=100)
-"""How long a step that asks for nothing may wait to be written in one transaction with those that follow it."""
-TOGETHER = 20
-"""Steps in one transaction: what was owed for long must still be written within its time limit."""
 
 
 SILENT = frozenset({CaptureState.QUIET, CaptureState.PAUSED, CaptureState.STOPPING})
@@ -87,6 +79,13 @@ SILENT = frozenset({CaptureState.QUIET, CaptureState.PAUSED, CaptureState.STOPPI
 
 def _captures_less(command: Command) -> bool:
     return isinstance(command, Stop) or (isinstance(command, Quiet) and command.quiet)
+
+
+def _would_begin(event: CallEvent) -> TypeGuard[ConsentAnswered | OverridePressed]:
+    """Whether a capture may yet begin by this event, which the dialplan has not begun already."""
+    if isinstance(event, ConsentAnswered) and event.noted is not None:
+        return False
+    return isinstance(event, ConsentAnswered | OverridePressed) and event.hindrance is None
 
 
 class Bells(Protocol):
@@ -117,20 +116,6 @@ class Rivals(Protocol):
     async def ended_ours(self, runner: CallRunner, channel: Channel, at: datetime) -> None: ...
 
 
-@dataclass(slots=True)
-class CallCounters:
-    """Counted over all calls since the start."""
-
-    opened: int = 0
-    unexpected: int = 0  # events that did not fit the state of their call
-    overflowed: int = 0  # events that found their call's queue full
-    refused: int = 0  # writes that a rule of the catalogue forbade
-    postponed: int = 0  # writes that had to wait for the catalogue
-    captures_started: int = 0
-    closed: dict[str, int] = field(default_factory=dict)  # by outcome
-    lost: dict[str, int] = field(default_factory=dict)  # by reason
-
-
 @dataclass(frozen=True, slots=True)
 class _Item:
     event: CallEvent | Callable[[CallRunner], Awaitable[None]]
@@ -142,27 +127,31 @@ class _Item:
 class Surroundings:
     """What every call's runner works with."""
 
-    catalogue: Catalogue
+    ledgers: Ledgers
     capture: CaptureDesk
     rivals: Rivals
     bells: Bells
     counters: CallCounters
     now: Callable[[], datetime]
-    catalogue_failed: Callable[[CatalogueAway], None]
+    lists: DoNotRecord = NOBODY
 
 
 class CallRunner:
-    """One call: its state, its queue, and the writes that are still owed."""
+    """One call: its state, its queue, and what it owes the catalogue; `owed` is what an earlier daemon left so."""
 
-    def __init__(self, around: Surroundings, first: Step, *, event: CallEvent | None, seq: int = 0) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        first: Step,
+        *,
+        event: CallEvent | None,
+        seq: int = 0,
+        owed: Sequence[OwedStep] = (),
+    ) -> None:
         self._around = around
         self.state = first.state
-        self._seq = seq
         self._items: asyncio.Queue[_Item] = asyncio.Queue(QUEUE_LONGEST)
-        self._owed: deque[tuple[Step, JournalRow]] = deque()
-        self._paying = asyncio.Lock()
-        self._pay_at = 0.0  # by the loop's clock, while something is owed
-        self.behind = False  # the catalogue would not take what is owed
+        self._owed = Owed(around.ledgers, seq=seq, steps=owed)
         self._lent: OpenChannel | None = None
         self._first = (first, event) if event is not None else None
         self.names: dict[str, Uniqueid] = {}
@@ -173,11 +162,21 @@ class CallRunner:
         self.heard = 0  # events of the PBX that were put
         self._keys: list[tuple[KeyAct, Uniqueid, datetime]] = []
         self._unheard = False  # a key of a time when we could not see is being obeyed
+        self.noted: set[RecordingId] = set()  # dialogues that the dialplan held without us, once they are taken in
+
+    @property
+    def lists(self) -> DoNotRecord:
+        return self._around.lists
 
     @property
     def owes(self) -> bool:
         """Whether something of this call is not in the catalogue yet."""
         return bool(self._owed)
+
+    @property
+    def behind(self) -> bool:
+        """Whether the catalogue would not take what is owed."""
+        return self._owed.behind
 
     @property
     def waiting(self) -> int:
@@ -196,6 +195,10 @@ class CallRunner:
         """Queue a key. The queue log tells of it too, to the second: what was heard is not obeyed again."""
         self._keys.append((event.act, event.presser.uniqueid, event.at))
         self.put(event)
+
+    def begun(self, recording: RecordingId) -> None:
+        """The dialplan has started this capture itself, before we could hear of it."""
+        self._claimed.add(recording)
 
     def has_heard(self, act: KeyAct, presser: Uniqueid, at: datetime) -> bool:
         return any((act, presser) == known[:2] and abs(at - known[2]) <= SAME_KEY_WITHIN for known in self._keys)
@@ -235,20 +238,20 @@ class CallRunner:
         """Take events until the call is closed and everything of it is written."""
         if self._first is not None:
             step, event = self._first
-            self._owe(step, event, Phase.ASKING)
+            self._owed.add(step, event, Phase.ASKING)
         while not (self.state.phase is Phase.CLOSED and not self._owed and self._items.empty()):
             item = await self._next()
             if item is None:
-                await self._pay()
+                await self._owed.pay()
             else:
                 await self._serve(item)
 
     async def _next(self) -> _Item | None:
         """The next event; None when it is time to write what is owed."""
-        if self._owed and asyncio.get_running_loop().time() >= self._pay_at:
+        if self._owed and asyncio.get_running_loop().time() >= self._owed.pay_at:
             return None
         try:
-            async with asyncio.timeout_at(self._pay_at if self._owed else None):
+            async with asyncio.timeout_at(self._owed.pay_at if self._owed else None):
                 return await self._items.get()
         except TimeoutError:
             return None
@@ -277,7 +280,7 @@ class CallRunner:
                 item.done.set_result(self.state)
 
     async def _take(self, event: CallEvent, *, awaited: bool = False) -> None:
-        if self.behind and isinstance(event, ConsentAnswered | OverridePressed) and event.hindrance is None:
+        if self.behind and _would_begin(event):
             event = replace(event, hindrance=LostReason.CATALOGUE_AWAY)
         before = self.state
         step = advance(before, event)
@@ -289,12 +292,14 @@ class CallRunner:
         self.state = step.state
         if capture_in_hand(before) is not None and capture_in_hand(step.state) is None:
             self._unhooked_at = event.at
-        self._owe(step, event, before.phase)
+        self._owed.add(step, event, before.phase)
         urgent = awaited or any(not isinstance(command, Settle | Erase) for command in step.commands)
+        if urgent:
+            await self._owed.noted()
         if any(map(_captures_less, step.commands)):
             written = await self._pay_meanwhile(filter(_captures_less, step.commands), event.at)
         else:
-            written = await self._pay() if urgent else False
+            written = await self._owed.pay() if urgent else False
         for command in step.commands:
             if not _captures_less(command):
                 await self._carry_out(command, written=written, at=event.at)
@@ -304,64 +309,10 @@ class CallRunner:
     async def _pay_meanwhile(self, commands: Iterable[Command], at: datetime) -> bool:
         """What makes less be captured waits for no catalogue: it is done while the step is written."""
         async with asyncio.TaskGroup() as group:
-            paying = group.create_task(self._pay())
+            paying = group.create_task(self._owed.pay())
             for command in commands:
                 await self._carry_out(command, written=False, at=at)
         return paying.result()
-
-    def _owe(self, step: Step, event: CallEvent, old: Phase) -> None:
-        """Put the step down as to be written, soon and in its order."""
-        self._seq += 1
-        name, flat = fields_from_event(event)
-        row = JournalRow(seq=self._seq, at=event.at, name=name, old_phase=old, new_phase=step.state.phase, fields=flat)
-        if not self._owed:
-            self._pay_at = asyncio.get_running_loop().time() + LINGER.total_seconds()
-        self._owed.append((step, row))
-
-    async def _pay(self) -> bool:
-        """Write what is owed, oldest first; True where the catalogue has the newest step."""
-        async with self._paying:
-            return await self._pay_owed()
-
-    async def _pay_owed(self) -> bool:
-        if self.behind and asyncio.get_running_loop().time() < self._pay_at:
-            return False  # a catalogue that is away is not asked for each event anew
-        written, together = False, TOGETHER
-        while self._owed:
-            steps = tuple(islice(self._owed, together))
-            try:
-                await self._write(steps)
-            except CatalogueAway as error:
-                self._around.counters.postponed += 1
-                self._around.catalogue_failed(error)
-                self.behind = True
-                self._pay_at = asyncio.get_running_loop().time() + TRY_AGAIN_AFTER.total_seconds()
-                return False
-            except CatalogueRefused as error:
-                written, together = False, 1  # one by one, so that no other step goes down with the one that is refused
-                if len(steps) > 1:
-                    continue
-                # A rule forbids it: writing it again can only be forbidden again. It is counted and shown by verify.
-                self._around.counters.refused += 1
-                step, row = steps[0]
-                log.error("step_refused", call=str(step.state.call), event_name=row.name, why=str(error))
-            else:
-                written = True
-                self._ring(steps)
-            for _ in steps:
-                self._owed.popleft()
-        self.behind = False
-        return written
-
-    async def _write(self, steps: Sequence[tuple[Step, JournalRow]]) -> None:
-        after = steps[-1][0].state
-        told = [(step.facts, row) for step, row in steps]
-        await self._around.catalogue.write_steps(after.call, told, after.phase, after.consent, WRITE_WITHIN)
-
-    def _ring(self, steps: Sequence[tuple[Step, JournalRow]]) -> None:
-        """Settling and erasing need the catalogue's word and no haste: the sweep finds its work there."""
-        if any(isinstance(command, Settle | Erase) for step, _ in steps for command in step.commands):
-            self._around.bells.settle_now()
 
     async def _carry_out(self, command: Command, *, written: bool, at: datetime) -> None:
         match command:
@@ -409,13 +360,15 @@ class CallRunner:
         mixmonitor = mine.mixmonitor if mine else None
         if mine is not None and mine.state is CaptureState.ARMING:
             mixmonitor = await self._around.capture.mixmonitor_id(event.channel)
-        if mine is None or (mine.state is CaptureState.ARMING and mixmonitor is None):
+        if mine is None or (mine.state is CaptureState.ARMING and mixmonitor is None and mine.id not in self.noted):
             await self._around.rivals.meet(self, event)
             return
         self._claimed.add(mine.id)
         self._around.rivals.claim(event.channel)
         if mine.state is CaptureState.ARMING:
             await self._take(CaptureArmed(at=event.at, recording=mine.id, mixmonitor=mixmonitor))
+            if mine.id in self.noted:
+                self._around.bells.spawn(self._prove(mine.id), f"prove {mine.id}")
         elif capture_in_hand(self.state) is None:
             await self._stop_unwanted(event.channel)
 
@@ -472,13 +425,16 @@ class CallRunner:
             await self._take(SilenceFailed(at=at, recording=command.recording))
 
     async def _confirmed(self, command: Quiet, at: datetime, within: timedelta) -> None:
-        """Asterisk's Success is not its word: the event that says so must have come."""
+        """Asterisk's Success is not its word: the event that says so must have come, and is read before we look."""
         await asyncio.sleep(within.total_seconds())
+        self.ask(lambda _: self._require_confirmed(command, at))
+
+    async def _require_confirmed(self, command: Quiet, at: datetime) -> None:
         hand = capture_in_hand(self.state)
         if hand is None or hand.id != command.recording or hand.silent == command.quiet:
             return
         if command.quiet == (hand.state in (CaptureState.QUIET, CaptureState.PAUSED)):  # and nothing was asked since
-            self.put(SilenceFailed(at=at, recording=command.recording))
+            await self._take(SilenceFailed(at=at, recording=command.recording))
 
     async def _stop(self, recording: RecordingId, channel: Channel, mixmonitor: str | None) -> None:
         if await self._around.capture.stop(recording, channel, mixmonitor):

@@ -22,16 +22,23 @@ from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway, CatalogueError
 from recorder.consent_ivr import ConsentIvr
 from recorder.daemon.alarm_watch import AlarmWatch
+from recorder.daemon.away import AwayDesk
 from recorder.daemon.bookkeeper import Bookkeeper
 from recorder.daemon.calls import CallBook
+from recorder.daemon.fallback_watch import FallbackWatch
 from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
+from recorder.daemon.keeping import SEEN, record_of_sight
 from recorder.daemon.pauses import PauseWatch
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.reception import FrontDesk
-from recorder.daemon.resync import restore, resynchronise
+from recorder.daemon.resync import resynchronise
 from recorder.daemon.rivals import RivalWatch
+from recorder.daemon.taking_up import take_up
+from recorder.fallback import ANSWER_EVENT
+from recorder.local_journal import Journal
 from recorder.model import CallId, Channel, PbxEvent, UserEventRaised
+from recorder.queue_log import Unseen
 from recorder.sweeps import Sweeps
 from recorder.unseen import UnseenCalls
 
@@ -39,6 +46,8 @@ log = structlog.get_logger(__name__)
 
 OUTBOUND_EVENT: Final = "RecorderOutbound"
 KEY_EVENT: Final = "RecorderKey"
+LISTED_EVENT: Final = "RecorderListed"
+UNRECORDED_VARIABLE: Final = "RECORDER_UNRECORDED"
 AWAKE_EVERY: Final = timedelta(milliseconds=500)
 ASLEEP_AFTER: Final = timedelta(seconds=2)
 BALANCED_EVERY: Final = timedelta(minutes=10)
@@ -55,9 +64,12 @@ class Parts:
     node: str
     ami: Ami
     catalogue: Catalogue
+    local: Journal
     capture: CaptureDesk
     book: CallBook
     front: FrontDesk
+    away: AwayDesk
+    fallback: FallbackWatch
     ivr: ConsentIvr
     sweeps: Sweeps
     unseen: UnseenCalls
@@ -129,6 +141,10 @@ class Daemon:
                 self.parts.front.dialling(event)
             elif event.name == KEY_EVENT:
                 self.parts.front.pressed(event)
+            elif event.name == ANSWER_EVENT:
+                self.parts.away.answered(event)
+            elif event.name == LISTED_EVENT:
+                self.parts.front.listed(event)
             return
         self.parts.rivals.hear(event, self.parts.book)
         self.parts.book.deliver(event)
@@ -173,11 +189,17 @@ class Daemon:
         if runner is None or runner.state.phase not in (Phase.ASKING, Phase.WAITING):
             return
         try:
-            unseen = await parts.sweeps.unseen()
+            unseen = await self._unseen()
             since = runner.state.started_at
             await resynchronise([runner], parts.ami, parts.capture, unseen, since, parts.now())
         except (AmiError, CatalogueError, OSError) as error:
             log.warning("call_not_compared", call=str(call), why=str(error))  # the next resynchronisation does
+
+    async def _unseen(self) -> Unseen:
+        """What the queue log tells, calls that the dialplan asked by itself taken in."""
+        unseen = await self.parts.sweeps.unseen()
+        await self.parts.away.take_in(unseen)
+        return unseen
 
     async def ledger(self, call: CallId, event: CallEvent) -> bool:
         """Give a call's machine an event about one of its recordings; False where it is not in the catalogue yet."""
@@ -203,9 +225,9 @@ class Daemon:
         async with asyncio.TaskGroup() as group:
             self._group = group
             await parts.alarms.begin()
-            taken_up = await restore(parts.book, parts.catalogue, parts.node)
-            if taken_up:
-                log.info("calls_taken_up", calls=taken_up)
+            seen_at = await take_up(parts.book, parts.catalogue, parts.local, parts.node, parts.now)
+            if seen_at is not None and self._blind_from is not None:
+                self._blind_from = max(seen_at, self._blind_from)
             awake = group.create_task(self._stay_awake(), name="awake")
             await asyncio.sleep(0)
             await parts.ivr.serve()
@@ -245,10 +267,11 @@ class Daemon:
             await self._resynchronise.wait()
             self._resynchronise.clear()
             try:
-                unseen = await parts.sweeps.unseen()
+                unseen = await self._unseen()
                 blind_from = self._blind_from or parts.now()
                 await resynchronise(parts.book, parts.ami, parts.capture, unseen, blind_from, parts.now())
                 await parts.rivals.after_blindness(parts.book)
+                await self._name_unrecorded()
             except (AmiError, CatalogueError, OSError) as error:
                 log.warning("resynchronise_failed", why=str(error))
                 if parts.ami.state.connected:
@@ -259,6 +282,14 @@ class Daemon:
             parts.readiness.pbx(None)
             log.info("synchronised", calls=len(parts.book))
             self.sweeps["reconcile"].bell.set()
+            self.sweeps["fallback"].bell.set()
+
+    async def _name_unrecorded(self) -> None:
+        """Tell the dialplan which agents must not be recorded: it asks them before they are joined, also without us."""
+        lists, ami = self.parts.book.lists, self.parts.ami
+        for agent in lists.agents:
+            await ami.set_global(f"{UNRECORDED_VARIABLE}_{lists.version}_{agent}", "yes")
+        await ami.set_global(UNRECORDED_VARIABLE, lists.version)
 
     # ---- sweeps
 
@@ -273,6 +304,7 @@ class Daemon:
             Sweep("growth", self.parts.growth.look, timedelta(seconds=5)),
             Sweep("pauses", self.parts.pauses.look, timedelta(seconds=5)),
             Sweep("rivals", self._rivals, LOOK_EVERY),
+            Sweep("fallback", self.parts.fallback.look, timedelta(seconds=60)),
             Sweep("fullness", self.parts.fullness.look, timedelta(seconds=5)),
             Sweep("alarms", self.parts.alarms.look, LOOK_EVERY),
         ):
@@ -295,12 +327,16 @@ class Daemon:
         self._watchdog()
         problems = await asyncio.to_thread(parts.capture.problems)
         parts.readiness.disk([f"{problem.path}: {problem.what}" for problem in problems])
+        await parts.local.look()
+        seen_at = self._blind_from or parts.now()
         try:
-            await parts.catalogue.ping(parts.node, self._blind_from or parts.now())
+            await parts.catalogue.ping(parts.node, seen_at)
         except CatalogueError as error:
             parts.readiness.catalogue(f"the catalogue cannot be written: {error}")
+            parts.local.put(SEEN, record_of_sight(seen_at), lasting=True)
         else:
             parts.readiness.catalogue(None)
+            parts.local.forget([SEEN])
         return False
 
     async def _sweep(self, sweep: Sweep) -> None:

@@ -27,6 +27,9 @@ from recorder.doctor.house import HouseLook
 from recorder.doctor.recorders import judge_house, judge_secrets
 from recorder.doctor.releases import judge_release
 from recorder.doctor.visit import PortTaken, StandIn
+from recorder.fallback import context_name
+from recorder.fallback_file import written
+from recorder.local_journal import JournalFile, file_of, folder_of
 from recorder.pbx_cli import (
     Cli,
     CliFailed,
@@ -44,9 +47,19 @@ from recorder.policy import LineRules
 from recorder.prompts import PromptsUnreadable
 from recorder.prompts import load as load_prompts
 from recorder.settings import Settings, host_and_port
-from recorder.storage import Marker, Spool, Storage, StorageError, new_marker
+from recorder.storage import (
+    Marker,
+    ProblemKind,
+    Spool,
+    Storage,
+    StorageError,
+    file_system_kind,
+    folder_problems,
+    new_marker,
+)
 
 MEGABYTE = 1024 * 1024
+JOURNAL_ROOM = 10 * MEGABYTE
 APPEARS_WITHIN = 3.0
 ASKED = "asked"
 CONTEXT = "recorder-doctor"
@@ -161,6 +174,16 @@ class Examination:
         texts = await self.cli.ask_all([f"dialplan show {name}" for name in ours])
         loaded = {name: dialplan_steps(text) for name, text in zip(ours, texts, strict=True)}
         self._add(*judge.judge_contexts(ours, loaded))
+        await self._fallback()
+
+    async def _fallback(self) -> None:
+        """Whether Asterisk runs what `recorder init` would write now for when the daemon is away."""
+        made = written(self.settings, self.pbx.get("Version", ""))
+        names = {rules.name: context_name(rules.name) for rules in self.lines}
+        texts = await self.cli.ask_all([f"dialplan show {name}" for name in names.values()])
+        loaded = {line: dialplan_steps(text) for line, text in zip(names, texts, strict=True)}
+        wanted = {line: shipped.contexts(text)[names[line]] for line, text in made.contexts.items()}
+        self._add(*judge.judge_fallback(wanted, loaded, made.problems, self.modules))
 
     async def _keys(self) -> None:
         if self._needs_cli("keys", "whether our features are loaded"):
@@ -184,7 +207,11 @@ class Examination:
     async def _rivals(self) -> None:
         if self._needs_cli("rivals", "whether anything else would record"):
             ours = sorted({queue for line in self.lines for queue in line.queues})
-            house = await HouseLook(self.cli, self.modules, self._configuration()).look(ours)
+            house = await HouseLook(self.cli, self.modules, self._configuration()).look(
+                ours,
+                [context_name(rules.name) for rules in self.lines],
+                listed_agents=bool(self.settings.do_not_record.agents),
+            )
             self._add(*judge_house(house))
 
     async def _stat(self, flag: str, path: str) -> str | None:
@@ -230,8 +257,21 @@ class Examination:
             )
             if not problems:
                 self._add(fine(about, f"{place} is writable, closed to strangers and has room"))
+        self._add(*judge.judge_preroll(self.lines, spool.here, file_system_kind(spool.here)))
+        self._journal()
         if os.geteuid() == 0:
             self._as_daemon()
+
+    def _journal(self) -> None:
+        file = JournalFile(file_of(self._journal_folder(), self.settings.node.name))
+        folder = file.path.parent
+        found = folder_problems(folder, JOURNAL_ROOM)
+        problems = [problem for problem in found if problem.kind is not ProblemKind.OPEN_TO_STRANGERS]  # it is 0600
+        self._add(*judge.judge_journal(folder, problems, file.aside(), file_system_kind(folder)))
+
+    def _journal_folder(self) -> Path:
+        settings = self.settings
+        return folder_of(settings.journal.path, settings.catalogue.url, settings.storage.path)
 
     def _as_daemon(self) -> None:
         """For root, who may do everything: whether the daemon's user may, whom the storage folder belongs to."""
@@ -240,6 +280,7 @@ class Examination:
             return  # there is no such folder, which is a finding already
         here, url, pbx = self.settings.capture.here, self.settings.catalogue.url, self.settings.pbx
         wanted = [(here, ENTER | READ | WRITE), (self.settings.prompts.here, ENTER | READ)]
+        wanted.append((self._journal_folder(), ENTER | READ | WRITE))
         if url.startswith("sqlite:////"):
             wanted.append((Path(url.removeprefix("sqlite:///")), READ | WRITE))
         wanted += [(path, READ) for path in (pbx.queue_log, pbx.cdr, self.settings.ami.secret_file) if path is not None]
@@ -302,9 +343,7 @@ class Examination:
         try:
             catalogue = await open_catalogue(self.settings.catalogue.url)
         except CatalogueError as error:
-            upgrade = "recorder db upgrade" in str(error)
-            mend = "`recorder db upgrade`" if upgrade else "see that [catalogue] url is right and its database up"
-            self._add(wrong("catalogue", str(error), mend))
+            self._add(judge.judge_catalogue_failure(str(error)))
             return
         await catalogue.close()
         self._add(fine("catalogue", "it answers, at this version's revision"))

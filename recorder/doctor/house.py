@@ -39,19 +39,25 @@ class HouseLook:
         self._modules = modules
         self._folder = folder
 
-    async def look(self, ours: Sequence[str]) -> House:
-        """`ours` are the queues of lines, which are asked about first. CliFailed where there is no answer."""
+    async def look(self, ours: Sequence[str], written: Sequence[str] = (), *, listed_agents: bool = False) -> House:
+        """`ours` are the queues of lines, which are asked about first; `written` the contexts that init writes.
+
+        `listed_agents`: there are agents who must not be recorded, so the queues are asked about that too.
+        CliFailed where there is no answer.
+        """
+        known = shipped.contexts((shipped.dialplan() / shipped.EXTENSIONS).read_text(encoding="utf-8"))
         queues = list(dict.fromkeys([*ours, *queue_names(await self._cli.ask("queue show"))]))
         phones = await self._phones()
         return House(
             our_queues=ours,
-            our_contexts=tuple(shipped.contexts((shipped.dialplan() / shipped.EXTENSIONS).read_text(encoding="utf-8"))),
+            our_contexts=(*known, *written),
             dialplan=whole_dialplan(await self._cli.ask("dialplan show")),
             keys=feature_keys(await self._cli.ask("features show")),
             monitor_formats=await self._configured("queues.conf", queues[:MOST_ASKED], "monitor-format"),
             conferences=await self._conferences(),
             endpoints=await self._one_touch(phones[:MOST_ASKED]),
             caches=(await self._configured("asterisk.conf", ["options"], "cache_record_files"))["options"],
+            membergosubs=await self._configured("queues.conf", ours, "membergosub") if listed_agents else None,
             unasked=max(0, len(queues) - MOST_ASKED) + max(0, len(phones) - MOST_ASKED),
         )
 

@@ -6,7 +6,7 @@ Must not ask anybody anything. The invariant: None, where an answer could be exp
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from recorder.pbx_cli import Account
 from recorder.policy import LineRules
 from recorder.prompts import PromptSet
 from recorder.settings import host_and_port
+from recorder.storage import Problem
 
 READ_NEEDED = frozenset({"call", "agent", "user"})
 WRITE_NEEDED = frozenset({"call", "reporting"})
@@ -41,6 +42,7 @@ MODULES = {
     "app_playtones": "Playtones, which answer an agent's key",
     "app_mixmonitor": "MixMonitor, which writes the recording",
     "func_periodic_hook": "app_mixmonitor is loaded only with it",
+    "app_exec": "ExecIf, for what need not be loaded",
     "app_userevent": "UserEvent, by which outgoing calls and keys are announced",
     "app_verbose": "Log",
     "res_agi": "AGI, by which the daemon is asked",
@@ -48,12 +50,18 @@ MODULES = {
     "func_dialplan": "DIALPLAN_EXISTS()",
     "func_global": "SHARED()",
     "func_logic": "IF()",
-    "func_strings": "REGEX() and FILTER()",
+    "func_strings": "REGEX(), FILTER(), STRFTIME() and LEN()",
     "func_timeout": "TIMEOUT(), the leash that keeps a dead daemon from holding a caller",
     "bridge_builtin_features": "the agents' keys",
     "format_wav": "prompts and recordings",
 }
 """What the dialplan and the daemon use, and what for. A test compares it with the dialplan."""
+
+FALLBACK_MODULES = {
+    "func_env": "STAT(), by which the dialplan looks at prompts and spool while the daemon is away",
+    "func_sha1": "SHA1(), by which it names the files of a recording then",
+}
+"""What a line with fallback = "dialplan" uses beyond the others."""
 
 # ---------------------------------------------------------------- AMI
 
@@ -175,6 +183,35 @@ def judge_contexts(shipped: Mapping[str, Steps], loaded: Mapping[str, Steps | No
     return found or [fine("dialplan", f"all {len(shipped)} contexts are loaded, as this version ships them")]
 
 
+def judge_fallback(
+    wanted: Mapping[str, Steps],
+    loaded: Mapping[str, Steps | None],
+    problems: Iterable[str],
+    running: frozenset[str],
+) -> list[Finding]:
+    """By line: how the dialplan is to ask while the daemon is away, against what Asterisk runs."""
+    about, mend = "fallback", "`recorder init --apply` writes it anew; then `dialplan reload`"
+    found = [wrong(about, f"nobody is asked while the recorder is away: {why}", mend) for why in problems]
+    for line, steps in wanted.items():
+        if loaded.get(line) is None:
+            found.append(wrong(about, f"line {line} is not asked while the recorder is away", mend))
+        elif loaded[line] != steps:
+            found.append(wrong(about, f"line {line} is asked by older settings or prompts while we are away", mend))
+    unwanted = [line for line, steps in loaded.items() if steps is not None and line not in wanted]
+    found += [
+        wrong(about, f"line {line} is asked while the recorder is away, against its settings", mend)
+        for line in unwanted
+    ]
+    found += [
+        wrong(about, f"{name} does not run ({use})", f"`module load {name}`, and load = {name}.so in modules.conf")
+        for name, use in FALLBACK_MODULES.items()
+        if wanted and running and name not in running
+    ]
+    if found or not wanted:
+        return found
+    return [fine(about, f"{', '.join(wanted)}: asked by the dialplan while the recorder is away, by today's settings")]
+
+
 def judge_features(shipped: Mapping[str, str], keys: Mapping[str, str]) -> list[Finding]:
     """Our entries of the application map, whose digits a house may change, against `features show`."""
     include = (
@@ -216,6 +253,46 @@ def judge_lines(lines: Iterable[LineRules]) -> Finding:
             "lines", "consent is never on every line: nothing will be recorded", "set consent where it is lawful"
         )
     return fine("lines", ", ".join(f"{name} {mode}" for name, mode in modes.items()))
+
+
+def judge_catalogue_failure(reason: str) -> Finding:
+    """`reason`: why the catalogue could not be opened."""
+    what, _, command = reason.partition("; `createdb")
+    if command:
+        mend = f"`createdb{command}; then `recorder db upgrade`, which fills it"
+    elif "recorder db upgrade" in reason:
+        mend = "`recorder db upgrade`"
+    else:
+        mend = "see that [catalogue] url is right and its database up"
+    return wrong("catalogue", what, mend)
+
+
+MEMORY = frozenset({"tmpfs", "ramfs"})
+
+
+def judge_preroll(lines: Iterable[LineRules], spool: Path, kind: str | None) -> list[Finding]:
+    """Whether what a pre-roll will silence lies on a disk until then. `kind` is the spool's file system."""
+    scrubbed = [line.name for line in lines if line.preroll and line.mode is not ConsentMode.NEVER]
+    if not scrubbed or kind in MEMORY:
+        return []
+    what = f"{spool} is on {kind or 'a file system of unknown kind'}, and {', '.join(scrubbed)} has preroll_seconds:"
+    what += " what was said before a pause lies there in the clear until its recording is settled"
+    mend = "let the spool be memory (tmpfs, 32 kB a second for each call; what is in it ends with the machine), or"
+    return [note("spool", what, f"{mend} let its disk and the swap be encrypted")]
+
+
+def judge_journal(folder: Path, problems: Sequence[Problem], aside: Sequence[Path], kind: str | None) -> list[Finding]:
+    """The local journal's folder, what was set aside there, and whether it outlives the machine's restart."""
+    about = "journal"
+    found = [wrong(about, f"{problem.path} {problem.what}", problem.mend.rstrip(".")) for problem in problems]
+    found += [
+        wrong(about, f"{path} was set aside: a part of it could not be read", "look at the disk; then take it away")
+        for path in aside
+    ]
+    if kind in MEMORY:
+        mend = "let [journal] path be a folder on a local disk"
+        found.append(note(about, f"{folder} is memory: what calls owe the catalogue ends with the machine", mend))
+    return found or [fine(about, f"{folder} takes the local journal and has room")]
 
 
 # ---------------------------------------------------------------- prompts

@@ -22,6 +22,7 @@ WRITERS: Final = re.compile(r"\b(MixMonitor|Monitor|Record)\(")
 SPIES: Final = re.compile(r"\b(?:ChanSpy|ExtenSpy)\((.*)\)")
 OPTIONS_AT: Final = {"Queue": 1, "Dial": 2}
 """Which argument of each holds its options."""
+ANSWERED: Final = "recorder-answered"
 ENTRY: Final = re.compile(r"\bGosub\(recorder-(?:inbound|outbound|agent)\b")
 
 Dialplan = Mapping[str, Mapping[str, tuple[str, ...]]]
@@ -40,6 +41,7 @@ class House:
     conferences: Mapping[str, bool] = field(default_factory=dict)  # profiles, whether they record
     endpoints: Mapping[str, bool] = field(default_factory=dict)  # PJSIP, whether one_touch_recording is on
     caches: str | None = ""  # asterisk.conf cache_record_files
+    membergosubs: Mapping[str, str | None] | None = None  # by queue of ours; None: no agent is on a do-not-record list
     unasked: int = 0  # queues and phones beyond those that were asked about
 
 
@@ -51,6 +53,7 @@ def judge_house(house: House) -> list[Finding]:
         *_of_conferences(house),
         *_of_phones(house),
         *_of_caches(house),
+        *_of_listed_agents(house),
     ]
     if house.unasked:
         what = f"{house.unasked} more queues and phones were not asked about"
@@ -78,6 +81,18 @@ def _of_queues(house: House) -> Iterator[Finding]:
         elif format_:
             what = f"the queue {queue}, which is no line's, records by itself (monitor-format = {format_})"
             yield note(ABOUT, what, "leave it if it is meant")
+
+
+def _of_listed_agents(house: House) -> Iterator[Finding]:
+    """Without ANSWERED a capture ends when an agent who must not be recorded is joined, and not before."""
+    for queue, gosub in (house.membergosubs or {}).items():
+        given = any(ANSWERED in step and queue in {a[0] for a in _calls(step, "Queue")} for _, step in _steps(house))
+        mend = f"membergosub = {ANSWERED} in [{queue}] of queues.conf; then `queue reload all`"
+        if gosub is None and not given:
+            yield unchecked(ABOUT, f"whether the queue {queue} lets a capture end before a do-not-record agent", mend)
+        elif gosub != ANSWERED and not given:
+            what = f"the queue {queue} joins do-not-record agents with the caller before the capture has ended"
+            yield wrong(ABOUT, what, mend)
 
 
 def _of_keys(house: House) -> Iterator[Finding]:

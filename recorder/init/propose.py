@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from recorder import shipped
+from recorder.fallback_file import FILE as FALLBACK
+from recorder.fallback_file import Written, written
 from recorder.init.changes import CLOSED, Change, change_to
 from recorder.init.texts import (
     Proposal,
@@ -108,12 +110,13 @@ def plan(choices: Choices, known: Known, environment: Mapping[str, str] | None =
         changes.append(change_to(choices.config, text, mode=CLOSED, group=GROUP))
     if secret_file is not None:
         changes.append(change_to(secret_file, f"{secret}\n", mode=CLOSED, group=GROUP, hidden=secret))
-    changes += _dialplan(etc)
+    asked = written(settings, known.pbx.get("Version", "")) if settings else Written()
+    changes += _dialplan(etc, asked)
     changes += _account(etc, username, secret, known, has_settings=settings is not None)
     changes += _prompts(prompts)
     return Plan(
         changes=tuple(change for change in changes if change.is_needed),
-        remarks=tuple(_remarks(choices, known, settings, etc)),
+        remarks=(*_remarks(choices, known, settings, etc), *_fallback_remarks(asked)),
         dialplan={name: dialplan_lines(name, queues) for name, queues in lines.items()},
     )
 
@@ -180,21 +183,31 @@ def _text(path: Path) -> str:
     return path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
 
 
-def _including(etc: Path, name: str, included: str) -> Change:
+def _including(etc: Path, name: str, *included: str) -> Change:
     path = _house_file(etc, name)
-    text = with_include(_text(path), included, WHY)
+    text = _text(path)
+    for file in included:
+        text = with_include(text, file, WHY)
     return change_to(path, text.encode("utf-8", "surrogateescape"), like=etc / "extensions.conf")
 
 
-def _dialplan(etc: Path) -> list[Change]:
+def _dialplan(etc: Path, asked: Written) -> list[Change]:
     source, like = shipped.dialplan(), etc / "extensions.conf"
+    # A file that an earlier run wrote is emptied and not removed: extensions.conf includes it.
+    is_wanted = asked.contexts or (etc / FALLBACK).exists()
+    fallback = [change_to(etc / FALLBACK, asked.text, like=like)] if is_wanted else []
     features = with_digits_kept(_text(source / shipped.FEATURES), _text(etc / shipped.FEATURES))
     return [
         change_to(etc / shipped.EXTENSIONS, _text(source / shipped.EXTENSIONS), like=like, shipped=True),
         change_to(etc / shipped.FEATURES, features, like=like, shipped=True),
-        _including(etc, "extensions.conf", shipped.EXTENSIONS),
+        *fallback,
+        _including(etc, "extensions.conf", shipped.EXTENSIONS, *([FALLBACK] if fallback else [])),
         _including(etc, "features.conf", shipped.FEATURES),
     ]
+
+
+def _fallback_remarks(asked: Written) -> list[str]:
+    return [f"While the recorder is away nobody is asked: {problem}." for problem in asked.problems]
 
 
 def _account(etc: Path, username: str, secret: str, known: Known, *, has_settings: bool) -> list[Change]:

@@ -102,6 +102,12 @@ path = {_quoted(proposal.prompts)}    # as Asterisk sees the folder
 # webhook = "https://alarms.example/recorder"     # gets it as a POST, signed with the secret
 # secret_file = "/etc/recorder/alarm_secret"
 
+[do_not_record]                      # above every other setting and every key; see docs/dialplan.md for agents
+# agents = ["PJSIP/agent7"]          # as the queue names its member
+# dialled = ["18005550177"]          # numbers of yours
+# numbers = ["+14165550123"]         # numbers of the other side
+# region = "CA"                      # the country of numbers that are written without one
+
 # An ACD line each. A line without `consent` never asks and is never recorded: choose one where it is lawful.
 #   "opt_in"        record after the caller pressed `accept`
 #   "opt_out"       announce it, record unless the caller presses `refuse`
@@ -132,6 +138,7 @@ FURTHER_KEYS = """\
 # refuse = "2"
 # answer_seconds = 5
 # retries = 2
+# fallback = "skip"                  # or "dialplan": ask while the recorder is away; then run `recorder init` again
 # override = ["emergency", "legal", "business"]    # reasons for which an agent may record without consent
 """
 

@@ -18,7 +18,7 @@ from recorder.storage.errors import (
     StorageRefused,
     StorageUnavailable,
 )
-from recorder.storage.folders import FreeSpace, Problem, ProblemKind, folder_problems, free_space
+from recorder.storage.folders import FreeSpace, Problem, ProblemKind, file_system_kind, folder_problems, free_space
 from recorder.storage.fullness import Disk, DiskLevel, Marks, disks
 from recorder.storage.header import HeaderRepair, is_closed, repair_header
 from recorder.storage.join import Edges, Span
@@ -26,6 +26,7 @@ from recorder.storage.markers import Marker, new_marker
 from recorder.storage.settled import Found, FoundKind, Settled, Storage
 from recorder.storage.spool import Leftover, LegFile, Spool, Staged, StagedFile
 from recorder.storage.strays import Strays
+from recorder.storage.zeros import Zeros
 
 __all__ = [
     "Disk",
@@ -59,7 +60,9 @@ __all__ = [
     "StorageRefused",
     "StorageUnavailable",
     "Strays",
+    "Zeros",
     "disks",
+    "file_system_kind",
     "folder_problems",
     "free_space",
     "is_closed",

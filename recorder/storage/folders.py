@@ -65,6 +65,21 @@ def free_space(path: Path) -> FreeSpace:
     return FreeSpace(bytes=facts.f_bavail * facts.f_frsize, share=share, used=used, file_system=file_system)
 
 
+def file_system_kind(path: Path) -> str | None:
+    """Return what kind of file system `path` lies on, as mount(8) names it; None where this machine does not tell."""
+    try:
+        mounts, place = Path("/proc/self/mountinfo").read_text("utf-8", "replace"), path.resolve()
+    except OSError:
+        return None
+    kind, depth = None, -1
+    for line in mounts.splitlines():
+        before, _, behind = line.partition(" - ")
+        point = Path(before.split()[4].encode().decode("unicode_escape"))  # a space stands there as \\040
+        if place.is_relative_to(point) and len(point.parts) >= depth:
+            kind, depth = behind.split()[0], len(point.parts)  # of two on one point, the later covers the earlier
+    return kind
+
+
 def _share(total: int, free: int, for_users: int) -> float:
     """What is kept back for root counts neither as free nor as existing, as df has it."""
     usable = total - free + for_users

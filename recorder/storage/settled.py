@@ -38,11 +38,13 @@ from recorder.storage.folders import FreeSpace, Problem, folder_problems, free_s
 from recorder.storage.header import HeaderRepair, Layout, opened, read_layout
 from recorder.storage.join import BLOCK_SAMPLES, WHOLE, Edges, Leg, Span, check_pair, write_joined
 from recorder.storage.spool import UUID_PATTERN, Spool
+from recorder.storage.zeros import ZeroFinder, Zeros
 
 _SETTLED_NAME = re.compile(rf"\d{{4}}/\d{{2}}/\d{{2}}/({UUID_PATTERN})\.wav")
 _STAGING_NAME = re.compile(rf"\d{{4}}/\d{{2}}/\d{{2}}/\.({UUID_PATTERN})\.[0-9a-f]{{8}}\.staging")
 QUARANTINE = "quarantine"
 _QUARANTINED_NAME = re.compile(rf"{QUARANTINE}/({UUID_PATTERN})")
+FRAME_BYTES = 4
 _DATED = re.compile(r"\d{4}(/\d{2}(/\d{2})?)?")
 
 
@@ -164,6 +166,21 @@ class Storage:
         with translated(path, "reading"):
             return _digest(path)
 
+    def read_through(
+        self, recording: RecordingId, started_at: datetime, *, silent: Sequence[Span], shortest: float
+    ) -> tuple[str, Zeros]:
+        """Return the settled file's SHA-256 in hex, and where it is silent and should be; the file is read once.
+
+        `silent` and `shortest` as ZeroFinder has them. A file that is no closed stereo WAV has a digest and no zeros.
+        """
+        path = self.path(recording, started_at)
+        with translated(path, "reading"):
+            try:
+                layout = _settled_layout(path)
+            except SettledFileDamaged:
+                return _digest(path), Zeros()
+            return _read_through(path, layout, ZeroFinder(layout.rate, silent, shortest))
+
     def measure(self, recording: RecordingId, started_at: datetime) -> Measures:
         """Return the full analysis of a settled file, read block by block.
 
@@ -277,6 +294,20 @@ def _digest(path: Path) -> str:
         raise SettledFileMissing(path, error.what) from error
     except StagedFileDamaged as error:
         raise SettledFileDamaged(path, error.what) from error
+
+
+def _read_through(path: Path, layout: Layout, finder: ZeroFinder) -> tuple[str, Zeros]:
+    sha256 = hashlib.sha256()
+    with opened(path) as file:
+        sha256.update(file.read(layout.data_at))
+        left = layout.data_bytes
+        while block := file.read(min(left, FRAME_BYTES * BLOCK_SAMPLES)):
+            sha256.update(block)
+            left -= len(block)
+            finder.feed(np.frombuffer(block[: len(block) // FRAME_BYTES * FRAME_BYTES], np.int32))
+        while block := file.read(FRAME_BYTES * BLOCK_SAMPLES):  # chunks behind the audio
+            sha256.update(block)
+    return sha256.hexdigest(), finder.finish()
 
 
 def make_folders(root: Path, folder: Path) -> None:

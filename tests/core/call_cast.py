@@ -11,6 +11,7 @@ from datetime import datetime
 from uuid import UUID
 
 from recorder.call import (
+    AgentListed,
     CallAdmitted,
     CallEvent,
     CallResynchronised,
@@ -62,6 +63,7 @@ from recorder.model import (
     RivalFate,
     RivalKind,
     Uniqueid,
+    Unrecorded,
 )
 from tests.facts import NOON, QUESTION
 
@@ -95,6 +97,7 @@ def admitted(
     *,
     caller: Channel | None = CALLER,
     agent: Channel | None = None,
+    unrecorded: Unrecorded | None = None,
     listed: frozenset[OverrideReason] = EVERY_REASON,
     purposes: frozenset[str] = frozenset(),
 ) -> CallAdmitted:
@@ -111,6 +114,7 @@ def admitted(
         purposes=purposes,
         caller=caller,
         agent=agent,
+        unrecorded=unrecorded,
     )
 
 
@@ -169,6 +173,11 @@ def erased(recording: int = 1) -> RecordingErased:
 
 def prompted() -> PromptPlayed:
     return PromptPlayed(at=NOON, consent=ConsentEventId(UUID(int=99)), channel=CALLER, prompt=QUESTION, played_ms=4000)
+
+
+def on_the_list(agent: Channel = AGENT, *, waits: bool = False) -> AgentListed:
+    """The agent must not be recorded."""
+    return AgentListed(at=NOON, agent=agent, waits=waits)
 
 
 def rung(agent: Channel = AGENT) -> AgentRung:
@@ -303,6 +312,7 @@ def _events_of_ours(state: CallState) -> Iterator[CallEvent]:
 
 def _events_of_the_pbx(state: CallState) -> Iterator[CallEvent]:
     yield rung()
+    yield on_the_list(waits=True)
     yield connected()
     yield DialBegan(at=NOON, channel=CALLER, dialled=AGENT)
     yield DialBegan(at=NOON, channel=None, dialled=OUTSIDER)

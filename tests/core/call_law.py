@@ -23,6 +23,7 @@ from recorder.call import (
     Stop,
     outcome,
     standing,
+    unrecorded,
 )
 from recorder.call.tables import FINISHED, UNCLOSED
 from recorder.model import (
@@ -79,6 +80,8 @@ def check_state(state: CallState) -> None:
         assert state.caller is not None
         bridge = state.bridges[state.caller.uniqueid]
         assert state.sizes.get(bridge, 0) <= sum(where == bridge for where in state.bridges.values()), "who else?"
+    if unrecorded(state) is not None:
+        assert CaptureState.RUNNING not in writing, "captures who must not be recorded"
     if now is Standing.FOREIGN:
         assert not writing, "captures beside somebody who cannot be placed"
     if now is Standing.NOWHERE:
@@ -125,6 +128,7 @@ def _authority(before: CallState, event: CallEvent, step: Step) -> None:
     facts = [fact for fact in step.facts if isinstance(fact, RecordingAuthorised)]
     new = [capture.id for capture in step.state.captures if capture.id not in {old.id for old in before.captures}]
     assert arms == [fact.id for fact in facts] == new
+    assert not facts or unrecorded(step.state) is None, "authorised though a do-not-record list names the call"
     for fact in facts:
         (consent,) = [row for row in step.facts if isinstance(row, ConsentRecorded)]
         assert (fact.authorised_by, fact.state) == (consent.id, consent.after)
@@ -163,7 +167,7 @@ def check_outcome(state: CallState) -> None:
             assert state.consent in NO | {ConsentState.UNANSWERED}
             assert not settled
         case Outcome.EXCLUDED:
-            assert state.mode is ConsentMode.NEVER or state.personal
+            assert state.mode is ConsentMode.NEVER or state.personal or state.excluded or state.unrecorded
         case Outcome.ABANDONED:
             assert not state.talked
         case Outcome.LOST:
@@ -226,7 +230,7 @@ def _answers(step: Step) -> None:
                 assert (hand.state, hand.silent) == (CaptureState.PAUSED, True)
             case KeyAnswer.RESUMED:
                 assert hand.state is not CaptureState.PAUSED
-            case KeyAnswer.STOPPED | KeyAnswer.ERASED | KeyAnswer.PERSONAL:
+            case KeyAnswer.STOPPED | KeyAnswer.ERASED | KeyAnswer.PERSONAL | KeyAnswer.EXCLUDED:
                 raise AssertionError("told that it has stopped while it runs")
     assert hand is not None or not step.state.owed, "somebody waits for what is so"
 

@@ -162,3 +162,8 @@ def test_no_file_yet_is_no_row(path: Path) -> None:
     assert Cdr(path).end() is None
     path.touch()
     assert columns_of(path) is None
+
+
+def test_a_caller_who_left_while_the_dialplan_asked_by_itself_is_one_of_the_line() -> None:
+    asked = sign_of(context="recorder-fallback-support", application="BackGround", data="/prompts/en/question,n")
+    assert asked == Sign(kind=SignKind.DIALOGUE, name="support")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,14 @@ from recorder.doctor.judge import (
     judge_account,
     judge_agi,
     judge_ami_failure,
+    judge_catalogue_failure,
     judge_cdr,
     judge_contexts,
     judge_features,
+    judge_journal,
     judge_lines,
     judge_modules,
+    judge_preroll,
     judge_prompts,
     judge_prompts_at_pbx,
     judge_queues,
@@ -51,6 +55,7 @@ from recorder.pbx_cli import (
 )
 from recorder.policy import LineRules
 from recorder.prompts import PromptSet
+from recorder.storage import Problem, ProblemKind
 
 TEXTS = Path(__file__).parent / "pbx_texts"
 NEEDED = Account(read=frozenset({"call", "agent", "user"}), write=frozenset({"call", "reporting"}))
@@ -276,7 +281,8 @@ def test_a_module_that_does_not_run_is_named_with_its_use() -> None:
 
 
 PROVIDED = {
-    "AGI": "res_agi", "Answer": "", "Dial": "app_dial", "Goto": "", "GotoIf": "", "Gosub": "app_stack", "Hangup": "",
+    "AGI": "res_agi", "Answer": "", "Dial": "app_dial", "ExecIf": "app_exec",
+    "Goto": "", "GotoIf": "", "Gosub": "app_stack", "Hangup": "",
     "Log": "app_verbose", "MixMonitor": "app_mixmonitor", "Playback": "app_playback", "Playtones": "app_playtones",
     "QueueLog": "app_queue", "Return": "app_stack", "Set": "", "StopMixMonitor": "app_mixmonitor",
     "StopPlaytones": "app_playtones", "UserEvent": "app_userevent", "Wait": "",
@@ -544,3 +550,42 @@ def test_the_cdr_is_judged_by_what_is_written_there(
     assert (finding.mark, finding.about) == (mark, "cdr")
     assert said in finding.what
     assert finding.mend or mark is Mark.FINE
+
+
+# --------------------------------------------------------------------------- the spool's disk, and the local journal
+
+
+def test_a_pre_roll_on_a_disk_is_worth_a_word_with_its_mend() -> None:
+    spool = Path("/var/spool/recorder")
+    lines = [replace(SUPPORT, preroll=timedelta(seconds=3)), replace(SUPPORT, name="sales")]
+    (found,) = judge_preroll(lines, spool, "ext4")
+    assert found.mark is Mark.NOTE
+    assert "support has preroll_seconds" in found.what
+    assert "tmpfs" in found.mend
+    assert judge_preroll(lines, spool, None) != []  # what cannot be told is not taken for memory
+
+
+@pytest.mark.parametrize(("seconds", "kind"), [(3, "tmpfs"), (3, "ramfs"), (0, "ext4")])
+def test_a_pre_roll_in_memory_or_none_is_fine(seconds: int, kind: str) -> None:
+    lines = [replace(SUPPORT, preroll=timedelta(seconds=seconds))]
+    assert judge_preroll(lines, Path("/run/spool"), kind) == []
+
+
+def test_a_line_that_is_never_recorded_has_no_pre_roll() -> None:
+    lines = [replace(SUPPORT, preroll=timedelta(seconds=3), mode=ConsentMode.NEVER)]
+    assert judge_preroll(lines, Path("/spool"), "ext4") == []
+
+
+def test_a_journal_that_was_set_aside_or_has_no_folder_is_wrong_and_one_in_memory_worth_a_word() -> None:
+    folder = Path("/var/lib/recorder")
+    missing = Problem(kind=ProblemKind.MISSING, path=folder, what="cannot be reached", mend="Create it.")
+    aside = folder / "journal-pbx1.damaged-20261122T120000.0"
+    assert [found.mark for found in judge_journal(folder, [missing], [], None)] == [Mark.WRONG]
+    assert [found.mark for found in judge_journal(folder, [], [aside], "ext4")] == [Mark.WRONG]
+    assert [found.mark for found in judge_journal(folder, [], [], "tmpfs")] == [Mark.NOTE]
+    assert [found.mark for found in judge_journal(folder, [], [], "ext4")] == [Mark.FINE]
+
+
+def test_the_catalogues_refusals_say_their_mend() -> None:
+    assert judge_catalogue_failure("it is empty; `recorder db upgrade` makes").mend == "`recorder db upgrade`"
+    assert "url is right" in judge_catalogue_failure("no answer").mend

@@ -226,3 +226,12 @@ def test_phones_conferences_and_the_cache_are_named_with_their_mend() -> None:
 
 def test_what_was_not_asked_about_is_said() -> None:
     assert "12 more" in only(replace(QUIET, unasked=12)).what
+
+
+def test_a_queue_that_joins_a_do_not_record_agent_too_early_is_wrong() -> None:
+    finding = only(replace(QUIET, membergosubs={"support": ""}))
+    assert (finding.mark, "membergosub = recorder-answered" in finding.mend) == (Mark.WRONG, True)
+    assert only(replace(QUIET, membergosubs={"support": None})).mark is Mark.UNCHECKED
+    assert only(replace(QUIET, membergosubs={"support": "recorder-answered"})).mark is Mark.FINE
+    by_argument = {"line": {"s": ("Queue(support,t,,,300,,recorder-answered)",)}}
+    assert only(replace(QUIET, dialplan=by_argument, membergosubs={"support": ""})).mark is Mark.FINE

@@ -6,13 +6,15 @@ from itertools import chain, combinations, product
 
 import pytest
 
-from recorder.model import ConsentMode, ConsentState, OverrideReason
+from recorder.model import ConsentMode, ConsentState, OverrideReason, Unrecorded
 from recorder.policy import PRECEDENCE, STRICTNESS, Circumstances, carried, decide, may_override, stricter
 
 LISTS = [frozenset(some) for some in chain.from_iterable(combinations(OverrideReason, size) for size in range(4))]
 EVERYTHING = [
-    Circumstances(mode=mode, consent=consent, override=override, listed=listed)
-    for mode, consent, override, listed in product((None, *ConsentMode), ConsentState, (None, *OverrideReason), LISTS)
+    Circumstances(mode=mode, consent=consent, override=override, listed=listed, unrecorded=unrecorded)
+    for mode, consent, override, listed, unrecorded in product(
+        (None, *ConsentMode), ConsentState, (None, *OverrideReason), LISTS, (None, *Unrecorded)
+    )
 ]
 
 # mode -> the answers that permit, as the requirements name them; nothing else permits without an override
@@ -27,7 +29,7 @@ BY_ANSWER = {
 
 def expected(now: Circumstances) -> bool:
     """Written from the requirements, from the weakest ground to the strongest, which has the last word."""
-    if now.mode is None:
+    if now.mode is None or now.unrecorded is not None:
         return False
     answer = now.consent.value in BY_ANSWER[now.mode.value].split()
     allowed = now.override is not None and now.override in now.listed
@@ -37,7 +39,7 @@ def expected(now: Circumstances) -> bool:
 
 
 def test_every_combination_is_decided_as_the_requirements_say() -> None:
-    assert len(EVERYTHING) == 6 * 10 * 4 * 8
+    assert len(EVERYTHING) == 6 * 10 * 4 * 8 * 4
     wrong = [now for now in EVERYTHING if decide(now).permitted != expected(now)]
     assert wrong == []
 
@@ -49,6 +51,7 @@ def test_every_row_of_the_table_decides_something() -> None:
 def test_the_rows_stand_in_the_order_that_was_agreed() -> None:
     assert [rule.name for rule in PRECEDENCE] == [
         "not an ACD call",
+        "do not record",
         "override for a duty",
         "line never recorded",
         "override for business",
@@ -92,6 +95,7 @@ def test_a_key_is_worth_what_the_line_lists_whatever_the_caller_answered(
     assert may_override(mode, reason, frozenset({reason})) is not outranked
     assert not may_override(mode, reason, frozenset(OverrideReason) - {reason})
     assert not may_override(None, reason, frozenset({reason}))
+    assert not any(may_override(mode, reason, frozenset({reason}), named) for named in Unrecorded)
 
 
 WORTH: dict[tuple[ConsentState, ConsentMode], ConsentState | None] = {

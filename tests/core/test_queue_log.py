@@ -309,3 +309,12 @@ def test_the_keys_that_our_dialplan_noted_are_read_in_their_order_and_nothing_el
 
 def test_a_key_changes_nothing_of_a_passage() -> None:
     assert told(entry(0, "ENTERQUEUE"), entry(1, "RECORDERKEY", "stop", "1.2")) == told(entry(0, "ENTERQUEUE"))
+
+
+def test_an_agent_who_must_not_be_recorded_is_told_by_the_leg_that_took_the_call() -> None:
+    entered = entry(0, "ENTERQUEUE", "", "15550100", "1")
+    noted, cut = entry(3, "RECORDERLISTED", "1772452801.2"), entry(3, "RECORDERLISTED", "1772452801.9")
+    connected = entry(4, "CONNECT", "3", "1772452801.2", "2", agent="Union")
+    assert passages([entered, noted, connected])[CALLER].is_listed
+    assert not passages([entered, noted])[CALLER].is_listed
+    assert not passages([entered, cut, connected])[CALLER].is_listed, "who had answered first did not take it"

@@ -115,7 +115,6 @@ def test_the_error_that_is_raised_hides_what_it_came_from() -> None:
 
 
 LATER = [
-    'fallback = "dialplan"',
     "beep = true",
     "retention_days = 90",
     "pause_max_seconds = 300",
@@ -126,6 +125,13 @@ LATER = [
 def test_a_key_of_a_later_version_is_refused_and_not_ignored(line: str) -> None:
     (mistake,) = mistakes(SUPPORT + line)
     assert f"line.support.{line.split()[0]}: " in mistake
+
+
+def test_asking_without_us_needs_the_queue_log() -> None:
+    asked = f'{LEAST}[pbx]\nqueue_log = ""\n[line.support]\nfallback = "dialplan"\n'
+    (mistake,) = mistakes(asked)
+    assert "needs pbx.queue_log" in mistake
+    assert settings_from(asked.replace('queue_log = ""', ""), {}, source="x").rules()["support"].asked_without_us
 
 
 @pytest.mark.parametrize("section", ["retention", "hold", "audit", "users", "lines"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import PurePosixPath
@@ -11,18 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.capture import (
-    FRAME,
-    NEVER_SO_LONG,
-    OPENING,
-    SILENCE_LEAD,
-    SILENCE_TAIL,
-    Staging,
-    edges_of,
-    mixmonitor_arguments,
-    spans_to_keep,
-)
+from recorder.capture import FRAME, OPENING, Staging, edges_of, mixmonitor_arguments
 from recorder.model import RecordingId, SilenceCause, Silenced
+from recorder.silences import NEVER_SO_LONG, SILENCE_LEAD, SILENCE_TAIL, spans_silenced, spans_to_keep, untold
 from tests.facts import NOON
 
 RECORDING = RecordingId(UUID(int=7))
@@ -113,3 +105,33 @@ def test_a_beep_is_one_more_option_and_never_a_second_comma(needs_sync: bool, be
     told = mixmonitor_arguments(RECORDING, PurePosixPath("/spool"), needs_sync=needs_sync, beep=beep)
     assert told.startswith(f",{options}r(/spool/")
     assert told.count(",") == 1
+
+
+# --------------------------------------------------------------------------- what must be zero, and what nobody told of
+
+
+def test_nothing_must_be_silent_where_all_is_kept() -> None:
+    assert spans_silenced((), None) == ()
+
+
+def test_what_is_silenced_is_what_is_not_kept() -> None:
+    assert rounded(spans_silenced((pause(10, 20), pause(30, 40)), 50)) == [(9.9, 19.8), (29.9, 39.8), (50, math.inf)]
+    assert rounded(spans_silenced((pause(0, 5),), None)) == [(0, 4.8)]
+    assert rounded(spans_silenced((pause(1, 9),), 5)) == [(0.9, math.inf)]
+
+
+@pytest.mark.parametrize(
+    ("zeros", "silences", "found"),
+    [
+        ([(3, 8)], [], [(3, 8)]),
+        ([(3, 5)], [], []),  # two seconds are nobody's business
+        ([(10, 20)], [pause(10, 20)], []),
+        ([(9.5, 20.5)], [pause(10, 20)], []),  # Asterisk's own begins a little late and ends a little late
+        ([(10, 30)], [pause(10, 20)], [(20.5, 30)]),
+        ([(5, 25)], [pause(10, 12), pause(14, 20)], [(5, 9.4), (20.5, 25)]),
+    ],
+)
+def test_exact_silence_that_no_ledger_tells_of_is_found(
+    zeros: list[tuple[float, float]], silences: list[Silenced], found: list[tuple[float, float]]
+) -> None:
+    assert rounded(untold(zeros, spans_silenced(silences, None))) == found

@@ -187,6 +187,10 @@ class Centre:
         return self.assembly.daemon.parts.readiness.reasons
 
     @property
+    def agi_port(self) -> int:
+        return self.assembly.daemon.parts.ivr.port
+
+    @property
     def counters(self) -> Any:
         return self.assembly.daemon.parts.book.counters
 
@@ -273,7 +277,7 @@ class Centre:
     def visit(self, talk: Talk, *, line: str = "support", keys: str = "1") -> FakeAgi:
         caller = talk.caller
         opening = environment(channel=caller.name, uniqueid=caller.uniqueid, arguments=(line, caller.linkedid))
-        visit = FakeAgi(self.assembly.daemon.parts.ivr.port, opening, keys=keys)
+        visit = FakeAgi(self.agi_port, opening, keys=keys)
         visit.variables = caller.variables
         visit.answers["EXEC MixMonitor"] = lambda line: self._exec_mixmonitor(caller, line)
         return visit
@@ -292,7 +296,7 @@ class Centre:
 
     async def _local_leg(self, far: FakeChannel, script: str, arguments: tuple[str, ...], talk: Talk) -> None:
         leg = environment(script=script, channel="Local/s@leg-1;2", uniqueid="1795298000.99", arguments=arguments)
-        async with FakeAgi(self.assembly.daemon.parts.ivr.port, leg) as visit:
+        async with FakeAgi(self.agi_port, leg) as visit:
             talk.visit = visit
             await visit.until_over()
         handed = visit.variables.get(f"SHARED(RECORDER_ARM,{far.name})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import wave
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -161,6 +162,22 @@ async def test_a_settled_file_found_elsewhere_is_put_back(
     assert orphan.verdict.fate is Fate.RESTORE
     await orphanage.adopt(orphan, WORD)
     assert place.exists()
+    assert await codes(store, storage) == []
+
+
+async def test_what_was_paused_is_silent_in_what_is_adopted(
+    store: Catalogue, storage: Storage, orphanage: Orphanage, catalogue_url: str
+) -> None:
+    story = unmade()
+    await story.write(store)
+    staged(storage, story.recording)
+    pause = '[{"cause": "pause", "from_seconds": 0.5, "to_seconds": 0.9, "actor": "PJSIP/alice"}]'
+    change(catalogue_url, f"UPDATE recordings SET silences = '{pause}'")
+    await orphanage.adopt(await only(orphanage), WORD)
+    with wave.open(str(storage.path(story.recording, story.authorised_at))) as sound:
+        frames = sound.readframes(sound.getnframes())
+    assert not any(frames[4 * 3200 : 4 * 5600])
+    assert any(frames[4 * 3100 : 4 * 3200])
     assert await codes(store, storage) == []
 
 

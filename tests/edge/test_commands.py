@@ -217,7 +217,7 @@ def test_consents_are_listed_by_their_columns(cli: Cli) -> None:
 
 def test_verify_says_ok_and_counts(cli: Cli) -> None:
     found = cli.json("verify")
-    assert set(found) == {"ok", "counts", "mismatches"}
+    assert set(found) == {"ok", "counts", "mismatches", "remarks"}
     assert (found["ok"], found["mismatches"]) == (True, [])
     assert found["counts"]["outcomes"] == {"excluded": 1, "abandoned": 0, "recorded": 2, "declined": 1, "lost": 1}
     assert (found["counts"]["files_of_excluded"], found["counts"]["files_of_declined"]) == (0, 0)
@@ -510,6 +510,23 @@ def test_a_catalogue_that_is_not_there_is_one_sentence_and_exit_1(tmp_path: Path
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
     assert "recorder db upgrade" in done.stderr
+
+
+def test_the_way_back_is_taken_whole_and_no_further_than_the_program_knows(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
+    cli = Cli(tmp_path)
+    cli.configure()
+    shutil.copyfile(sqlite_template, tmp_path / "catalogue.db")
+    assert cli.run("db", "downgrade", "--to", "0002").stdout == "catalogue at revision 0002\n"
+
+    too_old = cli.run("calls")
+    assert (too_old.returncode, len(too_old.stderr.splitlines())) == (1, 1)
+    assert "is at 0002, older than" in too_old.stderr
+
+    unknown = cli.run("db", "downgrade", "--to", "0000")
+    assert (unknown.returncode, unknown.stdout, len(unknown.stderr.splitlines())) == (1, "", 1)
+    assert cli.run("db", "upgrade").stdout == f"catalogue at revision {catalogue.newest()}\n"
 
 
 def test_a_catalogue_of_another_revision_is_one_sentence_and_exit_1(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_the_whole_suite_ends_with_the_words_of_its_last_tier(run: Run, ready: d
     answer = run("test", **ready)
     tiers = [line for line in answer.stdout.splitlines() if line.startswith("called: pytest")]
     assert answer.returncode == 0
-    assert [" tests/core tests/edge" in tiers[0], " tests/live" in tiers[1]] == [True] * 2
+    assert [" tests/core tests/edge" in tiers[0], " tests/live" in tiers[1], " tests/faults" in tiers[2]] == [True] * 3
     assert answer.stdout.splitlines()[-1] == tiers[-1]
     assert answer.stderr == ""
 
@@ -132,7 +132,7 @@ def test_the_whole_suite_ends_with_the_words_of_its_last_tier(run: Run, ready: d
 def test_after_a_tier_that_failed_the_others_run_and_the_end_names_it(run: Run, ready: dict[str, str]) -> None:
     answer = run("test", **ready, FAILING="mypy*")
     assert answer.returncode == 1
-    assert answer.stdout.count("called: pytest") == 2
+    assert answer.stdout.count("called: pytest") == 3
     assert answer.stderr.splitlines()[-1] == "failed: lint"
 
 

@@ -217,6 +217,45 @@ def test_an_older_dialplan_is_replaced_and_the_houses_digits_and_prompts_stay(ho
     assert (house.etc / f"{shipped.EXTENSIONS}.bak").read_text() == "; an older version\n"
 
 
+FALLBACK = "extensions_recorder_fallback.conf"
+
+
+def choose(house: House, *lines: str) -> None:
+    """As a person would: the line `support` asks, also without the recorder."""
+    text = house.config.read_text()
+    head, _, _ = text.partition("[line.")
+    house.config.write_text("\n".join((head, "[line.support]", *lines, "")))
+
+
+def test_a_line_that_asks_without_us_is_written_as_dialplan_of_its_own(house: House) -> None:
+    applied(house)
+    assert not (house.etc / FALLBACK).exists()
+    choose(house, 'consent = "opt_in"', 'fallback = "dialplan"')
+    assert f"+#include {FALLBACK}" in house.init().stdout
+    applied(house)
+    text = (house.etc / FALLBACK).read_text()
+    assert list(shipped.contexts(text)) == ["recorder-fallback-support"]
+    assert f"{house.base / 'prompts'}/en/question" in text
+    assert ",br(/var/spool/recorder/${name}-caller.wav)" in text
+    assert "nothing to change" in applied(house)
+
+
+def test_a_changed_setting_or_prompt_is_written_anew_and_a_line_that_asks_no_more_is_taken_out(house: House) -> None:
+    applied(house)
+    choose(house, 'consent = "opt_in"', 'fallback = "dialplan"')
+    applied(house)
+    before = (house.etc / FALLBACK).read_text()
+    choose(house, 'consent = "opt_in"', 'fallback = "dialplan"', "retries = 0")
+    applied(house)
+    assert (house.etc / FALLBACK).read_text() != before
+    (house.base / "prompts" / "en" / "question.wav").unlink()
+    assert "nobody is asked: line support: there is no prompt question in en" in applied(house)
+    choose(house, 'consent = "never"', 'fallback = "dialplan"')
+    applied(house)
+    assert shipped.contexts((house.etc / FALLBACK).read_text()) == {}
+    assert (house.etc / "extensions.conf").read_text().count(FALLBACK) == 1
+
+
 def test_settings_that_are_there_are_kept_and_a_new_queue_is_named(house: House) -> None:
     applied(house, "--line", "support")
     before = house.config.read_bytes()

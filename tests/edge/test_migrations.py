@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -19,10 +20,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
+from typer.testing import CliRunner
 
 from recorder import catalogue
+from recorder.__main__ import app
 from recorder.catalogue import CatalogueAway, CatalogueError, CatalogueSchema, open_catalogue, schema, tables
 from recorder.catalogue.engine import connect_engine, url_of
+from recorder.doctor.judge import judge_catalogue_failure
+from tests import postgres
 
 ONLY_SQLITE = pytest.mark.parametrize("engine_name", ["sqlite"])
 TOP = Path(__file__).parents[2]
@@ -268,3 +273,85 @@ def test_a_catalogue_of_an_older_revision_is_not_opened_until_it_is_upgraded(sit
     assert f"is at {before}, older than next: run `recorder db upgrade`" in said_by(site, TRY_TO_OPEN, catalogue_url)
     assert said_by(site, "print(catalogue.upgrade(url))", catalogue_url) == "next"
     assert said_by(site, TRY_TO_OPEN, catalogue_url) == ""
+
+
+# --------------------------------------------------------------------------- while a program runs, and the way back
+
+
+def moved_to(url: str, revision: str) -> None:
+    with connected(url) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :to"), {"to": revision})
+
+
+async def test_a_program_whose_schema_was_moved_writes_nothing_until_it_is_back(catalogue_url: str) -> None:
+    store = await open_catalogue(catalogue_url)
+    try:
+        await store.ping("pbx1", datetime(2026, 1, 1, tzinfo=UTC))
+        moved_to(catalogue_url, "9999")
+        with pytest.raises(CatalogueAway, match=f"at revision 9999 now, and this recorder speaks {catalogue.newest()}"):
+            await store.ping("pbx1", datetime(2026, 1, 2, tzinfo=UTC))
+        assert await store.bookmark("pbx1", "ready") == {"at": "2026-01-01T00:00:00+00:00"}
+
+        moved_to(catalogue_url, catalogue.newest())
+        await store.ping("pbx1", datetime(2026, 1, 3, tzinfo=UTC))
+        assert await store.bookmark("pbx1", "ready") == {"at": "2026-01-03T00:00:00+00:00"}
+    finally:
+        await store.close()
+
+
+async def test_nothing_is_written_while_the_schema_changes(catalogue_url: str) -> None:
+    store = await open_catalogue(catalogue_url)
+    try:
+        with schema._changing(url_of(catalogue_url)) as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+            with pytest.raises(CatalogueAway):
+                await store.ping("pbx1", datetime(2026, 1, 1, tzinfo=UTC))
+        assert await store.bookmark("pbx1", "ready") is None
+    finally:
+        await store.close()
+
+
+def test_the_way_back_refuses_to_lose_whole_tables_unless_it_is_told_to(catalogue_url: str) -> None:
+    with connected(catalogue_url) as connection:
+        connection.execute(text("INSERT INTO sweeps VALUES ('pbx1', 'settle', '2026-01-01 00:00:00+00')"))
+
+    with pytest.raises(CatalogueSchema, match="revision base has no place for what is in sweeps"):
+        catalogue.downgrade(catalogue_url, "base")
+    assert catalogue.current(catalogue_url) == catalogue.newest()
+
+    assert catalogue.downgrade(catalogue_url, "base", discard=True) is None
+
+
+def test_a_revision_that_nobody_knows_is_no_way_back(catalogue_url: str) -> None:
+    with pytest.raises(CatalogueSchema, match="cannot go back"):
+        catalogue.downgrade(catalogue_url, "0000")
+    assert catalogue.current(catalogue_url) == catalogue.newest()
+
+
+# --------------------------------------------------------------------------- PostgreSQL's encodings
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+async def test_a_database_that_cannot_keep_every_text_is_refused_in_a_sentence_that_says_the_mend(
+    postgres_server: postgres.Server, tmp_path: Path, encoding: str
+) -> None:
+    name = postgres_server.create(encoding=encoding)
+    url = postgres_server.url(name)
+    try:
+        config = tmp_path / "recorder.toml"
+        config.write_text(f'[ami]\nusername = "recorder"\nsecret = "s"\n[catalogue]\nurl = "{url}"\n')
+        done = CliRunner().invoke(app, ["--config", str(config), "db", "upgrade"])
+        assert done.exit_code == 1
+        assert done.output == (
+            f"the catalogue was not upgraded: the database {name} keeps text as {encoding},"
+            " and the catalogue needs UTF8;"
+            " `createdb --encoding=UTF8 --template=template0 NAME` makes one that [catalogue] url can name\n"
+        )
+        with pytest.raises(CatalogueSchema, match=encoding) as refused:
+            await open_catalogue(url)
+        finding = judge_catalogue_failure(str(refused.value))
+        assert finding.what == f"the database {name} keeps text as {encoding}, and the catalogue needs UTF8"
+        assert finding.mend.startswith("`createdb --encoding=UTF8")
+    finally:
+        postgres_server.drop(name)

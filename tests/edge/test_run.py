@@ -101,7 +101,7 @@ async def test_every_mistaken_folder_is_said_at_once_and_nothing_listens(
 async def test_a_catalogue_that_is_not_there_is_refused_in_one_sentence(recorder: Recorder) -> None:
     (recorder.home / "catalogue.db").unlink()
     code, said = await refused(recorder)
-    assert (code, len(said)) == (1, 1)
+    assert (code, len(said)) == (78, 1)
     assert "`recorder db upgrade` creates one" in said[0]
     assert not (recorder.home / "catalogue.db").exists()
 
@@ -109,7 +109,7 @@ async def test_a_catalogue_that_is_not_there_is_refused_in_one_sentence(recorder
 async def test_an_empty_catalogue_is_refused_in_one_sentence(recorder: Recorder) -> None:
     (recorder.home / "catalogue.db").write_bytes(b"")
     code, said = await refused(recorder)
-    assert (code, len(said)) == (1, 1)
+    assert (code, len(said)) == (78, 1)
     assert "`recorder db upgrade` makes a catalogue of it" in said[0]
 
 
@@ -117,7 +117,7 @@ async def test_a_catalogue_of_another_revision_is_refused_in_one_sentence(record
     with closing(sqlite3.connect(recorder.home / "catalogue.db")) as database, database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
     code, said = await refused(recorder)
-    assert (code, len(said)) == (1, 1)
+    assert (code, len(said)) == (78, 1)
     assert f"is at 9999, which this program (at {catalogue.newest()}) does not know" in said[0]
 
 

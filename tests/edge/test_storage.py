@@ -40,6 +40,7 @@ from recorder.storage import (
     StorageFull,
     StorageRefused,
     StorageUnavailable,
+    file_system_kind,
     is_closed,
     repair_header,
 )
@@ -774,3 +775,27 @@ def test_a_store_that_is_not_mounted_is_not_made_anew(tmp_path: Path, spool: Spo
     with pytest.raises(StorageUnavailable):
         Storage(tmp_path / "not-mounted", spool).settle(RECORDING, AT)
     assert not (tmp_path / "not-mounted").exists()
+
+
+# --------------------------------------------------------------------------- what kind of disk
+
+
+def test_the_kind_of_a_file_system_is_the_one_mounted_nearest(small_disk: Path, tmp_path: Path) -> None:
+    below = small_disk / "a" / "b"
+    below.mkdir(parents=True)
+    assert file_system_kind(below) == "tmpfs"
+    outside = file_system_kind(tmp_path)
+    assert outside is not None
+    (tmp_path / "link").symlink_to(below)
+    assert file_system_kind(tmp_path / "link") == "tmpfs"
+    assert file_system_kind(Path("/proc/self")) == "proc"
+
+
+def test_a_mount_point_with_a_space_is_found(tmp_path: Path) -> None:
+    mount = tmp_path / "a disk"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "ramfs", "ramfs", mount], check=True, timeout=10)
+    try:
+        assert file_system_kind(mount) == "ramfs"
+    finally:
+        subprocess.run(["umount", mount], check=True, timeout=10)

@@ -95,6 +95,8 @@ class FakePbx:
         self.started = ("2026-11-21", "08:00:00")
         self.channels: list[FakeChannel] = []
         self.answers: dict[str, Answer] = {}
+        self.globals: dict[str, str] = {}
+        self.functions: dict[str, str] = {}  # what a dialplan function comes to, without a channel
         self.actions: list[dict[str, str]] = []
         self.accepted = 0  # TCP connections ever
         self.logins = 0  # that succeeded
@@ -283,6 +285,9 @@ class FakePbx:
         return listing(action, items, "StatusComplete")
 
     def _getvar(self, action: Action) -> bytes:
+        if "Channel" not in action:  # a dialplan function by itself
+            worth = self.functions.get(action["Variable"], "0")
+            return response(action, "Success", None, ("Variable", action["Variable"]), ("Value", worth))
         channel = self._find(action["Channel"])
         if channel is None:
             return response(action, "Error", "No such channel")
@@ -290,6 +295,9 @@ class FakePbx:
         return response(action, "Success", None, ("Variable", variable), ("Value", channel.variables.get(variable, "")))
 
     def _setvar(self, action: Action) -> bytes:
+        if "Channel" not in action:
+            self.globals[action["Variable"]] = action["Value"]
+            return response(action, "Success", "Variable Set")
         channel = self._find(action["Channel"])
         if channel is None:
             return response(action, "Error", "No such channel")

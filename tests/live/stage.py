@@ -106,15 +106,20 @@ def perform(
     *,
     lines: Mapping[str, Mapping[str, object]] = LINES,
     at_once: int = AT_ONCE,
+    changes: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Performance:
     """Play the cast at once and judge every story; the files are listened to before they are removed."""
-    return asyncio.run(_perform(release, cast, lines, at_once))
+    return asyncio.run(_perform(release, cast, lines, at_once, changes))
 
 
 async def _perform(
-    release: str, cast: Sequence[Story], lines: Mapping[str, Mapping[str, object]], at_once: int
+    release: str,
+    cast: Sequence[Story],
+    lines: Mapping[str, Mapping[str, object]],
+    at_once: int,
+    changes: Mapping[str, Mapping[str, object]] | None,
 ) -> Performance:
-    async with stage(release, lines=lines) as on:
+    async with stage(release, lines=lines, changes=changes) as on:
         placed = [Placed(story) for story in cast]
         room = asyncio.Semaphore(at_once)
 
@@ -127,10 +132,10 @@ async def _perform(
             await on.closed(sum(story.outcome is not None for story in cast), timeout=60)
             await on.recorder.until(lambda: not on.staged(), "the spool to be empty", timeout=60)
         recordings = await on.recorder.settled()
-        ended = {one.story.name: await _ended(on, one, recordings) for one in placed}
+        seen = {one.story.name: await ended(on, one, recordings) for one in placed}
         verified = on.recorder.command("verify", check=False)
         return Performance(
-            by_name=ended,
+            by_name=seen,
             calls=len(await on.recorder.calls()),
             staged=on.staged(),
             settled_files=len(list(on.recorder.recordings.rglob("*.wav"))),
@@ -141,7 +146,7 @@ async def _perform(
         )
 
 
-async def _ended(on: Stage, placed: Placed, recordings: tuple[RecordingRow, ...]) -> Ended:
+async def ended(on: Stage, placed: Placed, recordings: tuple[RecordingRow, ...]) -> Ended:
     call = await on.row_of(placed) if placed.call else None
     mine = tuple(row for row in recordings if call is not None and row.call == call.id)
     settled = sorted((row for row in mine if row.status == "settled"), key=lambda row: row.authorised_at)

@@ -486,7 +486,8 @@ async def test_a_called_party_who_agrees_is_captured_and_the_capture_can_be_stop
             await account.action("StopMixMonitor", {"Channel": callee.channel, "MixMonitorID": mixmonitor})
         await calls.admin.until("MixMonitorStop", since=call.placed.since, Uniqueid=callee.leg)
     assert (raised["Line"], raised["Uniqueid"]) == ("support", call.placed.leg)
-    assert daemon.seen[0].arguments == [callee.channel, "support", callee.leg, call.linkedid]
+    who = [callee.channel, "support", callee.leg, call.linkedid]
+    assert daemon.seen[0].arguments == [*who, "4165550123", call.placed.channel]
     assert tones.stretches(captured(house, "out")[0], 0, 440)
     assert tones.stretches(captured(house, "out")[1], 0, 800)
 

@@ -220,7 +220,7 @@ class Party(Leg):
         )
 
     async def until_prompt(self, *, timeout: float = 10) -> Event:
-        """The next AGI command that plays something in this call, since the last one waited for."""
+        """The next step that plays something in this call, by AGI or by the dialplan, since the last one waited for."""
         found = await self.admin.until(self._prompt, since=max(self.since, self._heard), timeout=timeout)
         self._heard = self.admin.events.index(found) + 1
         return found
@@ -230,6 +230,8 @@ class Party(Leg):
 
     def _prompt(self, event: Event) -> bool:
         here = event.get("Linkedid") == self.linkedid or event.get("Uniqueid") == self.leg
+        if event.name == "Newexten" and event["Context"].startswith("recorder-fallback"):
+            return here and event["Application"] in ("BackGround", "Playback")
         return event.name == "AGIExecStart" and here and event["Command"].startswith(PROMPTS)
 
     async def _act(self, action: str, **headers: str) -> None:

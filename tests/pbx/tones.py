@@ -65,6 +65,11 @@ def stretches(
     return _joined(_present(sound.samples[:, channel], sound.rate, hz, window, level), window, gap)
 
 
+def seconds_with(samples: Samples, rate: int, hz: float, *, window: float = 0.02, level: float = 500) -> float:
+    """Sum of the windows of one channel that hold the tone, as `stretches` sees them."""
+    return float(np.count_nonzero(_present(samples, rate, hz, window, level)) * window)
+
+
 def silence(path: Path, channel: int, *, window: float = 0.02, level: int = 40) -> list[Stretch]:
     """When one channel holds nothing louder than `level` of 32767: [(from, to), ...] in seconds."""
     sound = read(path)

@@ -1,0 +1,179 @@
+"""Takes in the calls whom the dialplan asked while nobody of ours was there, and the captures that it started.
+
+Must not decide what they may become: the machine does, told by history.py. The invariant: the note of the answer is a
+consent event in the call's books before anything is made of the files; a note is taken in once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import timedelta
+from typing import Final
+from uuid import NAMESPACE_OID, uuid4, uuid5
+
+import structlog
+
+from recorder.adoption import Found, Orphanage, Word
+from recorder.ami import Ami, ChannelSnapshot
+from recorder.books.adoption import Fate, Verdict
+from recorder.call import CallAdmitted, CallEvent, KeyPressed, Phase, capture_in_hand
+from recorder.capture import CaptureDesk
+from recorder.catalogue import Catalogue
+from recorder.daemon.calls import CallBook
+from recorder.daemon.history import Scene, answered, history, notes_of, permits_capture, rules_of, since_news
+from recorder.daemon.runner import CallRunner
+from recorder.fallback import NotedAnswer, note_from_text
+from recorder.model import CallId, Channel, Linkedid, RecordingId, Uniqueid, UserEventRaised
+from recorder.policy import LineRules
+from recorder.queue_log import Entry, Unseen
+from recorder.storage import Spool
+
+log = structlog.get_logger(__name__)
+
+NOT_PERMITTED: Final = "asked by the dialplan, on a line that is never recorded or after an objection"
+TAKEN_WITHIN: Final = timedelta(seconds=30)
+
+
+class AwayDesk:
+    """The daemon's side of the dialplan's own dialogue."""
+
+    def __init__(
+        self,
+        book: CallBook,
+        ami: Ami,
+        capture: CaptureDesk,
+        catalogue: Catalogue,
+        lines: Mapping[str, LineRules],
+        orphanage: Orphanage,
+        spool: Spool,
+        spawn: Callable[[Coroutine[object, object, None], str], None],
+    ) -> None:
+        self._book = book
+        self._ami = ami
+        self._capture = capture
+        self._catalogue = catalogue
+        self._lines = lines
+        self._orphanage = orphanage
+        self._spool = spool
+        self._spawn = spawn
+
+    # ---- told at once: the daemon was there again by the time of the answer
+
+    def answered(self, event: UserEventRaised) -> None:
+        """The dialplan has an answer and starts the capture itself, in a moment. Whatever follows, AMI tells."""
+        note = note_from_text(event.fields.get("Note", ""))
+        if note is None:
+            log.warning("note_unreadable")
+            return
+        runner = self._book.of_channel(event.channel)
+        if runner is None and self._book.is_past(event.channel):
+            return
+        if runner is not None and note.recording in runner.noted:
+            return
+        self._say(note, seen=True)
+        call = runner.state.call if runner is not None else CallId(uuid4())
+        rules = rules_of(note, self._lines)
+        events = answered(note, event.channel, node=self._book.node, call=call, rules=rules)
+        runner = self._begin(runner, events)
+        runner.noted.add(note.recording)
+        for later in events[1:]:
+            runner.put(later)
+        if permits_capture(note):
+            self._spawn(self._unless_permitted(runner, note, event.channel, seen=True), f"stop {note.recording}")
+
+    def _begin(self, runner: CallRunner | None, events: Sequence[CallEvent]) -> CallRunner:
+        first = events[0]
+        assert isinstance(first, CallAdmitted)
+        if runner is None:
+            return self._book.open(first)
+        runner.put(first)
+        return runner
+
+    # ---- read later: nobody was there
+
+    async def take_in(self, unseen: Unseen) -> None:
+        """Everything that the queue log tells and nobody has taken in. AmiError, CatalogueError, TimeoutError pass."""
+        news = await self._news(unseen.asked)
+        if not news:
+            return
+        snapshot = await self._ami.channels()
+        for caller, entries in news.items():
+            async with asyncio.timeout(TAKEN_WITHIN.total_seconds()):
+                await self._take(caller, entries, snapshot)
+
+    async def _news(self, asked: Mapping[Uniqueid, Sequence[Entry]]) -> dict[Uniqueid, Sequence[Entry]]:
+        strange = [caller for caller in asked if self._book.of_caller(caller) is None]
+        known = await self._catalogue.known_uniqueids(self._book.node, strange) if strange else frozenset()
+        news = {}
+        for caller, entries in asked.items():
+            runner = self._book.of_caller(caller)
+            if caller in known or (runner is not None and runner.state.phase in (Phase.OVER, Phase.CLOSED)):
+                continue
+            taken = frozenset(runner.noted) if runner is not None else frozenset[RecordingId]()
+            if later := since_news(entries, taken):
+                news[caller] = later
+        return news
+
+    async def _take(self, uniqueid: Uniqueid, entries: Sequence[Entry], snapshot: Sequence[ChannelSnapshot]) -> None:
+        runner = self._book.of_caller(uniqueid)
+        notes = notes_of(entries)
+        row = next((row for row in snapshot if row.channel.uniqueid == uniqueid), None)
+        caller = row.channel if row is not None else self._gone(runner, uniqueid, notes[0])
+        call = runner.state.call if runner is not None else self._call_of(uniqueid)
+        scene = Scene(
+            node=self._book.node,
+            call=call,
+            caller=caller,
+            lines=self._lines,
+            standing={row.channel.uniqueid: row.bridge for row in snapshot},
+            names={row.channel.uniqueid: row.channel.name for row in snapshot},
+            mixmonitor=await self._capture.mixmonitor_id(caller) if row is not None else None,
+        )
+        events = history(entries, scene)
+        runner = self._begin(runner, events)
+        for note in notes:
+            self._say(note, seen=False)
+            runner.noted.add(note.recording)
+            if permits_capture(note):
+                runner.begun(note.recording)
+        for event in events[1:-1]:
+            if isinstance(event, KeyPressed):
+                runner.press(event)
+            else:
+                runner.put(event)
+        await runner.apply(events[-1])
+        for note in notes:
+            if permits_capture(note):
+                self._spawn(self._unless_permitted(runner, note, caller, seen=False), f"stop {note.recording}")
+
+    async def _unless_permitted(self, runner: CallRunner, note: NotedAnswer, caller: Channel, *, seen: bool) -> None:
+        """End and erase what the dialplan captured on an answer that is worth nothing: an earlier one forbids it."""
+        recording = note.recording
+        if seen:
+            await self._capture.opened(recording)  # by then the answer's turn has come, and the files are there
+        if any(capture.id == recording for capture in runner.state.captures):
+            return
+        if capture_in_hand(runner.state) is None:  # its id would be another's
+            await self._capture.stop(recording, caller, None)
+        paths = await asyncio.to_thread(lambda: tuple(path for path in self._spool.paths(recording) if path.exists()))
+        log.warning("fallback_not_permitted", call=str(runner.state.call), recording=str(recording), files=len(paths))
+        if paths:
+            why = Verdict(fate=Fate.UNAUTHORISED, why=NOT_PERMITTED)
+            found = Found(paths=paths, recording=recording, verdict=why)
+            await self._orphanage.erase(found, Word(actor="recorder", reason=NOT_PERMITTED))
+
+    def _gone(self, runner: CallRunner | None, uniqueid: Uniqueid, note: NotedAnswer) -> Channel:
+        if runner is not None and runner.state.caller is not None:
+            return runner.state.caller
+        return Channel(name="", uniqueid=uniqueid, linkedid=Linkedid(note.linkedid or uniqueid))
+
+    def _call_of(self, uniqueid: Uniqueid) -> CallId:
+        """As the sweeps name a call that nobody saw: writing it twice is once."""
+        return CallId(uuid5(NAMESPACE_OID, f"{self._book.node} {uniqueid}"))
+
+    def _say(self, note: NotedAnswer, *, seen: bool) -> None:
+        log.info("asked_without_us", line=note.line, answer=str(note.answer or note.failed), seen=seen)
+        known = self._lines.get(note.line)
+        if known is None or known.digest != note.policy:
+            log.warning("fallback_stale", line=note.line)
