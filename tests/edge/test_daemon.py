@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from recorder.call import CaptureState, Phase
-from recorder.daemon.runner import QUEUE_LONGEST
+from recorder.daemon.runner import QUEUE_LONGEST, UNHOOKED_FOR
 from recorder.model import Channel, ChannelRenamed, ConsentState, Linkedid, LostReason, PbxEvent, Uniqueid
 from recorder.queue_log import Entry, QueueLog
 from recorder.rotated import Place
@@ -680,7 +680,7 @@ async def test_what_a_call_heard_since_is_not_undone_by_an_older_snapshot(centre
 
 def told(centre: Centre, talk: Talk) -> list[str]:
     """What the dialplan that waits on the agent's channel was told."""
-    said = [action for action in centre.pbx.received("Setvar") if action["Channel"] == talk.agent.name]
+    said = [action for action in centre.pbx.received("Setvar") if action.get("Channel") == talk.agent.name]
     return [action["Value"] for action in said if action["Variable"] == "RECORDER_DONE"]
 
 
@@ -1218,6 +1218,20 @@ async def test_a_caller_who_agreed_is_not_asked_again_on_a_second_line(centre: C
     centre.hangs_up(talk)
     assert await centre.outcome() == ("recorded", None)
     assert len(centre.settled()) == 2
+
+
+async def test_a_second_capture_is_armed_only_once_the_channel_was_without_one(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.leaves(talk.caller, 1)
+    await centre.asks(line="sales", talk=talk)
+    centre.hangs_up(talk)
+    await centre.outcome()
+    first, second = sorted(await centre.catalogue.list_recordings(10), key=lambda row: row.authorised_at)
+    assert first.stopped_at is not None
+    assert second.armed_at is not None
+    assert second.armed_at - first.stopped_at >= UNHOOKED_FOR
 
 
 async def test_a_caller_who_refused_is_not_asked_again_on_a_second_line(centre: Centre) -> None:
