@@ -261,9 +261,10 @@ class Assembly:
                 catalogue=self.catalogue,
                 routes=routes_of(settings.alarm),
                 kinds=frozenset(settings.alarm.kinds),
-                lost=lambda: _lost(book, sweeps),
+                lost=lambda: _lost(book, sweeps, unseen),
                 hindrances=lambda: readiness.reasons,
                 disks=lambda: fullness.disks,
+                at_large=lambda: rivals.at_large,
                 now=now,
             ),
             now=now,
@@ -383,7 +384,10 @@ class Assembly:
                 about="Calls by outcome", values=counters.closed, label="outcome", counts=True
             ),
             "recorder_calls_lost": Figure(
-                about="Lost calls by reason", values=_lost(parts.book, parts.sweeps), label="reason", counts=True
+                about="Lost calls by reason",
+                values=_lost(parts.book, parts.sweeps, parts.unseen),
+                label="reason",
+                counts=True,
             ),
             "recorder_captures_started": Figure(
                 about="MixMonitors started", values={"": counters.captures_started}, counts=True
@@ -549,9 +553,10 @@ def _alarm_rules(told: Alarming) -> Mapping[AlarmKind, Rule]:
     )
 
 
-def _lost(book: CallBook, sweeps: Sweeps) -> Mapping[str, int]:
-    """Calls lost since the start, seen or found in the queue log; a reason that begins at 0 is seen to rise."""
-    return {reason: book.counters.lost.get(reason, 0) + sweeps.lost.get(reason, 0) for reason in LostReason}
+def _lost(book: CallBook, sweeps: Sweeps, unseen: UnseenCalls) -> Mapping[str, int]:
+    """Calls lost since the start, seen or found in Asterisk's ledgers; a reason that begins at 0 is seen to rise."""
+    counted = (book.counters.lost, sweeps.lost, unseen.lost)
+    return {reason: sum(each.get(reason, 0) for each in counted) for reason in LostReason}
 
 
 def _captures(book: CallBook) -> int:

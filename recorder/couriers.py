@@ -18,13 +18,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
 from uuid import UUID, uuid4
 
 import httpx2
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, wait_exponential_jitter
 from tenacity.wait import wait_base
 
 from recorder.alarms import Notice, fields
@@ -165,8 +166,17 @@ def routes_of(told: Alarming) -> list[Route]:
     return routes
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """The newest notice of an alarm, how often it was tried in vain, and the seconds until it may be tried again."""
+
+    notice: Notice
+    tried: int = 0
+    rest: float = 0.0
+
+
 class Courier:
-    """Carries notices by one route, in order, the newest of each alarm alone."""
+    """Carries notices by one route, the newest of each alarm alone; one that is refused holds up no other."""
 
     def __init__(
         self,
@@ -182,7 +192,7 @@ class Courier:
         self._say_delivered = delivered
         self._wait = wait or wait_exponential_jitter(initial=1, max=MOST_BETWEEN.total_seconds(), jitter=2)
         self._sleep = sleep
-        self._outbox: OrderedDict[UUID, Notice] = OrderedDict()
+        self._outbox: OrderedDict[UUID, _Waiting] = OrderedDict()
         self._bell = asyncio.Event()
 
     @property
@@ -194,49 +204,70 @@ class Courier:
 
     def put(self, notice: Notice) -> None:
         """Take a notice. An older one of the same alarm is not told any more: the newer one says all that it said."""
-        self._outbox[notice.alarm] = notice
+        if (waiting := self._outbox.get(notice.alarm)) is not None:
+            waiting.notice = notice
+        else:
+            self._outbox[notice.alarm] = _Waiting(notice)
         while len(self._outbox) > WAITING_AT_MOST:
             alarm, dropped = self._outbox.popitem(last=False)
+            kind = dropped.notice.kind
             self.failed += 1
-            log.error(
-                "notice_given_up", route=self.route.name, alarm=str(alarm), kind=dropped.kind, why="too many wait"
-            )
+            log.error("notice_given_up", route=self.route.name, alarm=str(alarm), kind=kind, why="too many wait")
         self._bell.set()
 
     async def run(self) -> None:
-        """Deliver until cancelled."""
+        """Deliver until cancelled. One that was refused waits behind the others."""
         while True:
-            await self._bell.wait()
             self._bell.clear()
-            while self._outbox:
-                await self._carry(next(iter(self._outbox)))
+            alarm = min(self._outbox, key=lambda alarm: self._outbox[alarm].rest, default=None)
+            if alarm is None:
+                await self._bell.wait()
+            elif (rest := self._outbox[alarm].rest) > 0:
+                await self._rest(rest)
+            else:
+                await self._carry(alarm)
+
+    async def _rest(self, seconds: float) -> None:
+        """Until the next one may be tried again, or a new one comes."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        sleeping, ringing = asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(self._bell.wait())
+        try:
+            await asyncio.wait({sleeping, ringing}, return_when=asyncio.FIRST_COMPLETED)
+            passed = seconds if sleeping.done() else loop.time() - began
+        finally:
+            sleeping.cancel()
+            ringing.cancel()
+            await asyncio.gather(sleeping, ringing, return_exceptions=True)
+        for waiting in self._outbox.values():
+            waiting.rest = max(0.0, waiting.rest - passed)
 
     async def _carry(self, alarm: UUID) -> None:
-        """Try until the newest notice of this alarm is told, or nobody can be told for too long."""
-        try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(NotDelivered),
-                stop=stop_after_attempt(self.route.attempts),
-                wait=self._wait,
-                sleep=self._sleep,
-                reraise=True,
-            ):
-                with attempt:
-                    notice = self._outbox.get(alarm)
-                    if notice is not None:  # else it gave way to newer alarms meanwhile
-                        await self._attempt(notice)
-        except NotDelivered as error:
-            self._outbox.pop(alarm, None)
-            log.error("notice_given_up", route=self.route.name, alarm=str(alarm), why=str(error))
-
-    async def _attempt(self, notice: Notice) -> None:
+        """Try once; the newest notice of this alarm."""
+        waiting = self._outbox[alarm]
+        notice = waiting.notice
         try:
             await self.route.deliver(notice)
         except NotDelivered as error:
             self.failed += 1
             log.warning("notice_not_delivered", route=self.route.name, kind=notice.kind, why=str(error))
-            raise
+            if self._outbox.get(alarm) is waiting:  # else it gave way to newer alarms meanwhile
+                self._put_behind(alarm, waiting, error)
+            return
         self.delivered += 1
-        if self._outbox.get(notice.alarm) is notice:
-            del self._outbox[notice.alarm]
+        waiting.tried = 0
+        if self._outbox.get(alarm) is waiting and waiting.notice is notice:
+            del self._outbox[alarm]
         await self._say_delivered(notice)
+
+    def _put_behind(self, alarm: UUID, waiting: _Waiting, error: NotDelivered) -> None:
+        """To be tried again, ever later; or given up, where nobody could be told for too long."""
+        waiting.tried += 1
+        if waiting.tried >= self.route.attempts:
+            del self._outbox[alarm]
+            log.error("notice_given_up", route=self.route.name, alarm=str(alarm), why=str(error))
+            return
+        tried = RetryCallState(AsyncRetrying(), None, (), {})
+        tried.attempt_number = waiting.tried
+        waiting.rest = self._wait(tried)
+        self._outbox.move_to_end(alarm)

@@ -185,12 +185,19 @@ class Sweeps:
         ours = {left.recording for left in leftovers if left.recording is not None}
         if not ours:
             return False
-        rows = await self._catalogue.recordings_named(ours)
+        rows = await self._catalogue.recordings_named(ours - self._postponed.now(self._now()))
         done = (RecordingStatus.SETTLED, RecordingStatus.EMPTY, RecordingStatus.ERASED)
         for recording, row in rows.items():
             if row.status in done:
-                await self._capture.discard_staged(recording)
+                await self._remove(recording)
         return False
+
+    async def _remove(self, recording: RecordingId) -> None:
+        try:
+            await self._capture.discard_staged(recording)
+        except StorageError as error:
+            self._postpone("leftovers", recording)
+            log.error("sweep_postponed", sweep="leftovers", recording=str(recording), why=str(error))
 
     async def begin_books(self) -> None:
         """Note since when books are kept here, and for which queues. After the queue log was first looked at."""

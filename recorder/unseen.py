@@ -66,6 +66,7 @@ class UnseenCalls:
         self._knows = knows
         self._now = now
         self._mark = ReadingMark(catalogue, node, CDR)
+        self.lost: dict[LostReason, int] = {}
 
     async def look(self) -> bool:
         """Take in what the CDR has new; one that cannot be read is said so, and stops nothing else."""
@@ -80,8 +81,11 @@ class UnseenCalls:
     async def _take_in(self, cdr: Cdr) -> bool:
         place, began = await self._mark.place(cdr.end()), self._now()
         rows, end = await asyncio.to_thread(cdr.read, place)
+        ours: dict[Uniqueid, list[CdrRow]] = {}
         for row in await self._unknown([row for row in rows if self._line(row) is not None]):
-            await self._write_away(row)
+            ours.setdefault(row.uniqueid, []).append(row)
+        for told in ours.values():
+            await self._write_away(told)
         at_end = end == cdr.end()
         await self._mark.keep(end, began if at_end else None)
         return not at_end and end != place
@@ -100,14 +104,19 @@ class UnseenCalls:
             return next((rules for rules in self._lines.values() if row.sign.name in rules.queues), None)
         return self._lines.get(row.sign.name, LineRules(name=row.sign.name))
 
-    async def _write_away(self, row: CdrRow) -> None:
-        """A whole call in one step. Its id follows from the channel's uniqueid, so that writing it twice is once."""
+    async def _write_away(self, rows: list[CdrRow]) -> None:
+        """A whole call in one step, by the row of its channel that shows a talk, where one does.
+
+        Its id follows from the channel's uniqueid, so that writing it twice is once.
+        """
+        row = max(rows, key=shows_talk)
         rules = self._line(row)
         assert rules is not None
         assert row.sign is not None
         direction = DIRECTIONS[row.sign.kind]
         call = CallId(uuid5(NAMESPACE_OID, f"{self._node} {row.uniqueid}"))
         outcome, reason = outcome_of_row(row, rules.mode)
+        ended_at = max(each.ended_at for each in rows)
         linkedid = row.linkedid or Linkedid(row.uniqueid)
         channel = Channel(name="", uniqueid=row.uniqueid, linkedid=linkedid)
         kind = PartyKind.CALLER if direction is Direction.INCOMING else PartyKind.AGENT
@@ -122,10 +131,11 @@ class UnseenCalls:
                 started_at=row.made_at,
             ),
             LegSeen(call=call, channel=channel, kind=kind, at=row.made_at),
-            CallEnded(call=call, ended_at=row.ended_at, outcome=outcome, reason=reason),
+            CallEnded(call=call, ended_at=ended_at, outcome=outcome, reason=reason),
         ]
         await self._catalogue.write_step(call, facts, None, "closed", ConsentState.NONE)
         if reason is not None:
+            self.lost[reason] = self.lost.get(reason, 0) + 1
             log.error("call_lost", call=str(call), reason=reason)
 
 
@@ -133,7 +143,13 @@ def outcome_of_row(row: CdrRow, mode: ConsentMode) -> tuple[Outcome, LostReason 
     """How a call ended that nobody of ours saw and that waited in no queue."""
     if mode is ConsentMode.NEVER:
         return Outcome.EXCLUDED, None
+    return (Outcome.LOST, LostReason.RECORDER_AWAY) if shows_talk(row) else (Outcome.ABANDONED, None)
+
+
+def shows_talk(row: CdrRow) -> bool:
+    """Whether caller and agent may have talked: a dialled party answered, or somebody of the queue was rung.
+
+    In a queue the caller's own answered time says nothing of an agent; that one was rung is all that the row has.
+    """
     kind = row.sign.kind if row.sign else None
-    # In a queue the caller's own answered time says nothing of an agent; that one was rung is all that the row has.
-    was_answered = (kind is SignKind.DIALLED and bool(row.talked)) or (kind is SignKind.QUEUE and row.reached)
-    return (Outcome.LOST, LostReason.RECORDER_AWAY) if was_answered else (Outcome.ABANDONED, None)
+    return (kind is SignKind.DIALLED and bool(row.talked)) or (kind is SignKind.QUEUE and row.reached)

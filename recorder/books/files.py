@@ -60,6 +60,13 @@ def judge_settled(row: RecordingRow, seen: Seen) -> Iterator[Mismatch]:
         yield _of_row(Code.FILE_SAMPLES_DIFFER, row, seen.path, what)
 
 
+def judge_erasure(row: RecordingRow, now: datetime) -> Iterator[Mismatch]:
+    """What may not be kept is gone soon, whether or not its call has ended."""
+    if row.status is RecordingStatus.ERASING and row.changed_at < now - REMOVED_WITHIN:
+        what = f"it may not be kept since {row.changed_at}, and is not erased"
+        yield Mismatch(code=Code.ERASURE_OVERDUE, what=what, call=row.call, recording=row.id)
+
+
 def judge_silences(row: RecordingRow, seen: Seen) -> Iterator[Mismatch]:
     """Where the ledger says silence and the file does not."""
     for begin, end in seen.zeros.broken:

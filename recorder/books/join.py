@@ -84,6 +84,8 @@ class Told:
     _rows: Names = field(default_factory=Names)  # uniqueids in the CDR
     _lines: Names = field(default_factory=Names)  # uniqueids and linkedids that passed a line
     _shown: Names = field(default_factory=Names)  # of these what Asterisk itself shows, in any queue
+    _gone: Names = field(default_factory=Names)  # channels that hung up so long ago that their call has ended
+    _long_gone: Names = field(default_factory=Names)
     _others: Names = field(default_factory=Names)  # linkedids of rows that show no line
     _named: set[str] = field(default_factory=set)
     _marked: dict[Path, set[str]] = field(default_factory=dict)
@@ -102,6 +104,8 @@ class Told:
             self._passed.add(passage.uniqueid)
             if _has_talked(passage):
                 self._talked.add(passage.uniqueid)
+        if passage.caller_gone and passage.ended_at is not None:
+            self._hung_up(passage.uniqueid, passage.ended_at)
         ended = passage.ended_at or passage.entered_at + GIVEN_UP_AFTER
         if ours and not booked and self.scope.is_due(ended):
             what = f"the queue log tells of {passage.uniqueid} in the queue {passage.queue} at {passage.entered_at}"
@@ -114,6 +118,7 @@ class Told:
         """One row, and the calls of ours that its channel is in."""
         self.rows += 1
         self._rows.add(row.uniqueid)
+        self._hung_up(row.uniqueid, row.ended_at)
         self.has_linkedids = self.has_linkedids or row.linkedid is not None
         kind = row.sign.kind if row.sign else None
         if kind is SignKind.OWN:
@@ -161,7 +166,10 @@ class Told:
     def booked(self, call: BookedCall, *, has_audio: bool = False) -> Iterator[Mismatch]:
         """One call of our books, after the ledgers were read; `has_audio`: there is a settled recording of it."""
         self._lines.update(call.linkedids)
-        if call.outcome is None or call.ended_at is None or not call.own or call.started_at < self.scope.since:
+        if not call.own or call.started_at < self.scope.since:
+            return
+        if call.outcome is None or call.ended_at is None:
+            yield from self._left_open(call)
             return
         if self._is_excused(call.started_at, call.ended_at):
             return
@@ -178,6 +186,19 @@ class Told:
         elif has_audio and self._passed_no_line(call):
             what = "the CDR has the call, neither there nor in the queue log did it pass a line, and it is recorded"
             yield Mismatch(code=Code.PERSONAL_AUDIO, what=what, call=call.id)
+
+    def _left_open(self, call: BookedCall) -> Iterator[Mismatch]:
+        """Whom an agent called may talk on without the agent, with a third: there only time tells."""
+        gone = self._gone if call.direction is Direction.INCOMING else self._long_gone
+        if all(leg in gone for leg in call.own):
+            what = "the call has no outcome here, and its channel has hung up, as Asterisk's ledgers have it"
+            yield Mismatch(code=Code.CALL_LEFT_OPEN, what=what, call=call.id)
+
+    def _hung_up(self, leg: Uniqueid, at: datetime) -> None:
+        if at < self.scope.now - WRITTEN_WITHIN:
+            self._gone.add(leg)
+        if at < self.scope.now - GIVEN_UP_AFTER:
+            self._long_gone.add(leg)
 
     def _outcome(self, call: BookedCall) -> Iterator[Mismatch]:
         if call.outcome is Outcome.ABANDONED and self._talked.any_of(call.own):

@@ -19,9 +19,11 @@ class Code(StrEnum):
     # audio that must not exist
     PERSONAL_AUDIO = "personal_audio"
     FILE_AGAINST_OUTCOME = "file_against_outcome"
+    ERASURE_OVERDUE = "erasure_overdue"
     # our books and Asterisk's own
     CALL_UNKNOWN = "call_unknown"
     CALL_DOUBLED = "call_doubled"
+    CALL_LEFT_OPEN = "call_left_open"
     CALL_UNKNOWN_TO_ASTERISK = "call_unknown_to_asterisk"
     OUTCOME_AGAINST_ASTERISK = "outcome_against_asterisk"
     LEDGERS_DISAGREE = "ledgers_disagree"
@@ -85,11 +87,16 @@ MENDS: Final[dict[Code, str]] = {
         "Let nobody listen to it, tell the privacy officer now, and find what wrote it (`recorder doctor`)."
         " `recorder adopt` takes a file away."
     ),
+    Code.ERASURE_OVERDUE: (
+        "Let nobody listen to it. The running recorder tries again each half minute: `sweep_postponed` in its log says"
+        " what keeps it from erasing. If it does not run, start it."
+    ),
     Code.CALL_UNKNOWN: (
         "Is the recorder running? It takes the queue log and the CDR in each minute and gives such a call its outcome."
         " If this stays, look for sweep_failed in its log."
     ),
     Code.CALL_DOUBLED: _TAMPERED,
+    Code.CALL_LEFT_OPEN: _RESTART,
     Code.CALL_UNKNOWN_TO_ASTERISK: (
         "Was a log of Asterisk's cut, edited or switched off then? If not, the call was put into the catalogue:"
         " compare with a backup of both."

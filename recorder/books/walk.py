@@ -19,6 +19,7 @@ from recorder.books.balance import balance
 from recorder.books.batches import batches
 from recorder.books.files import (
     Seen,
+    judge_erasure,
     judge_found,
     judge_quarantined,
     judge_settled,
@@ -147,6 +148,7 @@ async def _walk_calls(books: Books, catalogue: Catalogue, storage: Storage, now:
         for whole in batch:
             for row in whole.recordings:
                 books.mismatches += await asyncio.to_thread(_look_at, books, whole, row, storage)
+                books.mismatches += judge_erasure(row, now)
                 read += row.status is RecordingStatus.SETTLED
                 progress("settled recordings", read, total)
 

@@ -51,11 +51,10 @@ from recorder.model import (
     SilenceCause,
     Silenced,
 )
+from recorder.silences import SILENCE_TAIL
 
 CONFIRMED_WITHIN: Final = timedelta(seconds=1)
 """A stop confirmed later than this left Asterisk writing what nobody permitted: it is not kept."""
-LEFT_TO_ASTERISK: Final = 0.2
-"""Seconds of a silence's end that whoever settles leaves to Asterisk's own (capture.SILENCE_TAIL)."""
 WITH_LEDGER: Final = frozenset({RecordingStatus.STOPPED, RecordingStatus.FAILED})
 BRIDGEABLE: Final = frozenset({CaptureState.ARMED, CaptureState.RUNNING, CaptureState.QUIET, CaptureState.PAUSED})
 """In these the first permitted bridge is where the recording's time line begins, also where silence is written."""
@@ -189,7 +188,7 @@ def _ledger(draft: Draft, capture: Capture) -> tuple[Silenced, ...]:
         until = min(until, capture.bridged_until or until)
         ended = (until - capture.bridged_at).total_seconds()
         if ended > began:
-            ended += 0.0 if each.written else LEFT_TO_ASTERISK  # where it silences nothing, nothing is left to it
+            ended += 0.0 if each.written else SILENCE_TAIL  # where it silences nothing, nothing is left to it
             told.append(Silenced(cause=each.cause, from_seconds=began, to_seconds=ended, actor=each.actor))
     return tuple(told)
 

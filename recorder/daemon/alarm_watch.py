@@ -35,6 +35,7 @@ class AlarmWatch:
         lost: Callable[[], Mapping[str, int]],
         hindrances: Callable[[], Sequence[str]],
         disks: Callable[[], Sequence[Disk]],
+        at_large: Callable[[], int],
         now: Callable[[], datetime],
     ) -> None:
         self.alarms = alarms
@@ -45,6 +46,7 @@ class AlarmWatch:
         self._lost = lost
         self._hindrances = hindrances
         self._disks = disks
+        self._at_large = at_large  # captures of others that run on
         self._now = now
         self._counted: dict[str, int] = {}
         self._news: dict[AlarmKind, dict[str, int]] = {}
@@ -75,6 +77,9 @@ class AlarmWatch:
         news, self._news = self._news, {}
         seen = {kind: Seen(happened=counted) for kind, counted in news.items()}
         seen[AlarmKind.UNREADY] = Seen(stands=tuple(self._hindrances()))
+        if at_large := self._at_large():
+            running = f"{at_large} of them {'runs' if at_large == 1 else 'run'} on"
+            seen[AlarmKind.RIVAL] = Seen(happened=news.get(AlarmKind.RIVAL, {}), stands=(running,))
         seen[AlarmKind.DISK] = _disks_seen(self._disks())
         for notice in self.alarms.look(seen, self._now()):
             await self._tell(notice)

@@ -111,7 +111,7 @@ class RivalWatch:
             case MixMonitorStarted():
                 self._others[event.channel.uniqueid] += 1
             case MixMonitorStopped():
-                self._others[event.channel.uniqueid] -= 1
+                self._recount(event.channel, -1)
             case ChannelHungUp():
                 self._forget(event.channel.uniqueid)
             case ConferenceRecorded():
@@ -137,11 +137,16 @@ class RivalWatch:
 
     def claim(self, channel: Channel) -> None:
         """The start that was heard on this channel is that of a capture of ours."""
-        self._others[channel.uniqueid] -= 1
+        self._recount(channel, -1)
 
     def disown(self, channel: Channel) -> None:
         """The stop that was heard on this channel is that of a capture of ours."""
-        self._others[channel.uniqueid] += 1
+        self._recount(channel, 1)
+
+    def _recount(self, channel: Channel, by: int) -> None:
+        """Only where a start was heard: a channel that is gone meanwhile is not remembered again."""
+        if channel.uniqueid in self._others:
+            self._others[channel.uniqueid] += by
 
     def adopt(self, runner: CallRunner, channels: Iterable[Channel], at: datetime) -> None:
         """A call begins: what runs on its channels already was nobody's affair until now."""
@@ -213,7 +218,9 @@ class RivalWatch:
         return None
 
     async def _mixmonitor(self, event: MixMonitorStarted) -> Rival:
-        file = self._files[event.channel.uniqueid] = await self._file(event.channel) or ""
+        file = await self._file(event.channel) or ""
+        if event.channel.uniqueid in self._others:  # else it is gone
+            self._files[event.channel.uniqueid] = file
         return Rival(kind=RivalKind.MIXMONITOR, channel=event.channel, file=without_numbers(file), since=event.at)
 
     async def _spy(self, event: SpyBegan) -> Rival | None:

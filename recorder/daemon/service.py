@@ -331,10 +331,26 @@ class Daemon:
                 sweep.bell.set()
 
     async def _reconcile(self) -> bool:
-        await self.parts.sweeps.remove_settled_leftovers()
+        """Each step by itself: what one of them meets keeps no call from the outcome that another gives it."""
+        made = self.parts.sweeps
+        steps = (made.remove_settled_leftovers, self._read_queue_log, self.parts.unseen.look)
+        more, met = False, list[Exception]()
+        for step in steps:
+            try:
+                more = await step() or more
+            except Exception as error:  # the first is raised when all have had their turn
+                met.append(error)
+        for other in met[1:]:
+            self.sweeps["reconcile"].failures += 1
+            log.error("sweep_failed", sweep="reconcile", why=str(other))
+        if met:
+            raise met[0]
+        return more
+
+    async def _read_queue_log(self) -> bool:
         more = await self.parts.sweeps.read_queue_log()
-        await self.parts.sweeps.begin_books()
-        return await self.parts.unseen.look() or more
+        await self.parts.sweeps.begin_books()  # not before the log was looked at
+        return more
 
     async def _rivals(self) -> bool:
         return self.parts.rivals.look(self.parts.book)

@@ -54,6 +54,29 @@ class FreeSpace:
     file_system: int
 
 
+def give(descriptor: int, root: Path) -> None:
+    """Where root works here, by a command: make the owner of `root` that of what is open, before it holds anything.
+
+    What a command made as root the recorder itself could neither read nor remove. OSError passes.
+    """
+    if os.geteuid() == 0:
+        owner = root.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def make_folder(folder: Path, root: Path) -> None:
+    """Make a folder (0700) in the store at `root`, as the owner's own; one that is there is left alone."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        give(descriptor, root)
+    finally:
+        os.close(descriptor)
+
+
 def free_space(path: Path) -> FreeSpace:
     """Return the space left on the file system of `path`; StorageUnavailable where it cannot be asked."""
     with translated(path, "asking for free space"):

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recorder.storage.errors import RecordingTooLong, StagedFileDamaged, StagedFilesEmpty
+from recorder.storage.folders import give
 from recorder.storage.header import SAMPLE_BYTES, Layout, WavFile, build_header, opened, read_layout
 
 Span = tuple[float, float]
@@ -88,11 +89,14 @@ class Edges:
 WHOLE = Edges()
 
 
-def write_joined(path: Path, caller: Leg, agent: Leg, spans: Sequence[Span] | None, edges: Edges = WHOLE) -> str:
-    """Write the joined WAV to the new file `path` (0600), sync it, and return its SHA-256 in hex."""
+def write_joined(
+    path: Path, caller: Leg, agent: Leg, spans: Sequence[Span] | None, edges: Edges = WHOLE, *, root: Path
+) -> str:
+    """Write the joined WAV to the new file `path` (0600) of the store at `root`, sync it, and return its SHA-256."""
     sha256 = hashlib.sha256()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
+        give(descriptor, root)
         for part in _parts(path, caller, agent, spans, edges):
             sha256.update(part)
             file.write(part)

@@ -34,7 +34,7 @@ from recorder.storage.errors import (
     StorageUnavailable,
     translated,
 )
-from recorder.storage.folders import FreeSpace, Problem, folder_problems, free_space
+from recorder.storage.folders import FreeSpace, Problem, folder_problems, free_space, make_folder
 from recorder.storage.header import HeaderRepair, Layout, opened, read_layout
 from recorder.storage.join import BLOCK_SAMPLES, WHOLE, Edges, Leg, Span, check_pair, write_joined
 from recorder.storage.spool import UUID_PATTERN, Spool
@@ -233,7 +233,7 @@ class Storage:
         # A name of its own for each attempt: two at once cannot write into one file.
         staging = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.staging")
         try:
-            digest = write_joined(staging, caller, agent, spans, edges)
+            digest = write_joined(staging, caller, agent, spans, edges, root=self.root)
             if replace or not _is_there(target, digest):
                 staging.rename(target)
         finally:
@@ -319,7 +319,7 @@ def make_folders(root: Path, folder: Path) -> None:
     """Make the day's folders (0700) below `root` and sync each one's entry in its parent."""
     missing = [folder, *folder.parents]
     for each in reversed(missing[: missing.index(root)]):
-        each.mkdir(mode=0o700, exist_ok=True)
+        make_folder(each, root)
         sync_folder(each.parent)
 
 

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from recorder.model import RecordingId
 from recorder.storage.errors import SettledFileDiffers, StorageRefused, translated
+from recorder.storage.folders import give, make_folder
 from recorder.storage.settled import QUARANTINE, Storage, make_folders, sync_folder
 
 
@@ -37,8 +38,8 @@ class Strays:
         self._require_inside(path)
         place = self._storage.root / QUARANTINE / str(of_file)
         with translated(path, "moving it to quarantine"):
-            place.parent.mkdir(mode=0o700, exist_ok=True)
-            _move(path, place)
+            make_folder(place.parent, self._storage.root)
+            _move(path, place, self._storage.root)
         return place
 
     def restore(self, path: Path, recording: RecordingId, started_at: datetime) -> Path:
@@ -49,7 +50,7 @@ class Strays:
             raise SettledFileDiffers(place, "its place is taken")
         with translated(path, "moving it to its place"):
             make_folders(self._storage.root, place.parent)
-            _move(path, place)
+            _move(path, place, self._storage.root)
         return place
 
     def erase(self, path: Path) -> None:
@@ -67,24 +68,34 @@ class Strays:
             raise StorageRefused(path, "is not there, or is no plain file")
 
 
-def _move(path: Path, place: Path) -> None:
+def _move(path: Path, place: Path, root: Path) -> None:
     """Rename, or copy where the two lie on different file systems."""
     try:
         path.rename(place)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        _carry(path, place)
+        _carry(path, place, root)
         path.unlink()
-    place.chmod(0o600)
+    _close_to_others(place, root)
     sync_folder(place.parent)
     sync_folder(path.parent)
 
 
-def _carry(path: Path, place: Path) -> None:
+def _close_to_others(place: Path, root: Path) -> None:
+    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        give(descriptor, root)
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+
+
+def _carry(path: Path, place: Path, root: Path) -> None:
     staging = place.with_name(f".{place.name}.{secrets.token_hex(4)}.moving")
     try:
         with path.open("rb") as source, staging.open("xb") as target:
+            give(target.fileno(), root)
             os.fchmod(target.fileno(), 0o600)
             shutil.copyfileobj(source, target, 1024 * 1024)
             target.flush()

@@ -285,6 +285,27 @@ def test_a_file_that_bears_the_id_of_a_call_of_ours_is_no_personal_one() -> None
     assert codes(replace(world, strange=(Path("/spool", f"{own(world)}.wav"),))) == []
 
 
+def left_open(world: World) -> World:
+    return changed(world, outcome=None, ended_at=None)
+
+
+def code_later(world: World, hours: float) -> list[Code]:
+    return codes(left_open(world), replace(SCOPE, now=NOON + timedelta(hours=hours)))
+
+
+def test_an_ended_call_that_our_books_keep_open_does_not_fit() -> None:
+    for kind in ("recorded", "abandoned", "hung up in the prompt"):
+        assert codes(left_open(first(kind))) == [Code.CALL_LEFT_OPEN]
+    assert codes(left_open(without_rows(first("recorded")))) == []  # its caller may be in a menu behind the queue
+    passages = tuple(replace(each, caller_gone=True) for each in first("recorded").passages)
+    assert codes(left_open(without_rows(replace(first("recorded"), passages=passages)))) == [Code.CALL_LEFT_OPEN]
+
+
+def test_whom_an_agent_called_may_talk_on_without_the_agent() -> None:
+    assert code_later(first("outgoing"), hours=1) == []
+    assert code_later(first("outgoing"), hours=13) == [Code.CALL_LEFT_OPEN]
+
+
 def test_a_recording_of_a_call_that_passed_no_line_is_personal_audio() -> None:
     world = first("recorded")
     personal = personal_caller(world)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import wave
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -15,12 +17,12 @@ import sqlalchemy
 from recorder.adoption import Found, NotAdopted, Orphanage, Word
 from recorder.books import Code, verify
 from recorder.books.adoption import ERASABLE, QUARANTINABLE, Fate
-from recorder.call import RecordingUnmade
+from recorder.call import CallAdmitted, KeyPressed, RecordingUnmade
 from recorder.capture import FRAME, OPENING
 from recorder.catalogue import Catalogue, FileAction
-from recorder.model import ConsentState, LostReason, Outcome, RecordingId, RecordingStatus
+from recorder.model import ConsentEventId, ConsentState, KeyAct, LostReason, Outcome, RecordingId, RecordingStatus
 from recorder.storage import LegFile, Settled, Storage, StorageError, Strays
-from tests import books
+from tests import books, facts
 from tests.books import SECONDS, Story
 from tests.edge.test_books import LONG_AFTER, NOBODYS, change
 from tests.facts import NODE, later
@@ -103,6 +105,57 @@ async def test_what_lies_beyond_the_permitted_bridge_is_silence_in_what_is_adopt
     assert set(sound[2 : 4 * opening : 4] + sound[3 : 4 * opening : 4]) == {0}  # of the agent's direction
     assert sound[4 * opening : 4 * proved].count(b"\0") == 0
     assert sound[4 * 8000 :].strip(b"\0") == b""
+
+
+async def test_what_was_paused_is_silence_in_what_is_adopted(
+    store: Catalogue, storage: Storage, orphanage: Orphanage
+) -> None:
+    story = unmade()
+    first = story.events[0]
+    assert isinstance(first, CallAdmitted)
+    story.events[0] = replace(first, preroll_seconds=1.0)
+    consent, presser = ConsentEventId(uuid4()), facts.agent(story.call)
+    pause = KeyPressed(at=later(11.5), act=KeyAct.PAUSE, presser=presser, consent=consent, audit=uuid4())
+    story.events.insert(-2, pause)  # bridged at 10, hung up at 12
+    await story.write(store)
+    staged(storage, story.recording)
+    await orphanage.adopt(await only(orphanage), WORD)
+    (row,) = (await store.recordings_named([story.recording])).values()
+    sound = storage.path(row.id, row.authorised_at).read_bytes()[44:]
+    assert sound[4 * 4000 :].strip(b"\0") == b""  # from 0.5 s, where the pre-roll begins
+    assert sound[4 * 800 : 4 * 3000].count(b"\0") == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
+@pytest.mark.parametrize("what", ["settled", "put back", "put away"])
+async def test_what_root_makes_in_the_store_is_the_recorders_own(
+    store: Catalogue, storage: Storage, orphanage: Orphanage, what: str
+) -> None:
+    recorders = 4573  # the command is root's
+    for folder in (storage.root, storage.spool.here):
+        os.chown(folder, recorders, recorders)
+    if what == "settled":
+        story = unmade()
+        await story.write(store)
+        staged(storage, story.recording)
+        await orphanage.adopt(await only(orphanage), WORD)
+    elif what == "put back":
+        story = books.agreed(storage)
+        await story.write(store)
+        place = storage.path(story.recording, story.authorised_at)
+        elsewhere = storage.root / "2001" / "01" / "01" / place.name
+        elsewhere.parent.mkdir(parents=True)
+        place.rename(elsewhere)
+        shutil.rmtree(storage.root / place.relative_to(storage.root).parts[0])
+        await orphanage.adopt(await only(orphanage), WORD)
+    else:
+        staged(storage, RecordingId(UUID(NOBODYS)))
+        await orphanage.quarantine(await only(orphanage), WORD)
+    files = [path for path in storage.root.rglob("*") if path.is_file()]
+    assert files
+    made = {each for path in files for each in (path, *path.parents) if each.is_relative_to(storage.root)}
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(recorders, recorders)}
+    assert all(path.stat().st_mode & 0o077 == 0 for path in made)
 
 
 class Killed(Exception):

@@ -16,7 +16,7 @@ import sqlalchemy
 
 from recorder import catalogue
 from recorder.books import MENDS, Books, Code, balance, verify
-from recorder.call import CallAdmitted, CaptureClosed, CaptureLost, ConsentAnswered, Phase
+from recorder.call import CallAdmitted, CaptureClosed, CaptureLost, ConsentAnswered, KeyPressed, Phase
 from recorder.catalogue import Catalogue, WholeCall
 from recorder.model import (
     CallEnded,
@@ -24,6 +24,7 @@ from recorder.model import (
     ConsentEventId,
     ConsentMode,
     ConsentState,
+    KeyAct,
     LostReason,
     Outcome,
     RecordingId,
@@ -412,6 +413,20 @@ async def test_audio_of_a_caller_who_declined_is_counted_against_the_negative_re
     found = await verify(store, storage, node=NODE, now=LONG_AFTER)
     assert found.files_of == {Outcome.DECLINED: 1}
     assert Code.FILE_AGAINST_OUTCOME in {item.code for item in found.mismatches}
+
+
+async def test_withdrawn_audio_that_lies_there_minutes_later_does_not_balance(
+    store: Catalogue, storage: Storage
+) -> None:
+    story = Story().admitted().answered().armed().talking()
+    presser, consent = facts.caller(story.call), ConsentEventId(uuid4())
+    story.events.append(KeyPressed(at=later(11), act=KeyAct.STOP, presser=presser, consent=consent, audit=uuid4()))
+    story.hung_up()  # at 12
+    await story.write(store)
+    for leg in LegFile:
+        storage.spool.path(story.recording, leg).touch()
+    assert await codes(store, storage, later(60)) == []
+    assert await codes(store, storage) == [Code.ERASURE_OVERDUE]
 
 
 async def test_a_store_that_is_not_mounted_is_said_once(store: Catalogue, storage: Storage) -> None:

@@ -238,9 +238,10 @@ class Route:
 
     name = "webhook"
 
-    def __init__(self, failures: int = 0, attempts: int = 1000) -> None:
+    def __init__(self, failures: int = 0, attempts: int = 1000, refuses: Notice | None = None) -> None:
         self.attempts = attempts
         self.failures = failures
+        self.refuses = refuses
         self.tried: list[Notice] = []
         self.delivered: list[Notice] = []
         self.at_try: Callable[[], None] = lambda: None
@@ -248,8 +249,8 @@ class Route:
     async def deliver(self, notice: Notice) -> None:
         self.tried.append(notice)
         self.at_try()
-        if self.failures:
-            self.failures -= 1
+        if self.failures or notice == self.refuses:
+            self.failures = max(0, self.failures - 1)
             raise NotDelivered("no")
         self.delivered.append(notice)
 
@@ -312,6 +313,28 @@ async def test_a_newer_notice_that_comes_while_one_is_being_delivered_is_told_as
     carrying.courier.put(lost(1))
     await carrying.until(lambda: len(route.delivered) == 2)
     assert route.delivered == [lost(1), lost(2)]
+
+
+async def test_a_notice_that_is_refused_holds_up_no_other() -> None:
+    route = Route(refuses=lost(1, alarm=1))
+    carrying = Carrying(route)
+    for number in (1, 2, 3):
+        carrying.courier.put(lost(1, alarm=number))
+    await carrying.until(lambda: len(route.tried) >= 5)
+    assert carrying.told == [lost(1, alarm=2), lost(1, alarm=3)]
+    assert route.tried[:5] == [lost(1, alarm=number) for number in (1, 2, 3, 1, 1)]
+
+
+async def test_a_new_notice_waits_for_no_other_that_is_to_be_tried_again() -> None:
+    route = Route(refuses=lost(1, alarm=1))
+    carrying = Carrying(route)
+    carrying.courier = Courier(route, delivered=carrying._told)  # its waits are by the clock, a second at least
+    carrying.courier.put(lost(1, alarm=1))
+    await carrying.until(lambda: route.tried)
+    assert carrying.courier.waiting == 1
+    carrying.courier.put(lost(1, alarm=2))
+    await carrying.until(lambda: carrying.told)
+    assert route.tried == [lost(1, alarm=1), lost(1, alarm=2)]
 
 
 async def test_a_route_that_may_not_be_tried_again_is_tried_once() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from recorder.alarms import AlarmKind, Standing
 from recorder.call import CaptureState
 from tests.edge.centre import Centre, Talk, until
 from tests.fakes.pbx import Action, FakeChannel, FakePbx, event, response, snapshot
@@ -256,6 +258,36 @@ async def test_a_conference_that_recorded_itself_before_our_caller_came_is_told(
     assert await acts(centre) == ["rival runs on"]
     centre.pbx.say(event("ConfbridgeStopRecord", ("Conference", "77"), *bridge))
     await until(lambda: centre.assembly.daemon.parts.rivals.at_large == 0, "its end")
+
+
+async def test_nothing_is_remembered_of_channels_that_are_gone(centre: Centre) -> None:
+    for _ in range(3):
+        talk = await running(centre)
+        centre.leaves(talk.agent, 1)
+        centre.leaves(talk.caller, 0)
+        await until(lambda: not centre.mixes[-1].open)
+        centre.hangs_up(talk)
+        await until(lambda: not centre.runners)
+    rivals = centre.assembly.daemon.parts.rivals
+    assert (dict(rivals._others), rivals._files) == ({}, {})
+
+
+async def test_the_alarm_of_a_rival_is_not_over_while_it_captures(reporting: Centre) -> None:
+    talk = await running(reporting)
+    reporting.rival(talk.caller)
+    parts = reporting.assembly.daemon.parts
+    now = parts.alarms.alarms.now
+    await until(lambda: now[AlarmKind.RIVAL].standing is Standing.RAISED)
+    assert parts.rivals.at_large == 1
+    clock = parts.alarms._now
+    parts.alarms._now = lambda: clock() + timedelta(hours=5)
+    await parts.alarms.look()
+    assert now[AlarmKind.RIVAL].standing is Standing.RAISED
+    reporting.hangs_up(talk)
+    await until(lambda: not parts.rivals.at_large)
+    parts.alarms._now = lambda: clock() + timedelta(hours=10)
+    await parts.alarms.look()
+    assert now[AlarmKind.RIVAL].standing is Standing.QUIET
 
 
 async def test_monitor_of_the_older_releases_is_stopped(centre: Centre) -> None:

@@ -224,6 +224,23 @@ async def test_only_the_leftovers_of_settled_recordings_are_removed(worker: Work
     }
 
 
+async def test_a_leftover_that_cannot_be_removed_is_postponed_counted_and_stops_no_other(worker: Worker) -> None:
+    first, second = await worker.stopped(), await worker.stopped(stopped_at=61)
+    await worker.settle()
+    stuck, other = (worker.spool.path(each.id, LegFile.CALLER) for each in (first, second))
+    stuck.mkdir()  # unlink() refuses
+    other.write_bytes(b"RIFF")
+    assert await worker.sweeps.remove_settled_leftovers() is False
+    assert [left.path for left in worker.spool.leftovers()] == [stuck]
+    await worker.sweeps.remove_settled_leftovers()
+    assert worker.sweeps.failures == {"leftovers": 1}  # not tried again at once
+    stuck.rmdir()
+    stuck.write_bytes(b"RIFF")
+    worker.now += POSTPONE
+    await worker.sweeps.remove_settled_leftovers()
+    assert list(worker.spool.leftovers()) == []
+
+
 async def test_a_spool_that_cannot_be_listed_is_counted_and_stops_nothing(worker: Worker) -> None:
     worker.spool.here.rmdir()
     assert not await worker.sweeps.remove_settled_leftovers()

@@ -94,6 +94,17 @@ async def test_a_call_that_nobody_saw_gets_its_outcome(
     assert await unseen.outcomes() == [expected]
 
 
+@pytest.mark.parametrize("answered_first", [True, False])
+async def test_two_rows_of_one_channel_are_one_call_that_was_lost_if_either_was_answered(
+    unseen: Unseen, answered_first: bool
+) -> None:
+    tries = [dialled(1), dialled(1, talked=False), dialled(2, talked=False)]
+    unseen.write(*(tries if answered_first else reversed(tries)))
+    await unseen.sweep.look()
+    assert sorted(str(outcome) for _, outcome, _ in await unseen.outcomes()) == ["abandoned", "lost"]
+    assert unseen.sweep.lost == {LostReason.RECORDER_AWAY: 1}
+
+
 async def test_rows_that_show_no_line_of_ours_are_left_alone(unseen: Unseen) -> None:
     unseen.write(written(context="personal", application="Dial", data="PJSIP/2001,60"), written(data="canteen,t"))
     await unseen.sweep.look()
