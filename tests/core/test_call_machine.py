@@ -501,6 +501,16 @@ def test_a_talk_that_nobody_saw_goes_on_after_a_pause_that_nobody_saw() -> None:
     assert [(silence.cause, silence.to_seconds) for silence in change.silences] == [(SilenceCause.PAUSE, 9)]
 
 
+def test_a_pause_of_a_talk_whose_beginning_nobody_saw_lies_where_it_was() -> None:
+    acts = ((KeyAct.PAUSE, 4), (KeyAct.RESUME, 9))
+    pause, resume = (replace(key(act), at=NOON + timedelta(seconds=at), heard=False) for act, at in acts)
+    seen = replace(resynchronised((CALLER, TALK), (AGENT, TALK)), at=NOON + timedelta(seconds=20), talk_began_at=NOON)
+    ended = (later(left(CALLER, 1), 30), later(closed(), 30.01))
+    change = kept((*TALKED[:5], pause, resume, seen, *ended))
+    assert (SilenceCause.PAUSE, 4, 9) in [(one.cause, one.from_seconds, one.to_seconds) for one in change.silences]
+    assert change.bridged_seconds == 30
+
+
 def test_what_nothing_proves_ends_at_the_last_sight_of_it() -> None:
     (capture,) = after(*TALKED, resynchronised(capture_lives=False)).captures
     assert (capture.state, capture.bridged_until, capture.unproved) == (CaptureState.STOPPED, NOON, True)
