@@ -222,7 +222,7 @@ async def test_a_pause_is_silence_a_second_longer_at_each_end(centre: Centre, as
     assert await centre.outcome() == ("recorded", None)
     (silence,) = (await centre.recording()).silences
     assert silence.from_seconds == pytest.approx(3)
-    assert silence.to_seconds == pytest.approx(8.2)
+    assert 8.2 <= silence.to_seconds < 9  # the key's whole second, and what Asterisk's own mute takes
 
 
 @pytest.mark.parametrize("event", ["BLINDTRANSFER", "ATTENDEDTRANSFER"])
