@@ -657,7 +657,7 @@ async def test_what_a_call_heard_since_is_not_undone_by_an_older_snapshot(centre
 
 def told(centre: Centre, talk: Talk) -> list[str]:
     """What the dialplan that waits on the agent's channel was told."""
-    said = [action for action in centre.pbx.received("Setvar") if action["Channel"] == talk.agent.name]
+    said = [action for action in centre.pbx.received("Setvar") if action.get("Channel") == talk.agent.name]
     return [action["Value"] for action in said if action["Variable"] == "RECORDER_DONE"]
 
 
