@@ -1,6 +1,6 @@
 """From a key in the talk to silence or to the end, while other talks are recorded.
 
-    python -m bench keys [--pauses 400] [--withdrawals 1000] [--talks 50]
+    python -m bench keys [--pauses 250] [--withdrawals 1000] [--talks 50]
 
 Agents pause and resume; callers and agents press the key that withdraws. By Asterisk's own word: from the Timestamp of
 the last digit's DTMFEnd to that of MixMonitorMute or MixMonitorStop. By the samples of what Asterisk wrote: from the
@@ -27,8 +27,8 @@ TALK_SECONDS = 900.0
 ROUNDS = 5
 ROUND_SECONDS = 2 * SAYING + CARD + 1.2
 PAUSE_MS, STOP_MS, PAUSES = 150.0, 500.0, 200
-AT_ONCE = 12
-"""Calls at a time in which a key is pressed."""
+PAUSING, WITHDRAWING = 12, 40
+"""Calls at a time in which such a key is pressed."""
 QUIET_BEFORE = 0.1
 """Seconds for which SendDTMF() is silent before its first digit (main/app.c, ast_dtmf_stream)."""
 
@@ -133,12 +133,12 @@ async def measure(pauses: int, withdrawals: int, talks: int) -> Waits:
         since = ears.mark()
         seconds = 6 + ROUNDS * ROUND_SECONDS
         pausing = {"__BENCH_AGENT": "pauses", "__BENCH_ROUNDS": str(ROUNDS)}
-        await _together(on, -(-pauses // ROUNDS), seconds, [pausing])
+        await _together(on, -(-pauses // ROUNDS), seconds, [pausing], PAUSING)
         pressed = by_asterisks_word(ears.events[since:], waits)
         print(f"  {await on.channels()} channels; {len(waits.paused)} pauses")
         since = ears.mark()
         stopping: list[Mapping[str, str]] = [{"BENCH_STOPS": "1"}, {"__BENCH_AGENT": "stops"}]
-        await _together(on, withdrawals, 10, stopping)
+        await _together(on, withdrawals, 10, stopping, WITHDRAWING)
         by_asterisks_word(ears.events[since:], waits)
         await on.admin.action("Hangup", {"Channel": "/.*/"})
         await on.until_quiet(timeout=120)
@@ -148,9 +148,9 @@ async def measure(pauses: int, withdrawals: int, talks: int) -> Waits:
     return waits
 
 
-async def _together(on: Centre, calls: int, seconds: float, does: list[Mapping[str, str]]) -> None:
-    """So many calls, AT_ONCE at a time; returns when the last is over."""
-    gap = seconds / AT_ONCE
+async def _together(on: Centre, calls: int, seconds: float, does: list[Mapping[str, str]], at_once: int) -> None:
+    """So many calls, each of so many seconds, `at_once` at a time; returns when the last is over."""
+    gap = seconds / at_once
     loop = asyncio.get_running_loop()
     began = loop.time()
     for number in range(calls):
@@ -174,7 +174,7 @@ def report(waits: Waits) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pauses", type=int, default=400, help="pause keys (400)")
+    parser.add_argument("--pauses", type=int, default=250, help="pause keys (250)")
     parser.add_argument("--withdrawals", type=int, default=1000, help="keys that withdraw or stop (1000)")
     parser.add_argument("--talks", type=int, default=50, help="recorded talks in progress meanwhile (50)")
     asked = parser.parse_args()

@@ -1,6 +1,6 @@
 """Whether the daemon stays the size it is: thousands of short calls at full machine load, and the books at the end.
 
-    ./dev soak [--calls 5500] [--at-once 60] [--warm-up 500]
+    ./dev soak [--calls 5200] [--at-once 80] [--warm-up 500]
 
 As soon as a call ends the next is placed, so that always as many are in progress and the machine has nothing to spare.
 Most are asked and agree and talk for one to three seconds; some refuse, some hang up in the queue, some pause, some
@@ -207,8 +207,8 @@ def report(soaked: Soaked, calls: int, warm_up: int) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=5500, help="in all (5500)")
-    parser.add_argument("--at-once", type=int, default=60, help="in progress at any time (60)")
+    parser.add_argument("--calls", type=int, default=5200, help="in all (5200)")
+    parser.add_argument("--at-once", type=int, default=80, help="in progress at any time (80)")
     parser.add_argument("--warm-up", type=int, default=500, help="calls before growth is looked for (500)")
     asked = parser.parse_args()
     print(f"{asked.calls} calls, {asked.at_once} at once; {machine()}")

@@ -13,7 +13,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from recorder.fallback import NOTE_ENTRY, NotedAnswer, note_from_text
+from recorder.fallback import (
+    ASKED_ENTRY,
+    NOTE_ENTRY,
+    NotedAnswer,
+    NotedQuestion,
+    note_from_text,
+    question_from_text,
+)
 from recorder.model import KeyAct, Uniqueid
 from recorder.rotated import Line, Place, Rotated
 
@@ -181,13 +188,18 @@ def answer_noted(entry: Entry) -> NotedAnswer | None:
     return note_from_text("|".join(entry.data)) if entry.event == NOTE_ENTRY else None
 
 
+def question_noted(entry: Entry) -> NotedQuestion | None:
+    """The dialogue that the dialplan began by itself, by this line; None for any other."""
+    return question_from_text("|".join(entry.data)) if entry.event == ASKED_ENTRY else None
+
+
 def asked_without_us(entries: Iterable[Entry]) -> dict[Uniqueid, tuple[Entry, ...]]:
-    """Every line, in order, about callers whom the dialplan has asked by itself, from the first such answer on."""
+    """Every line, in order, about callers whom the dialplan has asked by itself, from the question on."""
     told: dict[Uniqueid, list[Entry]] = {}
     for entry in entries:
         if entry.uniqueid in told:
             told[entry.uniqueid].append(entry)
-        elif answer_noted(entry) is not None:
+        elif answer_noted(entry) is not None or question_noted(entry) is not None:
             told[entry.uniqueid] = [entry]
     return {caller: tuple(lines) for caller, lines in told.items()}
 

@@ -432,10 +432,18 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
     else:
         _see_again(draft)
     if standing(draft.state) is Standing.TOGETHER:
+        _begin_unseen(draft, event)
         draft.raise_trigger(Trigger.TOGETHER)  # perhaps in another bridge than before: the talk is a talk again
     hand = capture_in_hand(was)
     if hand is not None and hand.state is CaptureState.STOPPING and event.capture_lives:
         send_stop(draft, hand)  # the stop that we sent may have been lost with the connection
+
+
+def _begin_unseen(draft: Draft, event: CallResynchronised) -> None:
+    """They met while nobody saw it: Asterisk has written since then, and what was paused since lies that far in."""
+    for capture in draft.state.captures:
+        if event.talk_began_at is not None and capture.bridged_at is None and capture.state in UNCLOSED:
+            draft.know_capture(capture.id, bridged_at=event.talk_began_at)
 
 
 def _believe_queue_log(draft: Draft, event: CallResynchronised) -> None:

@@ -24,9 +24,9 @@ from recorder.daemon.calls import CallBook
 from recorder.daemon.history import Scene, answered, history, notes_of, permits_capture, rules_of, since_news
 from recorder.daemon.runner import CallRunner
 from recorder.fallback import NotedAnswer, note_from_text
-from recorder.model import CallId, Channel, Linkedid, RecordingId, Uniqueid, UserEventRaised
+from recorder.model import CallId, Channel, Linkedid, Uniqueid, UserEventRaised
 from recorder.policy import LineRules
-from recorder.queue_log import Entry, Unseen
+from recorder.queue_log import Entry, Unseen, answer_noted, question_noted
 from recorder.storage import Spool
 
 log = structlog.get_logger(__name__)
@@ -110,8 +110,8 @@ class AwayDesk:
             runner = self._book.of_caller(caller)
             if caller in known or (runner is not None and runner.state.phase in (Phase.OVER, Phase.CLOSED)):
                 continue
-            taken = frozenset(runner.noted) if runner is not None else frozenset[RecordingId]()
-            if later := since_news(entries, taken):
+            # Of a call that is open only an answer is news.
+            if later := entries if runner is None else since_news(entries, frozenset(runner.noted)):
                 news[caller] = later
         return news
 
@@ -119,7 +119,7 @@ class AwayDesk:
         runner = self._book.of_caller(uniqueid)
         notes = notes_of(entries)
         row = next((row for row in snapshot if row.channel.uniqueid == uniqueid), None)
-        caller = row.channel if row is not None else self._gone(runner, uniqueid, notes[0])
+        caller = row.channel if row is not None else self._gone(runner, uniqueid, entries[0])
         call = runner.state.call if runner is not None else self._call_of(uniqueid)
         scene = Scene(
             node=self._book.node,
@@ -142,9 +142,9 @@ class AwayDesk:
                 runner.press(event, ahead=runner.held)
             else:
                 runner.put(event, ahead=runner.held)
-        if runner.held:  # its turn comes when it has been compared, and that waits for us
+        if len(events) > 1 and runner.held:  # its turn comes when it has been compared, and that waits for us
             runner.put(events[-1], ahead=True)
-        else:
+        elif len(events) > 1:
             await runner.apply(events[-1])
         for note in notes:
             if permits_capture(note):
@@ -174,10 +174,11 @@ class AwayDesk:
             found = Found(paths=paths, recording=recording, verdict=why)
             await self._orphanage.erase(found, Word(actor="recorder", reason=NOT_PERMITTED))
 
-    def _gone(self, runner: CallRunner | None, uniqueid: Uniqueid, note: NotedAnswer) -> Channel:
+    def _gone(self, runner: CallRunner | None, uniqueid: Uniqueid, first: Entry) -> Channel:
         if runner is not None and runner.state.caller is not None:
             return runner.state.caller
-        return Channel(name="", uniqueid=uniqueid, linkedid=Linkedid(note.linkedid or uniqueid))
+        note = answer_noted(first) or question_noted(first)
+        return Channel(name="", uniqueid=uniqueid, linkedid=Linkedid((note.linkedid if note else "") or uniqueid))
 
     def _call_of(self, uniqueid: Uniqueid) -> CallId:
         """As the sweeps name a call that nobody saw: writing it twice is once."""

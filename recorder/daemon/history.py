@@ -22,7 +22,7 @@ from recorder.call import (
     KeyPressed,
     PromptPlayed,
 )
-from recorder.fallback import NotedAnswer
+from recorder.fallback import NotedAnswer, NotedQuestion
 from recorder.model import (
     AgentConnected,
     BridgeEntered,
@@ -40,7 +40,7 @@ from recorder.model import (
     Uniqueid,
 )
 from recorder.policy import PERMITTED_BY_MODE, LineRules
-from recorder.queue_log import TALK_ENDED, TALK_MOVED, Entry, answer_noted, keys_noted
+from recorder.queue_log import TALK_ENDED, TALK_MOVED, Entry, answer_noted, keys_noted, question_noted
 
 LOG_PRECISION: Final = timedelta(seconds=1)
 CLOSED_AFTER: Final = timedelta(seconds=2)
@@ -64,13 +64,13 @@ class Scene:
     mixmonitor: str | None = None  # the id that stands on the caller's channel now
 
 
-def rules_of(note: NotedAnswer, lines: Mapping[str, LineRules]) -> LineRules:
+def rules_of(note: NotedAnswer | NotedQuestion, lines: Mapping[str, LineRules]) -> LineRules:
     """The line as it was asked, by its own settings and not by today's; one that is never recorded now is `never`."""
     known = lines.get(note.line)
     if known is None or known.mode is ConsentMode.NEVER:
         return LineRules(name=note.line)
     purposes = known.purposes if known.digest == note.policy else ()  # which they were when it was asked, nobody knows
-    return replace(known, mode=note.mode, digest=note.policy, basis=note.basis, purposes=purposes)
+    return replace(known, mode=note.mode, digest=note.policy, purposes=purposes)
 
 
 def permits_capture(note: NotedAnswer) -> bool:
@@ -78,26 +78,31 @@ def permits_capture(note: NotedAnswer) -> bool:
     return note.answer in PERMITTED_BY_MODE[note.mode]
 
 
+def admitted(
+    note: NotedAnswer | NotedQuestion, channel: Channel, *, node: str, call: CallId, rules: LineRules
+) -> CallAdmitted:
+    """The call enters the line."""
+    return CallAdmitted(
+        at=note.began_at,
+        call=call,
+        node=node,
+        line=rules.name,
+        mode=rules.mode,
+        direction=Direction.INCOMING,
+        linkedid=channel.linkedid,
+        policy=note.policy,
+        listed=rules.override,
+        preroll_seconds=rules.preroll.total_seconds(),
+        withdrawal_erases=rules.withdrawal_erases,
+        beep_seconds=rules.beep,
+        purposes=frozenset(rules.purposes),
+        caller=channel,
+    )
+
+
 def answered(note: NotedAnswer, channel: Channel, *, node: str, call: CallId, rules: LineRules) -> list[CallEvent]:
     """The dialogue of a note as the events that our own would have been."""
-    events: list[CallEvent] = [
-        CallAdmitted(
-            at=note.began_at,
-            call=call,
-            node=node,
-            line=rules.name,
-            mode=rules.mode,
-            direction=Direction.INCOMING,
-            linkedid=channel.linkedid,
-            policy=note.policy,
-            listed=rules.override,
-            preroll_seconds=rules.preroll.total_seconds(),
-            withdrawal_erases=rules.withdrawal_erases,
-            beep_seconds=rules.beep,
-            purposes=frozenset(rules.purposes),
-            caller=channel,
-        )
-    ]
+    events: list[CallEvent] = [admitted(note, channel, node=node, call=call, rules=rules)]
     if note.prompt is not None and note.failed is None:
         events.append(
             PromptPlayed(
@@ -157,15 +162,21 @@ def _events(entries: Sequence[Entry], scene: Scene) -> Iterator[CallEvent]:
     notes = notes_of(entries)
     bridge = NO_BRIDGE_NOW
     begun: RecordingId | None = None
+    asking: NotedQuestion | None = None
     for number, entry in enumerate(entries):
         note = answer_noted(entry)
         if note is not None:
             rules = rules_of(note, scene.lines)
-            yield from answered(note, scene.caller, node=scene.node, call=scene.call, rules=rules)
+            events = answered(note, scene.caller, node=scene.node, call=scene.call, rules=rules)
+            yield from events if asking is None else events[1:]
+            asking = None
             begun = note.recording if permits_capture(note) else None
             if begun is not None:
                 mixmonitor = scene.mixmonitor if note is notes[-1] or note == notes[-1] else None
                 yield CaptureArmed(at=note.at, recording=note.recording, mixmonitor=mixmonitor)
+        elif (question := question_noted(entry)) is not None:
+            asking, rules = question, rules_of(question, scene.lines)
+            yield admitted(question, scene.caller, node=scene.node, call=scene.call, rules=rules)
         elif entry.event == "CONNECT" and len(entry.data) > 1:
             agent = Uniqueid(entry.data[1])
             bridge = _bridge(scene, agent)

@@ -5,7 +5,16 @@ queue log. The invariant: what the dialplan may permit is what consent.py and po
 tell; nothing that a caller has supplied is part of a path.
 """
 
-from recorder.fallback.note import ANSWER_EVENT, NOTE_ENTRY, NotedAnswer, asked_words, note_from_text
+from recorder.fallback.note import (
+    ANSWER_EVENT,
+    ASKED_ENTRY,
+    NOTE_ENTRY,
+    NotedAnswer,
+    NotedQuestion,
+    asked_words,
+    note_from_text,
+    question_from_text,
+)
 from recorder.fallback.text import (
     FallbackUnwritable,
     Means,
@@ -17,14 +26,17 @@ from recorder.fallback.text import (
 
 __all__ = [
     "ANSWER_EVENT",
+    "ASKED_ENTRY",
     "NOTE_ENTRY",
     "FallbackUnwritable",
     "Means",
     "NotedAnswer",
+    "NotedQuestion",
     "asked_words",
     "context_name",
     "context_text",
     "digest_of_written",
     "fallback_text",
     "note_from_text",
+    "question_from_text",
 ]

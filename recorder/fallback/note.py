@@ -19,6 +19,8 @@ ANSWER_EVENT: Final = "RecorderAnswer"
 """The UserEvent that carries a note to a daemon that is there by then."""
 NOTE_ENTRY: Final = "RECORDERANSWER"
 """The queue log's event of the same."""
+ASKED_ENTRY: Final = "RECORDERASKED"
+"""The queue log's event of a dialogue that begins: a caller who hangs up in it leaves no answer."""
 SHAPE: Final = "1"
 ASKED_FIELDS: Final = 7
 FIELDS: Final = 4 + ASKED_FIELDS + 7
@@ -58,6 +60,30 @@ class NotedAnswer:
     @property
     def failed(self) -> LostReason | None:
         return LostReason.PROMPT_FAILED if self.answer is None else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotedQuestion:
+    """That the dialplan began to ask, of which line and how."""
+
+    line: str
+    mode: ConsentMode
+    began_at: datetime
+    policy: str
+    linkedid: str
+
+
+def question_from_text(text: str) -> NotedQuestion | None:
+    """The question that was begun; None where the text is none, or not whole."""
+    shape, line, mode, began, policy, linkedid, *more = (*text.split("|"), *[""] * 6)
+    if shape != SHAPE or any(more) or not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", line):
+        return None
+    try:
+        return NotedQuestion(
+            line=line, mode=ConsentMode(mode), began_at=_moment(began), policy=policy, linkedid=linkedid
+        )
+    except (ValueError, OverflowError):
+        return None
 
 
 def asked_words(prompt: Prompt) -> str:

@@ -15,7 +15,7 @@ from math import ceil
 from typing import Final
 
 from recorder.consent import MENU_PAUSE, QUESTION_BY_MODE, Prompts
-from recorder.fallback.note import ANSWER_EVENT, NOTE_ENTRY, SETTLED_BY_NOBODY, SHAPE, asked_words, packed
+from recorder.fallback.note import ANSWER_EVENT, ASKED_ENTRY, NOTE_ENTRY, SETTLED_BY_NOBODY, SHAPE, asked_words, packed
 from recorder.model import ConsentMode, ConsentState, LostReason, Prompt, PromptKind, RecorderError
 from recorder.policy import PERMITTED_BY_MODE, LineRules
 
@@ -104,6 +104,8 @@ def _dialogue(rules: LineRules, mixmonitor: str, means: Means) -> Iterator[str]:
     yield f"ready: Set(LOCAL(began)={NOW})"
     yield f"Set(LOCAL(asked)={SETTLED_BY_NOBODY})"
     yield "Set(LOCAL(played)=)"
+    begun = f"{SHAPE}|{rules.name}|{rules.mode}|${{began}}|{rules.digest}|${{CHANNEL(linkedid)}}"
+    yield f"QueueLog({rules.name},${{UNIQUEID}},NONE,{ASKED_ENTRY},{begun})"
     yield from _conversation(rules, means)
     yield from _conclusion(rules, mixmonitor)
 

@@ -499,9 +499,20 @@ def test_a_talk_that_nobody_saw_goes_on_after_a_pause_that_nobody_saw() -> None:
     pause, resume = (replace(key(act), at=NOON + timedelta(seconds=at), heard=False) for act, at in acts)
     proof = replace(resynchronised(capture_lives=False, proved=True), talk_proved_until=NOON + timedelta(seconds=20))
     change = kept((*TALKED[:5], pause, resume, later(proof, 30)))
-    (silence,) = change.silences
-    # Asterisk never silenced it: nothing of its end is left to Asterisk.
-    assert (silence.cause, silence.to_seconds) == (SilenceCause.PAUSE, 9 + SILENCE_TAIL)
+    silenced = 9 + SILENCE_TAIL  # Asterisk silenced nothing of it: nothing at its end is left to Asterisk
+    assert [(silence.cause, silence.to_seconds) for silence in change.silences] == [(SilenceCause.PAUSE, silenced)]
+
+
+def test_a_pause_of_a_talk_whose_beginning_nobody_saw_lies_where_it_was() -> None:
+    acts = ((KeyAct.PAUSE, 4), (KeyAct.RESUME, 9))
+    pause, resume = (replace(key(act), at=NOON + timedelta(seconds=at), heard=False) for act, at in acts)
+    seen = replace(resynchronised((CALLER, TALK), (AGENT, TALK)), at=NOON + timedelta(seconds=20), talk_began_at=NOON)
+    ended = (later(left(CALLER, 1), 30), later(closed(), 30.01))
+    change = kept((*TALKED[:5], pause, resume, seen, *ended))
+    assert (SilenceCause.PAUSE, 4, 9 + SILENCE_TAIL) in [
+        (one.cause, one.from_seconds, one.to_seconds) for one in change.silences
+    ]
+    assert change.bridged_seconds == 30
 
 
 def test_what_nothing_proves_ends_at_the_last_sight_of_it() -> None:

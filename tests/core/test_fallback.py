@@ -51,7 +51,8 @@ def played(rules: LineRules, script: Sequence[Entry], spoken: str = "", **change
 
 
 def noted(player: Player) -> NotedAnswer:
-    (entry,) = player.notes
+    begun, entry = player.notes
+    assert begun.startswith("support,1700000000.7,NONE,RECORDERASKED,1|support|")
     said, queue, agent, name, words = entry.split(",")
     assert (said, queue, agent, name) == ("support", "1700000000.7", "NONE", "RECORDERANSWER")
     assert player.events == [f"RecorderAnswer,Note: {words}"]
@@ -184,7 +185,7 @@ def test_every_change_of_a_setting_or_a_prompt_is_another_digest() -> None:
 
 
 GOOD = noted(played(line(ConsentMode.OPT_IN), [("1", 3000)]))
-WORDS = played(line(ConsentMode.OPT_IN), [("1", 3000)]).notes[0].split(",")[4]
+WORDS = played(line(ConsentMode.OPT_IN), [("1", 3000)]).notes[1].split(",")[4]
 
 
 @pytest.mark.parametrize("number", range(len(WORDS.split("|")) - 1))

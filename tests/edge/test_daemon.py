@@ -18,7 +18,7 @@ import pytest
 
 from recorder.alarms import AlarmKind, Standing
 from recorder.call import CaptureState, Phase
-from recorder.daemon.runner import QUEUE_LONGEST
+from recorder.daemon.runner import QUEUE_LONGEST, UNHOOKED_FOR
 from recorder.model import Channel, ChannelRenamed, ConsentState, Linkedid, LostReason, PbxEvent, Uniqueid
 from recorder.queue_log import Entry, QueueLog
 from recorder.rotated import Place
@@ -1303,6 +1303,20 @@ async def test_a_caller_who_agreed_is_not_asked_again_on_a_second_line(centre: C
     centre.hangs_up(talk)
     assert await centre.outcome() == ("recorded", None)
     assert len(centre.settled()) == 2
+
+
+async def test_a_second_capture_is_armed_only_once_the_channel_was_without_one(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.leaves(talk.caller, 1)
+    await centre.asks(line="sales", talk=talk)
+    centre.hangs_up(talk)
+    await centre.outcome()
+    first, second = sorted(await centre.catalogue.list_recordings(10), key=lambda row: row.authorised_at)
+    assert first.stopped_at is not None
+    assert second.armed_at is not None
+    assert second.armed_at - first.stopped_at >= UNHOOKED_FOR
 
 
 async def test_a_caller_who_refused_is_not_asked_again_on_a_second_line(centre: Centre) -> None:

@@ -24,8 +24,8 @@ from tests.pbx.server import remove_leftovers
 BEGAN = time.monotonic()
 
 
-async def play_all(faults: Sequence[Fault], pace: Pace, jobs: int) -> list[Played]:
-    """`jobs` runs side by side, in the order of the table; each says what it does."""
+async def play_all(faults: Sequence[Fault], pace: Pace, jobs: int, *, keeps: bool) -> list[Played]:
+    """`jobs` runs side by side, in the order of the table; each says what it does, and is kept when it is over."""
     await remove_leftovers()
     room = asyncio.Semaphore(jobs)
     done = 0
@@ -39,6 +39,8 @@ async def play_all(faults: Sequence[Fault], pace: Pace, jobs: int) -> list[Playe
             say(f"{fault.name}: {held}, {played.seconds:.0f} s ({done} of {len(faults)})")
             for sentence in played.verdict.wrong:
                 print(f"      {sentence}", flush=True)
+            if keeps:
+                keep([line_of(played)], pace.seed)
             return played
 
     return list(await asyncio.gather(*(one(fault) for fault in faults)))
@@ -58,7 +60,11 @@ def keep(lines: Sequence[Line], seed: int) -> None:
     text = PAGE.read_text(encoding="utf-8")
     rows = table(merged(text, lines, [fault.what for fault in FAULTS]))
     PAGE.write_text(replaced(text, f"Asterisk 22; seed {seed}; {machine()}.\n\n{rows}"), encoding="utf-8")
-    print(f"\nkept in {PAGE}")
+
+
+def line_of(played: Played) -> Line:
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    return Line(what=played.fault.what, row=played.verdict.row, on=today, wrong=played.verdict.wrong)
 
 
 def say(what: str) -> None:
@@ -85,12 +91,11 @@ def main() -> int:
     chosen = [BY_NAME[name] for name in asked.names] or list(FAULTS)
     pace = replace(CI if asked.short else Pace(), seed=asked.seed)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing may be left behind
-    played = asyncio.run(play_all(chosen, pace, asked.jobs))
-    today = f"{datetime.now(UTC):%Y-%m-%d}"
-    lines = [Line(what=one.fault.what, row=one.verdict.row, on=today, wrong=one.verdict.wrong) for one in played]
-    print(f"\n{table([cells(line) for line in lines])}")
-    if asked.keep or len(chosen) == len(FAULTS):
-        keep(lines, asked.seed)
+    keeps = asked.keep or len(chosen) == len(FAULTS)
+    played = asyncio.run(play_all(chosen, pace, asked.jobs, keeps=keeps))
+    print(f"\n{table([cells(line_of(one)) for one in played])}")
+    if keeps:
+        print(f"\nkept in {PAGE}")
     failed = [one.fault.name for one in played if one.verdict.wrong]
     print(
         f"\n{len(played) - len(failed)} of {len(played)} faults held"

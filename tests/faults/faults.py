@@ -628,13 +628,13 @@ ALWAYS = (
         name="clock-back",
         what="the clock, an hour back and forward again",
         breaks=clock_steps(-3600),
-        arranged=Arrangement(faketime=True),
+        arranged=Arrangement(clock=True),
     ),
     Fault(
         name="clock-forward",
         what="the clock, an hour forward and back again",
         breaks=clock_steps(3600),
-        arranged=Arrangement(faketime=True),
+        arranged=Arrangement(clock=True),
     ),
 )
 WITH_FALLBACK = (

@@ -193,6 +193,9 @@ def shown(call: Told, blind: Sequence[Span]) -> tuple[Span, ...]:
     for gap in blind:
         if any(gap.begin <= turn <= gap.end for turn in turns):
             spans = tuple(part for span in spans for part in span.without(gap))
+        if gap.begin <= call.acts.get("resume", -1) <= gap.end:  # nobody was there to lift Asterisk's silence
+            paused = Span(call.acts.get("pause", gap.begin), gap.end + KEY_EDGE)
+            spans = tuple(part for span in spans for part in span.without(paused))
     return spans
 
 

@@ -39,6 +39,7 @@ class Load:
         self._serial = itertools.count(1)
         self._queues = {line: itertools.cycle(numbers) for line, numbers in QUEUES.items()}
         self._admin: Admin | None = None
+        self._opening = asyncio.Lock()
         self._stopping = False
         account.connected = self._agent_answered
 
@@ -114,12 +115,13 @@ class Load:
 
     async def _hands(self) -> Admin:
         """A session of its own, without events; a new one after Asterisk's death."""
-        if self._admin is None or self._admin.closed:
-            if self._admin is not None:
-                await self._admin.close()
-            self._admin = await self._pbx.admin()
-            await self._admin.action("Events", {"EventMask": "off"})
-        return self._admin
+        async with self._opening:
+            if self._admin is None or self._admin.closed:
+                if self._admin is not None:
+                    await self._admin.close()
+                self._admin = await self._pbx.admin()
+                await self._admin.action("Events", {"EventMask": "off"})
+            return self._admin
 
     async def _agent_answered(self, call: Watched, event: Event) -> None:
         """Who is to be transferred, or to wait, is so after a while."""

@@ -62,7 +62,7 @@ class Arrangement:
     spool_mb: int = 0  # a small file system of its own
     spool_min_mb: int = 1
     storage_mb: int = 0
-    faketime: bool = False
+    clock: bool = False  # of its own, for the daemon
     fallback: bool = False  # the dialplan asks while the daemon is away
     shim: bool = False  # tests/faults/shim
     changes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -413,8 +413,8 @@ async def _stage(fault: Fault, pace: Pace, say: Say, release: str) -> AsyncItera
         await asyncio.to_thread(recorder.command, "db", "upgrade")
         if arranged.shim:
             scene.environment |= {"PYTHONPATH": str(SHIM), "FAULT_DISK": str(home / "disk")}
-        if arranged.faketime:
-            scene.environment |= faketime(home)
+        if arranged.clock:
+            scene.environment |= own_clock(home)
         scene.launch()
         await scene.ready(timeout=60)
         yield scene
@@ -439,16 +439,12 @@ def write_fallback(recorder: Recorder, pbx: PbxServer) -> None:
         house.write("\n#include extensions_recorder_fallback.conf\n")
 
 
-def faketime(home: Path) -> dict[str, str]:
-    """A clock that the file `clock` leads: an offset in seconds, read anew each second (more often is very slow)."""
-    (home / "clock").write_text("+0\n")
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    return {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(home / "clock"),
-        "FAKETIME_CACHE_DURATION": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+def own_clock(home: Path) -> dict[str, str]:
+    """A wall clock that the file `clock` leads: seconds to add, read anew each tenth of a second."""
+    (home / "clock").write_text("0\n")
+    library = home / "clock.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(SHIM / "clock.c")], check=True)
+    return {"LD_PRELOAD": str(library), "FAULT_CLOCK": str(home / "clock")}
 
 
 @contextmanager

@@ -13,15 +13,15 @@ import soundfile
 from numpy.typing import NDArray
 
 from tests.pbx.calls import Calls
-from tests.pbx.party import Party
 
 Sound = NDArray[np.float64]
+CLEARLY, HARDLY = 0.8, 0.5
 
 
-async def listen_in(calls: Calls, party: Party, name: str) -> Path:
-    """From now on everything that the party hears is written to the file that this returns."""
+async def listen_in(calls: Calls, phone: str, name: str) -> Path:
+    """From now on everything that arrives at the telephone `phone` is written to the file that this returns."""
     path = calls.pbx.base / "sounds" / f"heard-{name}.wav"
-    await calls.admin.action("MixMonitor", {"Channel": party.phone, "File": "", "Options": f"r({path})"})
+    await calls.admin.action("MixMonitor", {"Channel": phone, "File": "", "Options": f"r({path})"})
     return path
 
 
@@ -47,6 +47,6 @@ def likeness(heard: Sound, said: Sound) -> float:
     return float(np.max(product[loud] / np.sqrt(energy[loud] * np.sum(said**2))))
 
 
-def hears(path: Path, prompt: Path) -> bool:
-    """Whether the prompt was heard, whole."""
-    return likeness(read(path), read(prompt)) > 0.8
+def hears(path: Path, prompt: Path) -> float:
+    """How like the prompt what was heard is: above CLEARLY it was played, whole; below HARDLY it was not."""
+    return likeness(read(path), read(prompt))

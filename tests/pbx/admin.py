@@ -69,7 +69,11 @@ class Admin:
             raise AdminError(f"no AMI at {host}:{port}: {banner!r}")
         admin = cls(reader, writer)
         admin._tasks.append(asyncio.create_task(admin._read(), name="admin-read"))
-        await admin.action("Login", {"Username": username, "Secret": secret})
+        try:
+            await admin.action("Login", {"Username": username, "Secret": secret})
+        except BaseException:  # an Asterisk that dies now leaves nothing of ours open
+            await admin.close()
+            raise
         admin._tasks.append(asyncio.create_task(admin._ping(), name="admin-ping"))
         return admin
 
