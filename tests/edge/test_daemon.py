@@ -1263,7 +1263,8 @@ async def test_a_caller_of_two_lines_is_asked_by_the_stricter(centre: Centre) ->
 
 async def test_a_line_with_further_purposes_asks_again(centre: Centre) -> None:
     await centre.stop()
-    centre.change("line", wider={"consent": "opt_in", "answer_seconds": 1, "purposes": ["training", "discipline"]})
+    asked = {"consent": "opt_in", "answer_seconds": 1}
+    centre.change("line", support={**asked, "purposes": ["training"]}, wider=asked)
     await centre.start()
     talk = await centre.asks()
     await centre.asks(line="wider", keys="2", talk=talk)
