@@ -369,8 +369,10 @@ class CallRunner:
         match command:
             case Arm():
                 await self._arm(command, written=written)
-            case Quiet():
+            case Quiet(quiet=True):
                 await self._quiet(command, at)
+            case Quiet():
+                self._group.create_task(self._speak_when_paid(command, at, unheard=self._unheard))
             case Stop():
                 await self._stop(command.recording, command.channel, command.mixmonitor)
             case Acknowledge():
@@ -466,6 +468,17 @@ class CallRunner:
             self._claimed.add(hand.id)
             await self._take(CaptureArmed(at=event.at, recording=hand.id, mixmonitor=mixmonitor))
         return replace(event, capture_lives=mixmonitor is not None)
+
+    async def _speak_when_paid(self, command: Quiet, at: datetime, *, unheard: bool) -> None:
+        """Speech is written again only after the step is, or cannot be now; and the call's next event does not wait."""
+        await self._owed.pay()
+        self.ask(lambda _: self._speak(command, at, unheard=unheard))
+
+    async def _speak(self, command: Quiet, at: datetime, *, unheard: bool) -> None:
+        self._unheard = unheard
+        hand = capture_in_hand(self.state)
+        if hand is not None and hand.id == command.recording and hand.state not in SILENT:  # nothing was asked since
+            await self._quiet(command, at)
 
     async def _quiet(self, command: Quiet, at: datetime) -> None:
         within = HELD_WITHIN if self.state.paused is None else PAUSED_WITHIN

@@ -837,7 +837,7 @@ async def test_a_hold_that_ended_while_ami_was_cut_silences_nothing_of_what_foll
     await until(lambda: centre.reasons)
     await centre.until_ready()  # the Unhold fell between
     await centre.until_capture("running")
-    assert not centre.mixes[0].muted
+    await until(lambda: not centre.mixes[0].muted, "speech")
     centre.hangs_up(talk)
     assert await centre.outcome() == ("recorded", None)
     assert [silence.cause for silence in (await centre.recording()).silences] == ["hold"]
