@@ -1165,6 +1165,17 @@ async def test_an_outgoing_call_is_one_call_whichever_of_its_two_tidings_comes_f
     assert len(centre.settled()) == 1
 
 
+async def test_an_outgoing_call_that_was_dialled_while_nobody_listened_is_captured(centre: Centre) -> None:
+    talk = centre.new_outgoing()
+    await centre.answers_call(talk)  # its event, and its Dial, were before the connection
+    await centre.until_capture("armed")
+    centre.bridges(talk)
+    await centre.until_capture("running")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert {leg.kind for leg in (await centre.whole()).legs} == {"caller", "agent"}
+
+
 async def test_an_outgoing_call_that_nobody_answers_is_abandoned(centre: Centre) -> None:
     talk = centre.new_outgoing()
     centre.dials_out(talk)
