@@ -200,9 +200,7 @@ async def test_a_disk_beyond_80_percent_makes_us_degraded_and_captures_all_the_s
             await centre.until_ready()
             report = await centre.assembly.status()
             assert report.state == "degraded"
-            (reason,) = (
-                reason for reason in report.reasons if "books" not in reason
-            )  # the stuffing
+            (reason,) = (reason for reason in report.reasons if "books" not in reason)  # the stuffing
             assert "the disk of spool is 8" in reason
             assert report.spool.used_share is not None
             assert report.spool.used_share > 0.8
