@@ -24,6 +24,7 @@ NEAR = 0.5
 """Seconds by which a WAV and Asterisk's stamps may differ, as for the recorder's own finding shorter_than_bridge."""
 UNWRITTEN = 0.03
 """Of a talk: frames that Asterisk itself neither passes on nor writes on a machine that has no time for it."""
+UNWRITTEN_TWICE = 0.05  # of a talk that begins again after a hold, and loses the first ones each time
 UNSETTLED = 0.3
 """Seconds of after the talk that may lie in the spool while the daemon lives."""
 HELD_EDGE = 0.4  # seconds at both ends of a hold: silence is begun early, and left late
@@ -454,7 +455,7 @@ def _judge_talk(tally: _Tally, call: Told, booked: Booked) -> None:
     unkept = max(min(owed, written[side]) - heard[side] for side in heard)
     if unkept > LOST * (1 + len(call.music)) + tail:  # a hold has edges of its own
         tally.says(call, f"{unkept:.2f} s of {owed:.2f} s of consented talk were written and are not in the recording")
-    elif missing > NEAR + UNWRITTEN * owed + tail:
+    elif missing > NEAR + (UNWRITTEN if len(call.talks) < 2 else UNWRITTEN_TWICE) * owed + tail:
         tally.says(
             call,
             f"{missing:.2f} s of {owed:.2f} s of consented talk are missing"
