@@ -81,6 +81,7 @@ class Staging:
     bridged_at: datetime | None
     bridged_seconds: float | None
     keep_seconds: float | None = None  # what lies behind is not proved to be permitted, and becomes silence
+    armed: bool = True  # Asterisk said that it began
     stopped_at: datetime | None = None  # Asterisk wrote no more
     silences: tuple[Silenced, ...] = ()  # holds and pauses, which become exact silence
 
@@ -273,7 +274,9 @@ class CaptureDesk:
             made = None
         except (StagedFileMissing, StagedFileDamaged, SettledFileDiffers, RecordingTooLong) as error:
             log.error("settle_failed", recording=str(recording), why=str(error))
-            return RecordingUnmade(at=self._clock(), recording=recording, reason=LostReason.SETTLE_FAILED)
+            never_began = isinstance(error, StagedFileMissing) and not staging.armed
+            reason = LostReason.CAPTURE_FAILED if never_began else LostReason.SETTLE_FAILED
+            return RecordingUnmade(at=self._clock(), recording=recording, reason=reason)
         if made is None:
             return await self._nothing_there(staging)
         return RecordingMade(

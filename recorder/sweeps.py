@@ -324,6 +324,7 @@ def _staging(row: RecordingRow) -> Staging:
         bridged_at=row.bridged_at,
         bridged_seconds=row.bridged_seconds,
         keep_seconds=row.keep_seconds,
+        armed=row.armed_at is not None,
         stopped_at=row.stopped_at,
         silences=row.silences,
     )

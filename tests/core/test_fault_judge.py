@@ -155,6 +155,17 @@ def test_a_hold_that_nobody_saw_is_counted_and_one_that_was_seen_is_silence() ->
     assert (unseen.wrong, unseen.row.music) == ((), 2.5)
 
 
+def test_the_waiting_caller_of_a_hold_that_nobody_saw_is_counted_and_of_one_that_was_seen_is_too_much() -> None:
+    held = replace(call(Kind.HELD), talks=(Span(100.0, 104.0), Span(106.0, 110.0)))
+    heard = Sound(seconds=10.0, tones={(0, CALLER): 10.0, (1, AGENT): 8.0})
+    unseen = replace(facts(held, recorded(heard)), blind=(Span(103.0, 107.0),))
+    assert judge(unseen, Cost()).wrong == ()
+    assert judge(unseen, Cost()).row.music == pytest.approx(2.0)
+    assert "10.00 s kept, and only 8.00 s were talked" in wrong(replace(unseen, blind=()))
+    longer = replace(heard, tones={(0, CALLER): 11.0, (1, AGENT): 8.0})
+    assert "11.00 s kept" in wrong(replace(unseen, booked=(recorded(longer),)))
+
+
 def test_the_spool_may_hold_a_little_of_after_the_talk_while_the_daemon_lives_and_more_while_it_does_not() -> None:
     told = replace(call(Kind.TRANSFERRED), left_at=105.0, talks=(Span(100.0, 105.0),))
     assert wrong(facts(told, recorded(sound(5.0), sound(5.0, t1750=0.3)))) == ""
@@ -234,6 +245,12 @@ def test_an_unseen_change_of_hands_leaves_only_what_was_seen() -> None:
     assert sum(span.seconds for span in shown(sent, (Span(103.0, 108.0),))) == 3.0
     assert sum(span.seconds for span in shown(sent, (Span(90.0, 95.0),))) == 6.0
     assert sum(span.seconds for span in shown(call(), (Span(103.0, 108.0),))) == 10.0
+
+
+def test_a_pause_leaves_wider_edges_where_its_keys_were_pressed_unseen() -> None:
+    paused = replace(call(Kind.PAUSED), acts={"pause": 103.0, "resume": 104.0})
+    assert sum(span.seconds for span in shown(paused, ())) == pytest.approx(6.2)
+    assert sum(span.seconds for span in shown(paused, (Span(102.5, 103.5),))) == pytest.approx(4.4)
 
 
 def test_an_outgoing_talk_that_ended_unseen_is_shown_to_the_last_noted_sight_and_an_incoming_one_whole() -> None:

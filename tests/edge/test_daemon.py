@@ -459,6 +459,19 @@ async def test_killed_between_the_intention_and_the_mixmonitor_leaves_no_capture
     assert (centre.mixes, centre.staged(), centre.settled()) == ([], [], [])
 
 
+async def test_killed_before_the_mixmonitor_a_talk_that_passed_meanwhile_was_never_captured(centre: Centre) -> None:
+    centre.at_mixmonitor = lambda: centre.die()
+    talk = await centre.asks()
+    await centre.kill()
+    lines = _log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1", "COMPLETECALLER|1|5|1").splitlines(keepends=True)
+    now = int(datetime.now(UTC).timestamp())
+    centre.queue_log.write_text("".join(lines[:2]) + lines[2].replace(str(now), str(now + 5), 1))
+    centre.hangs_up(talk)
+    await centre.start()
+    assert await centre.outcome() == ("lost", "capture_failed")
+    assert (centre.mixes, centre.settled()) == ([], [])
+
+
 @BOTH
 @pytest.mark.parametrize("meanwhile", ["nothing", "the talk", "the whole talk"])
 async def test_killed_between_the_mixmonitor_and_its_reply_loses_nothing(centre: Centre, meanwhile: str) -> None:

@@ -110,7 +110,7 @@ TALKING = (
     "after write OverridePressed",
     "before stop",
     "after stop",
-    "before write CaptureClosed",
+    "before write MixMonitorStopped",
 )
 ENDING = (
     "before write ChannelHungUp",

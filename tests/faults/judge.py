@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from recorder.model import LostReason, Outcome
 from tests.faults.kinds import AGENT, AGENT_BEFORE, BEFORE, BEYOND, CALLER, CARD, MUSIC, WILLING, Kind
@@ -23,12 +24,12 @@ NEAR = 0.5
 """Seconds by which a WAV and Asterisk's stamps may differ, as for the recorder's own finding shorter_than_bridge."""
 UNWRITTEN = 0.03
 """Of a talk: frames that Asterisk itself neither passes on nor writes on a machine that has no time for it."""
+UNWRITTEN_TWICE = 0.05  # of a talk that begins again after a hold, and loses the first ones each time
 UNSETTLED = 0.3
 """Seconds of after the talk that may lie in the spool while the daemon lives."""
 HELD_EDGE = 0.4  # seconds at both ends of a hold: silence is begun early, and left late
-KEY_EDGE = (
-    2.8  # seconds at both ends of a pause: the queue log, where a key of a blind time is found, counts whole ones
-)
+KEY_EDGE = 1.4  # seconds at both ends of a pause: three digits are dialled, and nobody speaks beside it
+KEY_UNSEEN = 2.8  # of a key in a blind time, which is found in the queue log: that counts whole seconds
 HEARD = 1.0
 """A talk shorter than this may leave no audio and still be right."""
 SIGHT_NOTED = 2.0
@@ -194,8 +195,12 @@ def shown(call: Told, blind: Sequence[Span]) -> tuple[Span, ...]:
     for gap in blind:
         if any(gap.begin <= turn <= gap.end for turn in turns):
             spans = tuple(part for span in spans for part in span.without(gap))
+        for key in (call.acts[act] for act in ("pause", "resume") if act in call.acts):
+            if gap.begin <= key <= gap.end:
+                edge = Span(key - KEY_UNSEEN, key + KEY_UNSEEN)
+                spans = tuple(part for span in spans for part in span.without(edge))
         if gap.begin <= call.acts.get("resume", -1) <= gap.end:  # nobody was there to lift Asterisk's silence
-            paused = Span(call.acts.get("pause", gap.begin), gap.end + KEY_EDGE)
+            paused = Span(call.acts.get("pause", gap.begin), gap.end + KEY_UNSEEN)
             spans = tuple(part for span in spans for part in span.without(paused))
     return spans
 
@@ -387,6 +392,16 @@ def _is_unseen(call: Told, blind: Sequence[Span]) -> bool:
     return any(gap.begin <= turn <= gap.end for turn in turns for gap in blind)
 
 
+def _unseen_aside(call: Told, blind: Sequence[Span]) -> float:
+    """Seconds that the caller waited, in a hold of which nobody saw the beginning or the end (decision 0022)."""
+    if call.kind is not Kind.HELD or call.music:  # what sounded as music is counted by its tone
+        return 0.0
+    gone = [Span(one.end, other.begin) for one, other in pairwise(call.talks)]
+    return seconds(
+        each for each in gone if any(gap.begin <= at <= gap.end for at in (each.begin, each.end) for gap in blind)
+    )
+
+
 def _judge_beyond(tally: _Tally, call: Told, settled: Sound, *, unseen: bool) -> None:
     """A hold that nobody saw leaves no trace to find it by: the same two are in the same bridge after it."""
     frames = FRAME * len(call.talks) + 1e-6
@@ -424,10 +439,12 @@ def _judge_talk(tally: _Tally, call: Told, booked: Booked) -> None:
     tally.kept += min(owed, min(heard.values()))
     tally.unshown += max(0.0, whole - max(owed, min(heard.values())))
     held_unseen = bool(call.music) and _is_unseen(call, tally.facts.blind)
+    aside = _unseen_aside(call, tally.facts.blind)
+    tally.music += max(0.0, min(aside, max(heard.values()) - whole))
     if (
         whole > 0
         and not held_unseen
-        and max(heard.values()) > whole + 2 * KEY_EDGE * ("pause" in call.acts) + NEAR + len(call.music)
+        and max(heard.values()) > whole + 2 * KEY_EDGE * ("pause" in call.acts) + NEAR + len(call.music) + aside
     ):
         tally.says(call, f"{max(heard.values()):.2f} s kept, and only {whole:.2f} s were talked in scope")
     missing = owed - min(heard.values())
@@ -438,7 +455,7 @@ def _judge_talk(tally: _Tally, call: Told, booked: Booked) -> None:
     unkept = max(min(owed, written[side]) - heard[side] for side in heard)
     if unkept > LOST * (1 + len(call.music)) + tail:  # a hold has edges of its own
         tally.says(call, f"{unkept:.2f} s of {owed:.2f} s of consented talk were written and are not in the recording")
-    elif missing > NEAR + UNWRITTEN * owed + tail:
+    elif missing > NEAR + (UNWRITTEN if len(call.talks) < 2 else UNWRITTEN_TWICE) * owed + tail:
         tally.says(
             call,
             f"{missing:.2f} s of {owed:.2f} s of consented talk are missing"
