@@ -77,6 +77,7 @@ class Visit:
     agent: str = ""  # name of the channel whose key was pressed
     reason: str = ""  # of an override, as the dialplan gives it
     waits: Callable[[], Awaitable[bool]] = field(default=_waits, repr=False, compare=False)  # whether it still does
+    dialler: Channel | None = None  # who dials an outgoing call; None of a dialplan that does not say
     unrecorded: Unrecorded | None = None  # the do-not-record list that names it; the number itself goes no further
 
 
@@ -464,12 +465,14 @@ def _visit(environment: Mapping[str, str], script: str, lists: DoNotRecord) -> V
                 )
             case "outbound":
                 callee = _channel(given[0], given[2], given[3])
+                name, uniqueid = given.get(5, ""), given.get(6, "")
                 return Visit(
                     channel=callee,
                     line=given[1],
                     direction=Direction.OUTGOING,
                     language=environment.get("agi_language") or None,
-                    unrecorded=_list_of(lists, far=given.get(4, ""), agent=given.get(5, "")),
+                    dialler=_channel(name, uniqueid, callee.linkedid) if name and uniqueid else None,
+                    unrecorded=_list_of(lists, far=given.get(4, ""), agent=name),
                 )
             case "key":
                 return Visit(channel=_channel(given[0], given[3], given[4]), agent=given[1], reason=given[2])

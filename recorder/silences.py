@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from recorder.model import Silenced
+from recorder.model import SilenceCause, Silenced
 
 Span = tuple[float, float]
 """From and to, in seconds from the recording's first sample."""
@@ -17,6 +17,8 @@ Span = tuple[float, float]
 SILENCE_LEAD: Final = 0.1
 SILENCE_TAIL: Final = 0.2
 """Seconds by which a silence is begun early, and that at its end are left to Asterisk's own."""
+MUSIC_TAIL: Final = 0.06
+"""Seconds of a hold's music that may follow the word that it is over: 20 to 40 ms of it were heard."""
 NEVER_SO_LONG: Final = 1e6
 """Seconds: eleven days, more than a WAV can hold."""
 UNTOLD_LONGEST: Final = 2.0
@@ -30,7 +32,8 @@ def spans_to_keep(silences: Sequence[Silenced], keep_seconds: float | None) -> t
 
     Asterisk mutes from a few milliseconds after the hold or the key on, and the file begins a frame or two after the
     bridge: a silence is begun early by SILENCE_LEAD, and its end is left to Asterisk, which unmutes late. Not so where
-    it ends with what is kept: that may be because Asterisk never silenced it.
+    it ends with what is kept: that may be because Asterisk never silenced it; nor after a hold, whose music is slow to
+    end.
     """
     if not silences and keep_seconds is None:
         return None
@@ -40,10 +43,16 @@ def spans_to_keep(silences: Sequence[Silenced], keep_seconds: float | None) -> t
         began = max(silence.from_seconds - SILENCE_LEAD, at)
         if began > at:
             kept.append((at, min(began, end)))
-        at = max(at, silence.to_seconds - SILENCE_TAIL, began)
+        at = max(at, _heard_again(silence), began)
         if at >= end or began < end <= silence.to_seconds:
             return tuple(span for span in kept if span[1] > span[0])
     return (*kept, (at, end))
+
+
+def _heard_again(silence: Silenced) -> float:
+    if silence.cause is SilenceCause.HOLD:
+        return silence.to_seconds + MUSIC_TAIL
+    return silence.to_seconds - SILENCE_TAIL
 
 
 def spans_silenced(silences: Sequence[Silenced], keep_seconds: float | None) -> tuple[Span, ...]:

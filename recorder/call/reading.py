@@ -413,6 +413,7 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
     draft.know(
         bridges={leg: bridge for leg, bridge in event.living.items() if bridge is not None},
         sizes=event.sizes,
+        held=was.held if event.held is None else event.held,
         rung=None,
     )
     if anchor not in event.living:
@@ -515,7 +516,8 @@ def _talk_went_on(was: CallState, now: CallState) -> bool:
     caller = was.caller.uniqueid if was.caller else None
     if caller is None or was.bridges.get(caller) is None:
         return standing(now) in (Standing.NOWHERE, Standing.TOGETHER)
-    return standing(now) is standing(was) and was.bridges.get(caller) == now.bridges.get(caller)
+    went_on = standing(now) is standing(was) or {standing(now), standing(was)} == {Standing.HELD, Standing.TOGETHER}
+    return went_on and was.bridges.get(caller) == now.bridges.get(caller)
 
 
 READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {

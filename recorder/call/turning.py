@@ -21,6 +21,7 @@ from recorder.call.draft import (
     silence,
 )
 from recorder.call.events import (
+    CallResynchronised,
     RecordingMade,
 )
 from recorder.call.outcome import outcome
@@ -145,7 +146,9 @@ def _keep_ledger(draft: Draft, recording: RecordingId, after: CaptureState) -> N
         began = state.paused.at - state.preroll
         silences = (*silences, Silence(cause=SilenceCause.PAUSE, began_at=began, actor=state.paused.actor))
     elif after is CaptureState.QUIET and standing(state) is not Standing.TOGETHER:
-        silences = (*silences, Silence(cause=SilenceCause.HOLD, began_at=at))
+        # A hold that began unseen may have begun at once.
+        began = draft.event.blind_from if isinstance(draft.event, CallResynchronised) else at
+        silences = (*silences, Silence(cause=SilenceCause.HOLD, began_at=began))
     draft.know_capture(recording, silences=silences)
 
 

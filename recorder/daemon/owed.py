@@ -70,6 +70,7 @@ class Owed:
         self._steps: deque[OwedStep] = deque()
         self._paying = asyncio.Lock()
         self.behind = False  # the catalogue would not take what is owed
+        self._has_newest = False  # the catalogue took the step that was tried last
         self.pay_at = 0.0  # by the loop's clock, while something is owed
         for step, row in steps:
             self._put(step, row)
@@ -103,7 +104,7 @@ class Owed:
     async def _pay(self) -> bool:
         if self.behind and asyncio.get_running_loop().time() < self.pay_at:
             return False  # a catalogue that is away is not asked for each event anew
-        written, together = False, TOGETHER
+        together = TOGETHER
         while self._steps:
             steps = tuple(islice(self._steps, together))
             try:
@@ -112,16 +113,19 @@ class Owed:
                 self._postpone(error)
                 return False
             except CatalogueRefused as error:
-                written, together = False, 1  # one by one, so that no other step goes down with the one that is refused
+                self._has_newest, together = (
+                    False,
+                    1,
+                )  # one by one, so that no other step goes down with the one that is refused
                 if len(steps) > 1:
                     continue
                 self._give_up(steps[0], error)
             else:
-                written = True
+                self._has_newest = True
                 self._ring(steps)
             self._forget(steps)
         self.behind = False
-        return written
+        return self._has_newest
 
     async def _write(self, steps: Sequence[OwedStep]) -> None:
         after = steps[-1][0].state

@@ -170,12 +170,15 @@ class FrontDesk:
         listed = Unrecorded.AGENT if self._book.lists.names_agent(event.channel.name) else None
         if known is None:
             self._book.open(self._admitted(rules, Direction.OUTGOING, agent=event.channel, unrecorded=listed))
-        elif known.state.direction is Direction.OUTGOING:  # the AGI visit was faster, and could not name the agent
+        elif known.state.direction is Direction.OUTGOING:  # the AGI visit was faster
             call = known.state.call
             known.put(self._admitted(rules, Direction.OUTGOING, agent=event.channel, call=call, unrecorded=listed))
 
     async def admit_outgoing(self, visit: Visit) -> Admission | None:
-        """The callee has answered. The call was opened by its UserEvent; the AGI may be faster than AMI."""
+        """The callee has answered. The call was opened by its UserEvent; the AGI may be faster than AMI.
+
+        Where nobody heard that event, the visit names the agent: else the talk would be a stranger's, and not captured.
+        """
         rules = self._rules(visit.line)
         runner = self._book.of_channel(visit.channel)
         if runner is None and self._book.is_past(visit.channel):
@@ -184,13 +187,16 @@ class FrontDesk:
             return None  # a caller of ours is sent outside: nobody is asked for what will not be captured
         if runner is None:
             runner = self._book.open(
-                self._admitted(rules, Direction.OUTGOING, caller=visit.channel, unrecorded=visit.unrecorded)
+                self._admitted(
+                    rules, Direction.OUTGOING, caller=visit.channel, agent=visit.dialler, unrecorded=visit.unrecorded
+                )
             )
         else:
             event = self._admitted(
                 rules,
                 Direction.OUTGOING,
                 caller=visit.channel,
+                agent=visit.dialler if not runner.state.agents else None,
                 call=runner.state.call,
                 unrecorded=visit.unrecorded,
             )

@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 CLOCKS_DIFFER_BY = timedelta(seconds=2)
 """The queue log counts whole seconds: a line may look older than it is."""
+ON_HOLD = "CHANNEL(onhold)"
+"""A "1" on the channel that waits, "0" on every other."""
 RESUMED_BY = timedelta(seconds=1.2)
 """After the second that the log names: by then the key was pressed, and what is left to Asterisk's mute is over too."""
 
@@ -52,7 +54,7 @@ async def resynchronise(
     queue log does. One that stands reads first: somebody may have come and gone.
     """
     heard = {runner: runner.heard for runner in calls}
-    snapshot = await ami.channels()
+    snapshot = await ami.channels((ON_HOLD,))
     sizes = Counter(row.bridge for row in snapshot if row.bridge is not None)
     moved = []
     for runner in heard:
@@ -172,7 +174,17 @@ async def _found(
         capture_lives=await _capture_lives(state, capture, living),
         talk_began_at=passage.connected_at if passage else None,
         talk_proved_until=passage.talked_until if passage else None,
+        held=_held([row for row in snapshot if row.bridge == callers_bridge]) if callers_bridge else None,
     )
+
+
+def _held(bridged: Sequence[ChannelSnapshot]) -> frozenset[Uniqueid] | None:
+    """Who of these holds the other. Asterisk tells it of the one who waits; of a Local channel it tells no end."""
+    waits = {row.channel.uniqueid for row in bridged if row.variables.get(ON_HOLD) == "1"}
+    if not all(ON_HOLD in row.variables for row in bridged):
+        return None
+    phones = (row.channel for row in bridged if not row.channel.name.startswith("Local/"))
+    return frozenset(phone.uniqueid for phone in phones if waits - {phone.uniqueid})
 
 
 async def _capture_lives(state: CallState, capture: CaptureDesk, living: Mapping[Uniqueid, BridgeId | None]) -> bool:

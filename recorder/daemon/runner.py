@@ -1,9 +1,8 @@
 """One ordered queue per call: the only place where the machine's steps are taken and carried out.
 
 Must not decide anything: `recorder.call` does. Must not write a step: owed.py does. The invariants: a call's events are
-taken one after another; a step is written and then its commands are carried out, one that has none may wait a moment
-for the next; a capture is armed only after its intention is in the catalogue; while something cannot be written there,
-nothing new is captured.
+taken one after another; a capture is armed only after its intention is in the catalogue, and while something cannot be
+written there, nothing new is captured; what makes less be captured, and every event that may, waits for no catalogue.
 """
 
 from __future__ import annotations
@@ -160,6 +159,9 @@ class CallRunner:
         self._ahead = 0
         self.held = False  # reads nothing before it has been compared with what stands
         self._owed = Owed(around.ledgers, seq=seq, steps=owed)
+        self._group: asyncio.TaskGroup
+        self._paying: asyncio.Task[bool] | None = None
+        self._waiting: asyncio.Timeout | None = None  # for the next event
         self._lent: OpenChannel | None = None
         self._first = (first, event) if event is not None else None
         self.names: dict[str, Uniqueid] = {}
@@ -260,28 +262,49 @@ class CallRunner:
         if self._first is not None:
             step, event = self._first
             self._owed.add(step, event, Phase.ASKING)
-        while not (self.state.phase is Phase.CLOSED and not self._owed and self._items.empty()):
-            item = await self._next()
-            if item is None:
-                await self._owed.pay()
-            else:
-                await self._serve(item)
+        async with asyncio.TaskGroup() as self._group:
+            while not (self.state.phase is Phase.CLOSED and not self._owed and self._items.empty()):
+                item = await self._next()
+                if item is not None:
+                    await self._serve(item)
+                elif self._is_due():
+                    self._pay_soon()
+
+    def _is_due(self) -> bool:
+        return self._paying is None and bool(self._owed) and asyncio.get_running_loop().time() >= self._owed.pay_at
+
+    def _pay_soon(self) -> None:
+        """Have what is owed written, in a task of its own: a write that hangs holds up no event."""
+        if self._paying is None:
+            self._paying = self._group.create_task(self._owed.pay())
+            self._paying.add_done_callback(self._paid)
+
+    def _paid(self, _: object) -> None:
+        self._paying = None
+        if self._waiting is not None:
+            self._waiting.reschedule(asyncio.get_running_loop().time())
 
     async def _next(self) -> _Item | None:
-        """The next event; None when it is time to write what is owed."""
-        if self._owed and asyncio.get_running_loop().time() >= self._owed.pay_at:
+        """The next event; None when it is time to look whether something is to be written, or all is."""
+        if self._is_due():
             return None
         try:
-            async with asyncio.timeout_at(self._owed.pay_at if self._owed else None):
+            async with asyncio.timeout_at(
+                self._owed.pay_at if self._owed and self._paying is None else None
+            ) as waiting:
+                self._waiting = waiting
                 item = await self._items.get()
         except TimeoutError:
             return None
+        finally:
+            self._waiting = None
         self._ahead -= not item.later
         return item
 
     async def _serve(self, item: _Item) -> None:
         self._lent = item.lent
         self._unheard = isinstance(item.event, KeyPressed) and not item.event.heard
+        told_later = False
         try:
             if isinstance(item.event, MixMonitorStarted):
                 await self._confirm(item.event)
@@ -296,13 +319,25 @@ class CallRunner:
             elif isinstance(item.event, CallResynchronised):
                 await self._take(await self._looked_again(item.event))
             else:
-                await self._take(item.event, awaited=item.done is not None)
+                paid = await self._take(item.event)
+                told_later = item.done is not None and not paid
+                if item.done is not None and told_later:
+                    self._group.create_task(self._tell_when_paid(item.done, self.state))
         finally:
             self._lent = None
-            if item.done is not None and not item.done.done():
+            if item.done is not None and not item.done.done() and not told_later:
                 item.done.set_result(self.state)
 
-    async def _take(self, event: CallEvent, *, awaited: bool = False) -> None:
+    async def _tell_when_paid(self, done: asyncio.Future[CallState], state: CallState) -> None:
+        """Whoever waits for a step waits until it is written, or cannot be now; the call's next event does not."""
+        try:
+            await self._owed.pay()
+        finally:
+            if not done.done():
+                done.set_result(state)
+
+    async def _take(self, event: CallEvent) -> bool:
+        """Take a step; whether its write was waited for, as only what begins a capture does."""
         if self.behind and _would_begin(event):
             event = replace(event, hindrance=LostReason.CATALOGUE_AWAY)
         before = self.state
@@ -311,38 +346,33 @@ class CallRunner:
             self._around.counters.unexpected += 1
             log.info("event_out_of_place", call=str(before.call), event_name=type(event).__name__, phase=before.phase)
         if step.state == before and not step.facts and not step.commands:
-            return
+            return False
         self.state = step.state
         if capture_in_hand(before) is not None and capture_in_hand(step.state) is None:
             self._unhooked_at = event.at
         self._owed.add(step, event, before.phase)
-        urgent = awaited or any(not isinstance(command, Settle | Erase) for command in step.commands)
-        if urgent:
+        if any(not isinstance(command, Settle | Erase) for command in step.commands):
             await self._owed.noted()
-        if any(map(_captures_less, step.commands)):
-            written = await self._pay_meanwhile(filter(_captures_less, step.commands), event.at)
-        else:
-            written = await self._owed.pay() if urgent else False
+            self._pay_soon()
+        for command in filter(_captures_less, step.commands):
+            await self._carry_out(command, written=False, at=event.at)
+        begins = any(isinstance(command, Arm) for command in step.commands)
+        written = await self._owed.pay() if begins else False
         for command in step.commands:
             if not _captures_less(command):
                 await self._carry_out(command, written=written, at=event.at)
         if step.state.paused is not None and before.paused is None:
             await self._around.rivals.silence(self)  # who else records would hear what the pause is for
-
-    async def _pay_meanwhile(self, commands: Iterable[Command], at: datetime) -> bool:
-        """What makes less be captured waits for no catalogue: it is done while the step is written."""
-        async with asyncio.TaskGroup() as group:
-            paying = group.create_task(self._owed.pay())
-            for command in commands:
-                await self._carry_out(command, written=False, at=at)
-        return paying.result()
+        return begins
 
     async def _carry_out(self, command: Command, *, written: bool, at: datetime) -> None:
         match command:
             case Arm():
                 await self._arm(command, written=written)
-            case Quiet():
+            case Quiet(quiet=True):
                 await self._quiet(command, at)
+            case Quiet():
+                self._group.create_task(self._speak_when_paid(command, at, unheard=self._unheard))
             case Stop():
                 await self._stop(command.recording, command.channel, command.mixmonitor)
             case Acknowledge():
@@ -438,6 +468,17 @@ class CallRunner:
             self._claimed.add(hand.id)
             await self._take(CaptureArmed(at=event.at, recording=hand.id, mixmonitor=mixmonitor))
         return replace(event, capture_lives=mixmonitor is not None)
+
+    async def _speak_when_paid(self, command: Quiet, at: datetime, *, unheard: bool) -> None:
+        """Speech is written again only after the step is, or cannot be now; and the call's next event does not wait."""
+        await self._owed.pay()
+        self.ask(lambda _: self._speak(command, at, unheard=unheard))
+
+    async def _speak(self, command: Quiet, at: datetime, *, unheard: bool) -> None:
+        self._unheard = unheard
+        hand = capture_in_hand(self.state)
+        if hand is not None and hand.id == command.recording and hand.state not in SILENT:  # nothing was asked since
+            await self._quiet(command, at)
 
     async def _quiet(self, command: Quiet, at: datetime) -> None:
         within = HELD_WITHIN if self.state.paused is None else PAUSED_WITHIN

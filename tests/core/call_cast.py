@@ -232,7 +232,11 @@ def sight_lost(blind_from: datetime = NOON) -> SightLost:
 
 
 def resynchronised(
-    *living: tuple[Channel, BridgeId | None], capture_lives: bool = True, proved: bool = False, strangers: int = 0
+    *living: tuple[Channel, BridgeId | None],
+    capture_lives: bool = True,
+    proved: bool = False,
+    strangers: int = 0,
+    held: frozenset[Uniqueid] | None = None,
 ) -> CallResynchronised:
     where = {who.uniqueid: bridge for who, bridge in living}
     together = {bridge for bridge in where.values() if bridge is not None}
@@ -244,6 +248,7 @@ def resynchronised(
         capture_lives=capture_lives,
         talk_began_at=NOON if proved else None,
         talk_proved_until=NOON if proved else None,
+        held=held,
     )
 
 
@@ -341,6 +346,8 @@ def _events_after_blindness() -> Iterator[CallEvent]:
     for lives in (True, False):
         yield resynchronised((CALLER, TALK), (AGENT, TALK), capture_lives=lives)
         yield resynchronised((CALLER, None), (AGENT, None), capture_lives=lives)
+    for held in (frozenset[Uniqueid](), frozenset({AGENT.uniqueid})):
+        yield resynchronised((CALLER, TALK), (AGENT, TALK), held=held)
     yield resynchronised((CALLER, TALK), (AGENT, TALK), strangers=1)
     yield resynchronised((CALLER, ELSEWHERE), (AGENT, ELSEWHERE))
     yield resynchronised((AGENT, None), capture_lives=False)

@@ -236,6 +236,13 @@ def test_an_unseen_change_of_hands_leaves_only_what_was_seen() -> None:
     assert sum(span.seconds for span in shown(call(), (Span(103.0, 108.0),))) == 10.0
 
 
+def test_an_outgoing_talk_that_ended_unseen_is_shown_to_the_last_noted_sight_and_an_incoming_one_whole() -> None:
+    gap = Span(103.0, 112.0)
+    assert shown(call(Kind.OUTGOING), (gap,)) == (Span(100.0, 101.0),)
+    assert shown(call(Kind.OUTGOING), (Span(103.0, 108.0),)) == (Span(100.0, 110.0),)
+    assert shown(call(), (gap,)) == (Span(100.0, 110.0),)
+
+
 # ---------------------------------------------------------------- the load and the page
 
 

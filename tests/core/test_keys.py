@@ -236,6 +236,28 @@ def test_a_pause_that_is_heard_late_is_silent_from_when_the_queue_log_says() -> 
     assert silence.began_at == later(15)
 
 
+def found_again(*held: Channel) -> CallEvent:
+    legs = frozenset(leg.uniqueid for leg in held)
+    return at(replace(resynchronised((CALLER, TALK), (AGENT, TALK), held=legs), blind_from=later(10)), 40)
+
+
+def test_a_hold_that_began_unseen_is_silence_from_when_nobody_looked() -> None:
+    step = played(*AGREED, found_again(AGENT))[-1]
+    (capture,) = step.state.captures
+    assert (capture.state, capture.unproved) == (CaptureState.QUIET, False)
+    assert [(silence.cause, silence.began_at) for silence in capture.silences] == [(SilenceCause.HOLD, later(10))]
+    assert [command.quiet for command in step.commands if isinstance(command, Quiet)] == [True]
+
+
+def test_a_hold_that_ended_unseen_is_over_when_somebody_looks() -> None:
+    step = played(*AGREED, at(HoldBegan(at=NOON, channel=AGENT), 5), muted(), found_again())[-1]
+    (capture,) = step.state.captures
+    assert (capture.state, capture.unproved) == (CaptureState.RUNNING, False)
+    (silence,) = capture.silences
+    assert (silence.began_at, silence.ended_at) == (later(5), later(40))
+    assert [command.quiet for command in step.commands if isinstance(command, Quiet)] == [False]
+
+
 def silenced(*events: CallEvent) -> list[tuple[float, float]]:
     """From and to, of each silence that the catalogue is told of once the capture has stopped."""
     facts = [fact for step in played(*events) for fact in step.facts if isinstance(fact, RecordingChanged)]

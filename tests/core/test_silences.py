@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import PurePosixPath
@@ -55,6 +56,11 @@ def test_a_pause_that_ends_with_what_is_kept_leaves_nothing_to_asterisk() -> Non
 
 def test_a_pause_after_what_is_proved_changes_nothing() -> None:
     assert rounded(spans_to_keep((pause(10, 20),), 5)) == [(0, 5)]
+
+
+def test_the_last_of_a_holds_music_is_cut_out_with_it() -> None:
+    hold = replace(pause(5, 8), cause=SilenceCause.HOLD)
+    assert rounded(spans_to_keep((hold,), None)) == [(0, 4.9), (8.06, NEVER_SO_LONG)]
 
 
 def ended(keep: float | None, stopped: float | None) -> Staging:

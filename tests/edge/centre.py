@@ -285,7 +285,7 @@ class Centre:
     async def answers_call(self, talk: Talk) -> None:
         """The callee of an outgoing call answers and passes recorder-callee to its end."""
         far = talk.caller
-        arguments = (far.name, "support", far.uniqueid, far.linkedid)
+        arguments = (far.name, "support", far.uniqueid, far.linkedid, "", talk.agent.name, talk.agent.uniqueid)
         await self._local_leg(far, "outbound", arguments, talk)
 
     async def presses(self, talk: Talk, reason: str = "emergency", *, who: FakeChannel | None = None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -156,7 +157,8 @@ def small_disk(place: Path, megabytes: int) -> Iterator[None]:
 
 
 def fill(place: Path, megabytes: float) -> None:
-    (place / "stuffing").write_bytes(bytes(round(megabytes * 1024 * 1024)))
+    """Until so much of the disk is used, with what the recorder itself has put there."""
+    (place / "stuffing").write_bytes(bytes(round(megabytes * 1024 * 1024) - shutil.disk_usage(place).used))
 
 
 @pytest.mark.parametrize("folder", ["spool", "recordings"])

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from recorder.alarms import AlarmKind, Standing
 from recorder.call import CaptureState, Phase
 from recorder.daemon.runner import QUEUE_LONGEST, UNHOOKED_FOR
 from recorder.model import Channel, ChannelRenamed, ConsentState, Linkedid, LostReason, PbxEvent, Uniqueid
@@ -29,6 +30,8 @@ from tests.fakes.pbx import Action, FakeChannel, FakePbx, listing, response
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 BOTH = pytest.mark.parametrize("engine_name", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+
+DIALLED = written(context="outgoing", application="Dial", data="PJSIP/1,60,gU(recorder-callee^support)")
 
 
 @pytest.fixture
@@ -340,6 +343,19 @@ async def test_a_capture_goes_on_while_the_catalogue_is_away_and_the_writes_come
 
 
 @BOTH
+async def test_a_capture_that_leaves_scope_is_stopped_while_a_write_hangs(centre: Centre) -> None:
+    talk = await talking(centre)
+    with away(centre.url):
+        centre.say("Hold", talk.agent)
+        await until(lambda: centre.mixes[0].muted)
+        centre.say("Unhold", talk.agent)
+        await until(lambda: not centre.mixes[0].muted)
+        await until(centre.runner._owed._paying.locked)  # what is owed is tried again, once a second for a second
+        centre.leaves(talk.caller, 1)
+        await until(lambda: not centre.mixes[0].open, "the stop", seconds=0.3)
+
+
+@BOTH
 async def test_a_burst_of_events_is_carried_out_at_once_although_the_catalogue_is_away(centre: Centre) -> None:
     talk = await centre.asks()
     centre.connects(talk)
@@ -554,6 +570,7 @@ async def test_killed_while_on_hold_the_capture_stays_silent(centre: Centre) -> 
     centre.connects(talk)
     await centre.until_capture("running")
     centre.say("Hold", talk.agent)
+    talk.caller.variables["CHANNEL(onhold)"] = "1"
     await until(lambda: centre.mixes[0].muted)
     await centre.kill()
     centre.mixes[0].muted = False  # whatever happened to it
@@ -801,6 +818,42 @@ async def test_a_pause_and_its_end_while_we_stood_still_are_silence(centre: Cent
     assert [silence.cause for silence in (await centre.recording()).silences] == ["pause"]
 
 
+@pytest.mark.parametrize("heard", [True, False])
+async def test_a_hold_that_ended_while_ami_was_cut_silences_nothing_of_what_follows(
+    centre: Centre, heard: bool
+) -> None:
+    talk = await talking(centre)
+    if heard:
+        centre.say("Hold", talk.agent)
+        await centre.until_capture("quiet")
+    else:  # it began before, unseen
+        talk.caller.variables["CHANNEL(onhold)"] = "1"
+        centre.pbx.cut()
+        await until(lambda: centre.reasons)
+        await centre.until_ready()
+        await centre.until_capture("quiet")
+        del talk.caller.variables["CHANNEL(onhold)"]
+    centre.pbx.cut()
+    await until(lambda: centre.reasons)
+    await centre.until_ready()  # the Unhold fell between
+    await centre.until_capture("running")
+    await until(lambda: not centre.mixes[0].muted, "speech")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert [silence.cause for silence in (await centre.recording()).silences] == ["hold"]
+
+
+async def test_a_hold_that_asterisk_does_not_tell_of_stays_what_it_was(centre: Centre) -> None:
+    talk = await talking(centre)
+    centre.say("Hold", talk.agent)
+    await centre.until_capture("quiet")
+    talk.agent.variables["CHANNEL(onhold)"] = "(null)"
+    centre.pbx.cut()
+    await until(lambda: centre.reasons)
+    await centre.until_ready()
+    assert centre.runner.state.captures[0].state is CaptureState.QUIET
+
+
 async def test_a_key_of_an_outgoing_call_pressed_while_ami_is_away_is_obeyed(centre: Centre) -> None:
     talk = centre.new_outgoing()
     centre.dials_out(talk)
@@ -949,6 +1002,38 @@ async def test_a_queue_log_that_is_slow_to_read_delays_no_call(
     assert not ended.is_set()
     may_end.set()
     await reading
+
+
+async def test_whatever_keeps_one_step_of_reconciling_back_keeps_no_call_from_its_outcome(
+    unstarted: Centre, tmp_path: Path
+) -> None:
+    centre, cdr = unstarted, tmp_path / "Master.csv"
+    cdr.touch()
+    centre.queue_log.write_text("")
+    centre.change("pbx", cdr=cdr)
+    await centre.start()
+    await _reconciled(centre)
+    centre.queue_log.unlink()
+    centre.queue_log.mkdir()  # opened for reading, it says so
+    cdr.write_bytes(DIALLED)
+    centre.assembly.daemon.sweeps["reconcile"].bell.set()
+    assert await centre.outcome() == ("lost", "recorder_away")
+    await until(lambda: centre.assembly.daemon.sweeps["reconcile"].failures)
+
+
+async def test_a_lost_call_that_only_the_cdr_tells_of_wakes_somebody(unstarted: Centre, tmp_path: Path) -> None:
+    centre, cdr = unstarted, tmp_path / "Master.csv"
+    centre.change("pbx", cdr=cdr)
+    await centre.start()
+    await until(lambda: centre.rows("SELECT name FROM bookmarks WHERE name = 'cdr'"), "the bookmark")
+    await centre.stop()
+    cdr.write_bytes(DIALLED)
+    await centre.start()
+    assert await centre.outcome() == ("lost", "recorder_away")
+    centre.assembly.daemon.sweeps["alarms"].bell.set()
+    alarms = centre.assembly.daemon.parts.alarms.alarms
+    await until(lambda: alarms.now[AlarmKind.LOST].standing is Standing.RAISED, "the alarm")
+    assert sum(centre.assembly.figures()["recorder_calls_lost"].values.values()) == 1
 
 
 @pytest.mark.parametrize("after", ["canteen", "support"])
@@ -1161,6 +1246,17 @@ async def test_an_outgoing_call_is_one_call_whichever_of_its_two_tidings_comes_f
     assert len(centre.settled()) == 1
 
 
+async def test_an_outgoing_call_that_was_dialled_while_nobody_listened_is_captured(centre: Centre) -> None:
+    talk = centre.new_outgoing()
+    await centre.answers_call(talk)  # its event, and its Dial, were before the connection
+    await centre.until_capture("armed")
+    centre.bridges(talk)
+    await centre.until_capture("running")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert {leg.kind for leg in (await centre.whole()).legs} == {"caller", "agent"}
+
+
 async def test_an_outgoing_call_that_nobody_answers_is_abandoned(centre: Centre) -> None:
     talk = centre.new_outgoing()
     centre.dials_out(talk)
@@ -1259,7 +1355,8 @@ async def test_a_caller_of_two_lines_is_asked_by_the_stricter(centre: Centre) ->
 
 async def test_a_line_with_further_purposes_asks_again(centre: Centre) -> None:
     await centre.stop()
-    centre.change("line", wider={"consent": "opt_in", "answer_seconds": 1, "purposes": ["training", "discipline"]})
+    asked = {"consent": "opt_in", "answer_seconds": 1}
+    centre.change("line", support={**asked, "purposes": ["training"]}, wider=asked)
     await centre.start()
     talk = await centre.asks()
     await centre.asks(line="wider", keys="2", talk=talk)

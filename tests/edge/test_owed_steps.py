@@ -147,6 +147,7 @@ async def pauses(centre: Owing, talk: Talk) -> None:
 
 async def holds(centre: Owing, talk: Talk) -> None:
     centre.say("Hold", talk.agent)
+    talk.caller.variables["CHANNEL(onhold)"] = "1"
     await until(lambda: centre.mixes[0].muted, "the silence")
 
 

@@ -273,7 +273,8 @@ class FakePbx:
         for channel in self.channels:
             if action.get("Channel", channel.name) != channel.name:
                 continue
-            variables = [("Variable", f"{name}={channel.variables.get(name, '(null)')}") for name in wanted]
+            known = {"CHANNEL(onhold)": "0"} | channel.variables
+            variables = [("Variable", f"{name}={known.get(name, '(null)')}") for name in wanted]
             headers = [
                 *channel.headers(),
                 ("BridgeID", channel.bridge),

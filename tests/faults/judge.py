@@ -17,11 +17,11 @@ from tests.faults.kinds import AGENT, AGENT_BEFORE, BEFORE, BEYOND, CALLER, CARD
 RATE = 8000
 TAIL = 32 * 1024 / 2 / RATE
 """Seconds: Asterisk writes a direction in steps of 32 KiB, and what it holds back dies with it."""
-LOST = 0.25
+LOST = 0.2
 """Seconds of talk that Asterisk wrote and the recording has not: more is talk lost, less is the edges of the tones."""
 NEAR = 0.5
 """Seconds by which a WAV and Asterisk's stamps may differ, as for the recorder's own finding shorter_than_bridge."""
-UNWRITTEN = 0.05
+UNWRITTEN = 0.03
 """Of a talk: frames that Asterisk itself neither passes on nor writes on a machine that has no time for it."""
 UNSETTLED = 0.3
 """Seconds of after the talk that may lie in the spool while the daemon lives."""
@@ -31,6 +31,8 @@ KEY_EDGE = (
 )
 HEARD = 1.0
 """A talk shorter than this may leave no audio and still be right."""
+SIGHT_NOTED = 2.0
+"""Seconds by which the last sight may be older than the blindness: a daemon notes it so often, for one that follows."""
 SETTLES_DOWN = 2.0
 """Seconds after the daemon is ready again, from which on nothing may be lost any more."""
 FRAME = 0.02
@@ -188,8 +190,7 @@ def shown(call: Told, blind: Sequence[Span]) -> tuple[Span, ...]:
     spans = consented(call)
     turns = [music.begin for music in call.music] + [music.end for music in call.music]
     turns += [call.left_at] if call.left_at is not None else []
-    if call.kind is Kind.OUTGOING:
-        turns += [edge for talk in call.talks for edge in (talk.begin, talk.end)]
+    spans = tuple(part for span in spans for part in _without_unseen_ends_of_outgoing(call, span, blind))
     for gap in blind:
         if any(gap.begin <= turn <= gap.end for turn in turns):
             spans = tuple(part for span in spans for part in span.without(gap))
@@ -197,6 +198,21 @@ def shown(call: Told, blind: Sequence[Span]) -> tuple[Span, ...]:
             paused = Span(call.acts.get("pause", gap.begin), gap.end + KEY_EDGE)
             spans = tuple(part for span in spans for part in span.without(paused))
     return spans
+
+
+def _without_unseen_ends_of_outgoing(call: Told, span: Span, blind: Sequence[Span]) -> tuple[Span, ...]:
+    """The one excuse for outgoing calls: no ledger of Asterisk's tells when a talk began or ended that nobody of ours
+    saw begin or end, and its proof ends at the last sight (decision 0005). To be removed when there is such a ledger.
+    """
+    if call.kind is not Kind.OUTGOING:
+        return (span,)
+    edges = [edge for talk in call.talks for edge in (talk.begin, talk.end)]
+    left: tuple[Span, ...] = (span,)
+    for gap in blind:
+        if any(gap.begin <= edge <= gap.end for edge in edges):
+            unsure = Span(gap.begin - SIGHT_NOTED, gap.end)
+            left = tuple(part for each in left for part in each.without(unsure))
+    return left
 
 
 def seconds(spans: Iterable[Span]) -> float:

@@ -40,7 +40,7 @@ class Load:
         self._queues = {line: itertools.cycle(numbers) for line, numbers in QUEUES.items()}
         self._admin: Admin | None = None
         self._opening = asyncio.Lock()
-        self._stopping = False
+        self._stopping = self._closed = False
         account.connected = self._agent_answered
 
     def furnish(self) -> None:
@@ -51,19 +51,22 @@ class Load:
             tones.write_sln(self._pbx.base / "sounds" / f"{name}.sln", hz, seconds)
 
     async def run(self) -> None:
-        try:
-            while not self._stopping:
-                if self.placing and len(self._account.open) < self.at_once:
-                    await self._place()
-                    await asyncio.sleep(GAP)
-                else:
-                    await asyncio.sleep(0.05)
-        finally:
-            if self._admin is not None:
-                await self._admin.close()
+        while not self._stopping:
+            if self.placing and len(self._account.open) < self.at_once:
+                await self._place()
+                await asyncio.sleep(GAP)
+            else:
+                await asyncio.sleep(0.05)
 
     def stop(self) -> None:
         self._stopping = True
+
+    async def close(self) -> None:
+        """When the last call is over: a transfer that is still to come finds nobody to ask for it."""
+        async with self._opening:
+            self._closed = True
+            if self._admin is not None:
+                await self._admin.close()
 
     def resume(self) -> None:
         """After Asterisk was away: the load comes up anew, and is not short until it has."""
@@ -116,6 +119,8 @@ class Load:
     async def _hands(self) -> Admin:
         """A session of its own, without events; a new one after Asterisk's death."""
         async with self._opening:
+            if self._closed:
+                raise AdminError("the load is over")
             if self._admin is None or self._admin.closed:
                 if self._admin is not None:
                     await self._admin.close()

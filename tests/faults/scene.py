@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import importlib
 import importlib.util
 import re
@@ -233,6 +234,7 @@ async def _run(scene: Scene, fault: Fault) -> Facts:
         for task in (*tasks, watching):
             task.cancel()
         await asyncio.gather(*tasks, watching, return_exceptions=True)
+        await scene.load.close()
         await asyncio.to_thread(keeper.finish)
     scene.say("judging")
     return await _facts(scene, whole, ready_after)
@@ -322,8 +324,14 @@ def _booked(call: WholeCall, files: Mapping[str, Sound], staged: Mapping[str, So
 
 
 def _files(scene: Scene) -> dict[str, Sound]:
-    """Whatever lies in the store, quarantine and all, by the recording's id where the name holds one."""
-    paths = [path for path in scene.recorder.recordings.rglob("*") if path.is_file()]
+    """Whatever lies in the store, quarantine and all, by the recording's id where the name holds one.
+
+    The kept prompts are nobody's talk: each is known by its bytes, wherever it lies.
+    """
+    settings = settings_from(scene.recorder.config.read_text(), {}, source="recorder.toml")
+    prompts = {prompt.sha256 for prompt in load(settings.prompts.here, settings.prompts.path).prompts.values()}
+    every = [path for path in scene.recorder.recordings.rglob("*") if path.is_file()]
+    paths = [path for path in every if hashlib.sha256(path.read_bytes()).hexdigest() not in prompts]
     return {_named(path): sounds.settled(path) for path in paths if path.stat().st_size > sounds.HEADER}
 
 

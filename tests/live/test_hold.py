@@ -6,12 +6,14 @@ The phones are SIPp; a hold is a re-INVITE that only sends. Asterisk plays 2000 
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.live.ways import AGENT_SPEAKS, TALKED, Theatre, music, nobody_else, stamp, talk
+from tests.live.stage import stage
+from tests.live.ways import AGENT_SPEAKS, LINES, TALKED, Theatre, music, nobody_else, stamp, talk
 from tests.pbx import tones
 from tests.pbx.calls import Call, Calls
 from tests.pbx.dialog import Dialog
@@ -130,3 +132,24 @@ THEATRE = Theatre.of(CAST)
 def test_a_hold_is_exact_silence_and_keeps_the_time_line(release: str, story: Story) -> None:
     performance = THEATRE.on(release)
     assert performance[story].wrong == [], performance.log
+
+
+@pytest.mark.asterisk16
+async def test_a_hold_that_ended_while_the_daemon_was_dead_is_over_when_it_is_back(release: str) -> None:
+    async with stage(release, lines=LINES) as on:
+        call = await talk(on.calls, sip=True)
+        line = await Dialog.of(on.pbx, on.calls.admin, (await call.until_rung()).channel)
+        await line.hold()
+        await asyncio.sleep(HELD)
+        on.recorder.send(signal.SIGKILL)
+        await line.unhold()
+        await on.recorder.start()
+        await on.recorder.until(lambda: on.recorder.get("/readyz")[0] == 200, "all to be seen", timeout=60)
+        await asyncio.sleep(2 * TALKED)
+        await on.calls.hang_up(call)
+        (row,) = await on.closed(1)
+        assert row.outcome == "recorded", on.recorder.log_tail()
+        (path,) = await on.settled_paths(row)
+        assert nobody_else(path) == []
+        spoken = [part for part in tones.stretches(path, LEFT, CALLER) if part[0] > TALKED]
+        assert tones.seconds_of(spoken) > TALKED, on.recorder.log_tail()

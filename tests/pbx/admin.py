@@ -63,13 +63,12 @@ class Admin:
     async def connect(cls, host: str, port: int, username: str, secret: str) -> Self:
         """Log in; AdminError where Asterisk refuses, OSError where nobody listens."""
         reader, writer = await asyncio.open_connection(host, port, limit=1 << 22)
-        banner = await reader.readline()
-        if not banner.startswith(b"Asterisk Call Manager"):
-            writer.close()
-            raise AdminError(f"no AMI at {host}:{port}: {banner!r}")
         admin = cls(reader, writer)
-        admin._tasks.append(asyncio.create_task(admin._read(), name="admin-read"))
         try:
+            banner = await reader.readline()
+            if not banner.startswith(b"Asterisk Call Manager"):
+                raise AdminError(f"no AMI at {host}:{port}: {banner!r}")
+            admin._tasks.append(asyncio.create_task(admin._read(), name="admin-read"))
             await admin.action("Login", {"Username": username, "Secret": secret})
         except BaseException:  # an Asterisk that dies now leaves nothing of ours open
             await admin.close()
