@@ -47,5 +47,6 @@ def features(text: str) -> dict[str, str]:
 
 
 def _lines(text: str) -> list[str]:
+    """What Asterisk reads: without comments, and an escaped semicolon is one."""
     stripped = (re.sub(r"(^|\s);.*$", "", line).strip() for line in text.splitlines())
-    return [line for line in stripped if line]
+    return [line.replace(r"\;", ";") for line in stripped if line]

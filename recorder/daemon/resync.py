@@ -101,8 +101,9 @@ def _connect(
     name = next((row.channel.name for row in snapshot if row.channel.uniqueid == passage.agent), "")
     agent = Channel(name=name, uniqueid=passage.agent, linkedid=Linkedid(caller.linkedid))
     if passage.is_listed or runner.lists.names_agent(passage.interface or ""):
-        runner.put(AgentListed(at=passage.connected_at, agent=agent))
-    runner.put(AgentRung(at=passage.connected_at, channel=caller, agent=agent))  # by us or not: the queue rang it
+        runner.put(AgentListed(at=passage.connected_at, agent=agent), ahead=ahead)
+    rung = AgentRung(at=passage.connected_at, channel=caller, agent=agent)  # whoever saw it: the queue rang this leg
+    runner.put(rung, ahead=ahead)
     runner.put(
         AgentConnected(
             at=passage.connected_at,

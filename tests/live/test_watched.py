@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.live, pytest.mark.asterisk16]
 
 LINES: Mapping[str, Mapping[str, object]] = {"support": {"consent": "opt_in", "answer_seconds": 2, "retries": 1}}
 AUDIO = (".wav", ".gsm", ".sln", ".pcm", ".ulaw", ".alaw", ".raw", ".WAV", ".wav49", ".part", ".tmp")
-OURS = ("catalogue.db", "catalogue.db-wal", "catalogue.db-shm", "catalogue.db-journal", "recorder.log")
+OURS = ("catalogue.db", "catalogue.db-wal", "catalogue.db-shm", "catalogue.db-journal", "journal-pbx1", "recorder.log")
 CARD = "4556737586899855"
 DTMF = (697, 770, 852, 941, 1209, 1336, 1477)
 
