@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from recorder.fallback import (
@@ -29,6 +29,9 @@ TALK_ENDED = frozenset({"COMPLETEAGENT", "COMPLETECALLER"})
 CALLER_GONE = frozenset({"ABANDON", "COMPLETECALLER"})
 KEY = "RECORDERKEY"
 LISTED = "RECORDERLISTED"
+TALK = "RECORDERTALK"
+"""Our dialplan's own, about an outgoing call: what Queue() would say of an incoming one."""
+LOG_PRECISION = timedelta(seconds=1)
 TALK_MOVED = frozenset({"TRANSFER", "BLINDTRANSFER", "ATTENDEDTRANSFER"})
 
 
@@ -48,7 +51,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A caller's way through one queue, as far as the log tells it."""
+    """A caller's way through one queue, or an outgoing talk with a callee, as far as the log tells it.
+
+    Outgoing, `queue` is the line, and the talk is believed only where both legs hung up in it, together.
+    """
 
     uniqueid: Uniqueid
     queue: str
@@ -62,6 +68,10 @@ class Passage:
     talked_until: datetime | None = None  # talk with the agent ended here, by hang-up of either
     ended_at: datetime | None = None
     caller_gone: bool = False  # it ended because the caller hung up
+    is_outgoing: bool = False
+    agent_gone_at: datetime | None = None  # outgoing: the agent's leg hung up
+    moved_at: datetime | None = None  # outgoing: the callee was sent elsewhere
+    ended_elsewhere: bool = False  # outgoing: so was found when the callee's leg hung up
 
     @property
     def is_over(self) -> bool:
@@ -154,7 +164,11 @@ def passages(entries: Iterable[Entry], known: Mapping[Uniqueid, Passage] | None 
     """The passages that these lines tell of, over those `known` from earlier lines; the last of a caller counts."""
     told = dict(known or {})
     for entry in entries:
-        if entry.event == "ENTERQUEUE":
+        if entry.event == TALK:
+            talk = _talk(told.get(entry.uniqueid), entry)
+            if talk is not None:
+                told[entry.uniqueid] = talk
+        elif entry.event == "ENTERQUEUE":
             told[entry.uniqueid] = Passage(
                 uniqueid=entry.uniqueid,
                 queue=entry.queue,
@@ -165,6 +179,47 @@ def passages(entries: Iterable[Entry], known: Mapping[Uniqueid, Passage] | None 
         elif (passage := told.get(entry.uniqueid)) is not None:
             told[entry.uniqueid] = _moved(passage, entry)
     return told
+
+
+def _talk(known: Passage | None, entry: Entry) -> Passage | None:
+    """The outgoing talk after this line; None for a line that makes no sense."""
+    word, leg = (*entry.data, "", "")[:2]
+    if word == "began" and leg:
+        return Passage(
+            uniqueid=entry.uniqueid,
+            queue=entry.queue,
+            entered_at=entry.at,
+            offset=entry.offset,
+            inode=entry.inode,
+            connected_at=entry.at,
+            agent=Uniqueid(leg),
+            is_outgoing=True,
+        )
+    if known is None or not known.is_outgoing:
+        return known
+    if word == "moved" and known.moved_at is None:
+        return _parted(replace(known, moved_at=entry.at))
+    if word == "ended" and leg == known.agent and known.agent_gone_at is None:
+        return _parted(replace(known, agent_gone_at=entry.at))
+    if word in ("ended", "elsewhere") and leg == entry.uniqueid:
+        return _parted(replace(known, ended_at=entry.at, ended_elsewhere=word == "elsewhere"))
+    return known
+
+
+def _parted(talk: Passage) -> Passage:
+    """They talked until both legs were gone from it, in the same second or the next; one leg's end alone is no proof.
+
+    Of a callee who was moved, the last second is left out: the new party may be there in it.
+    """
+    agent, left = talk.agent_gone_at, talk.moved_at or (None if talk.ended_elsewhere else talk.ended_at)
+    if agent is None or left is None or abs(agent - left) > LOG_PRECISION:
+        return talk
+    return replace(talk, talked_until=min(agent, left) - (LOG_PRECISION if talk.moved_at else timedelta()))
+
+
+def talks_noted(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """The lines about outgoing talks among these."""
+    return tuple(entry for entry in entries if entry.event == TALK)
 
 
 def keys_noted(entries: Iterable[Entry]) -> tuple[NotedKey, ...]:
@@ -205,12 +260,15 @@ def asked_without_us(entries: Iterable[Entry]) -> dict[Uniqueid, tuple[Entry, ..
 
 
 def each_passage(entries: Iterable[Entry]) -> Iterator[Passage]:
-    """Every passage once, as soon as it is over or its caller enters anew; at the end those still under way.
+    """Every passage through a queue once, as soon as it is over or its caller enters anew; at the end those under way.
 
-    Holds no more than what is under way, so that a log of any length can be read.
+    Outgoing talks are none: the CDR is their ledger. Holds no more than what is under way, so that a log of any length
+    can be read.
     """
     under_way: dict[Uniqueid, Passage] = {}
     for entry in entries:
+        if entry.event == TALK:
+            continue
         if entry.event == "ENTERQUEUE" and entry.uniqueid in under_way:
             yield under_way.pop(entry.uniqueid)
         under_way |= passages(

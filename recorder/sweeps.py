@@ -48,6 +48,7 @@ from recorder.queue_log import (
     asked_without_us,
     keys_noted,
     passages,
+    talks_noted,
     whole_ways,
 )
 from recorder.rotated import Place
@@ -223,6 +224,12 @@ class Sweeps:
         places += [Place(inode=entry.inode, offset=entry.offset) for entry in asked.values()]
         # So is a key: an outgoing call has no passage, and its key may still be unheard.
         places += [key.place for key in keys_noted(entries) if self._has_leg(key.presser) or self._has_leg(key.caller)]
+        # And a talk with a callee, which is no call of a queue.
+        places += [
+            Place(inode=entry.inode, offset=entry.offset)
+            for entry in talks_noted(entries)
+            if self._has_leg(entry.uniqueid)
+        ]
         # Of two files the rotated one is the older.
         onwards = min(places, key=lambda at: (at.inode == end.inode, at.offset), default=end)
         await self._mark.keep(onwards, began if end == self._queue_log.end() else None)
@@ -240,7 +247,9 @@ class Sweeps:
             log.error("queue_log_not_read", why=str(error))
             return Unseen()
         queues = self._queues()
-        told = {leg: passage for leg, passage in passages(entries).items() if passage.queue in queues}
+        told = {
+            leg: passage for leg, passage in passages(entries).items() if passage.is_outgoing or passage.queue in queues
+        }
         return Unseen(passages=told, keys=keys_noted(entries), asked=asked_without_us(entries))
 
     async def _not_taken_in(self, asked: Mapping[Uniqueid, tuple[Entry, ...]]) -> dict[Uniqueid, Entry]:

@@ -332,3 +332,73 @@ def test_an_agent_who_must_not_be_recorded_is_told_by_the_leg_that_took_the_call
     assert passages([entered, noted, connected])[CALLER].is_listed
     assert not passages([entered, noted])[CALLER].is_listed
     assert not passages([entered, cut, connected])[CALLER].is_listed, "who had answered first did not take it"
+
+
+# --------------------------------------------------------------------------- outgoing talks
+
+AGENT = Uniqueid("1772452790.7")
+
+
+def talk(*told: tuple[int, str, str]) -> Passage | None:
+    lines = [entry(second, "RECORDERTALK", word, leg) for second, word, leg in told]
+    return passages(lines).get(CALLER)
+
+
+def at(second: int) -> datetime:
+    return datetime.fromtimestamp(START + second, UTC)
+
+
+BEGAN = (3, "began", AGENT)
+
+
+def test_an_outgoing_talk_begins_with_its_line() -> None:
+    told = talk(BEGAN)
+    assert told is not None
+    assert (told.is_outgoing, told.queue, told.agent, told.connected_at) == (True, "support", AGENT, at(3))
+    assert (told.is_over, told.talked_until) == (False, None)
+
+
+@pytest.mark.parametrize("legs", [(CALLER, AGENT), (AGENT, CALLER)])
+@pytest.mark.parametrize("later", [63, 64])
+def test_an_outgoing_talk_is_proved_until_both_legs_hung_up_together(legs: tuple[str, str], later: int) -> None:
+    told = talk(BEGAN, (63, "ended", legs[0]), (later, "ended", legs[1]))
+    assert told is not None
+    assert (told.is_over, told.talked_until) == (True, at(63))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param(((63, "ended", CALLER),), id="the callee's end alone"),
+        pytest.param(((63, "ended", AGENT),), id="the agent's end alone"),
+        pytest.param(((63, "ended", AGENT), (65, "ended", CALLER)), id="the callee outlived the agent"),
+        pytest.param(((63, "ended", CALLER), (65, "ended", AGENT)), id="the agent outlived the callee"),
+        pytest.param(((63, "ended", AGENT), (63, "elsewhere", CALLER)), id="the callee was elsewhere"),
+        pytest.param(((63, "moved", CALLER), (70, "elsewhere", CALLER)), id="moved, and the agent stays"),
+        pytest.param(((63, "ended", "1.1"), (63, "ended", "2.2")), id="legs of nobody"),
+    ],
+)
+def test_an_outgoing_talk_whose_end_is_in_doubt_is_not_proved(told: tuple[tuple[int, str, str], ...]) -> None:
+    passage = talk(BEGAN, *told)
+    assert passage is not None
+    assert passage.talked_until is None
+
+
+@pytest.mark.parametrize("first", ["agent", "callee"])
+def test_a_callee_who_was_moved_talked_until_the_second_before(first: str) -> None:
+    lines = [(63, "ended", AGENT), (63, "moved", CALLER)]
+    told = talk(BEGAN, *(lines if first == "agent" else lines[::-1]), (90, "elsewhere", CALLER))
+    assert told is not None
+    assert (told.is_over, told.talked_until) == (True, at(62))
+
+
+def test_lines_of_a_talk_that_make_no_sense_are_passed_over() -> None:
+    assert passages([entry(3, "RECORDERTALK"), entry(3, "RECORDERTALK", "began", "")]) == {}
+    assert talk((3, "ended", CALLER)) is None
+    assert talk(BEGAN, (4, "slept", CALLER)) == talk(BEGAN)
+
+
+def test_the_books_take_no_outgoing_talk_for_a_queues() -> None:
+    lines = [entry(3, "RECORDERTALK", "began", AGENT), entry(9, "RECORDERTALK", "ended", CALLER)]
+    assert list(each_passage(lines)) == []
+    assert whole_ways(lines, {"support"}) == []

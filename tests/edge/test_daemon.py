@@ -888,6 +888,87 @@ async def test_a_key_of_an_outgoing_call_pressed_while_ami_is_away_is_obeyed(cen
     await centre.until_capture("paused")
 
 
+async def _outgoing_talk(centre: Centre) -> Talk:
+    """An outgoing call whose callee has agreed and talks, as the dialplan notes it."""
+    talk = centre.new_outgoing()
+    centre.dials_out(talk)
+    centre.say("DialBegin", talk.agent, dest=talk.caller)
+    await until(lambda: centre.runners)
+    centre.queue_log.write_text("")
+    await _reconciled(centre)
+    await centre.answers_call(talk)
+    await centre.until_capture("armed")
+    _tell(centre, talk, "began|{agent}")
+    centre.bridges(talk)
+    await centre.until_capture("running")
+    await until(lambda: not centre.runner.owes)
+    return talk
+
+
+def _tell(centre: Centre, talk: Talk, *words: str, later: int = 0) -> int:
+    """Lines of recorder-talk and recorder-ended in the log's second, so many from now; which one that is."""
+    now = int(time.time()) + later
+    with centre.queue_log.open("a") as log:
+        for said in words:
+            data = said.format(agent=talk.agent.uniqueid, callee=talk.caller.uniqueid)
+            log.write(f"{now}|{talk.caller.uniqueid}|support|NONE|RECORDERTALK|{data}\n")
+    return now
+
+
+BOTH_ENDED = ("ended|{callee}", "ended|{agent}")
+
+
+@pytest.mark.parametrize(
+    ("told", "proved"),  # seconds after the one that the log names
+    [
+        pytest.param(BOTH_ENDED, 1, id="both hung up"),
+        pytest.param(("ended|{agent}", "moved|{callee}", "elsewhere|{callee}"), 0, id="sent elsewhere"),
+        pytest.param(("ended|{agent}", "elsewhere|{callee}"), None, id="somewhere"),
+        pytest.param((), None, id="nobody told"),
+    ],
+)
+async def test_an_outgoing_talk_that_ended_unseen_is_kept_as_far_as_the_queue_log_proves_it(
+    centre: Centre, told: tuple[str, ...], proved: int | None
+) -> None:
+    talk = await _outgoing_talk(centre)
+    await _reconciled(centre)  # comes each minute: the bookmark waits for the talk
+    await centre.kill()
+    killed_at = datetime.now(UTC)
+    ended = _tell(centre, talk, *told, later=4)
+    centre.hangs_up(talk)
+    await centre.start()
+    assert await centre.outcome() == ("recorded", None)
+    ((bridged_at, seconds),) = centre.rows("SELECT bridged_at, bridged_seconds FROM recordings")
+    until_at = datetime.fromisoformat(str(bridged_at)).replace(tzinfo=UTC) + timedelta(seconds=float(str(seconds)))
+    if proved is None:
+        assert until_at <= killed_at
+    else:
+        assert until_at.timestamp() == ended + proved
+
+
+async def test_an_outgoing_talk_that_ends_while_ami_is_away_is_whole(centre: Centre) -> None:
+    talk = await _outgoing_talk(centre)
+    await centre.pbx.stop()
+    await until(lambda: centre.reasons)
+    _tell(centre, talk, *BOTH_ENDED)
+    centre.hangs_up(talk)
+    await centre.pbx.start_again()
+    await centre.until_ready()
+    assert await centre.outcome() == ("recorded", None)
+    assert centre.rows("SELECT keep_seconds FROM recordings") == [(None,)]
+
+
+async def test_an_outgoing_talk_in_which_the_daemon_died_and_came_back_is_whole(centre: Centre) -> None:
+    talk = await _outgoing_talk(centre)
+    await centre.kill()
+    await centre.start()
+    await centre.until_talking()
+    _tell(centre, talk, *BOTH_ENDED)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert centre.rows("SELECT keep_seconds FROM recordings") == [(None,)]
+
+
 @pytest.mark.parametrize("rung_before", [True, False])
 async def test_a_member_whom_the_queue_rang_while_nobody_looked_is_the_agent(centre: Centre, rung_before: bool) -> None:
     talk = await centre.asks()

@@ -85,6 +85,22 @@ async def test_a_call_that_ended_while_the_daemon_was_dead_is_settled_whole_on_t
         assert tones.read(path).seconds > 4.5
 
 
+@pytest.mark.asterisk16
+@pytest.mark.parametrize("who", ["callee", "agent"])
+async def test_an_outgoing_call_that_ended_while_the_daemon_was_dead_is_settled_whole(release: str, who: str) -> None:
+    callee = agrees(then=5) if who == "callee" else agrees(then=60)
+    agent: Script = (Say(AGENT),) if who == "callee" else (Say(AGENT), UntilBridged(), Wait(5), HangUp())
+    async with stage(release) as on:
+        call = await on.calls.outgoing(agent, callee)
+        await until_talking(on, call, "given")
+        on.recorder.send(signal.SIGKILL)
+        await call.until_ended()
+        on.recorder.launch()
+        path = await the_recording(on)
+        assert both_from_the_bridge_on(path) == []
+        assert tones.read(path).seconds > 4.5
+
+
 async def test_an_agent_connected_while_the_daemon_was_dead_is_known_from_the_queue_log(release: str) -> None:
     async with stage(release) as on:
         waiting: Script = (Say(CALLER), UntilPrompt(), Wait(HEARD), Press("1"), UntilBridged(), Wait(7), HangUp())
