@@ -129,6 +129,7 @@ async def test_a_lost_call(centre: Centre) -> None:
     await centre.until_talking()
     centre.hangs_up(talk)
     assert (await centre.outcome())[0] == "lost"
+    await until_value(centre, "recorder_calls_lost_total", 1)  # counted once it is written
     promtool.play(before, await scrape(centre), ["RecorderCallsLost"], at=RISEN)
 
 
