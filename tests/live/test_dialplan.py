@@ -487,7 +487,7 @@ async def test_a_called_party_who_agrees_is_captured_and_the_capture_can_be_stop
         await calls.admin.until("MixMonitorStop", since=call.placed.since, Uniqueid=callee.leg)
     assert (raised["Line"], raised["Uniqueid"]) == ("support", call.placed.leg)
     who = [callee.channel, "support", callee.leg, call.linkedid]
-    assert daemon.seen[0].arguments == [*who, "4165550123", call.placed.channel]
+    assert daemon.seen[0].arguments == [*who, "4165550123", call.placed.channel, call.placed.leg]
     assert tones.stretches(captured(house, "out")[0], 0, 440)
     assert tones.stretches(captured(house, "out")[1], 0, 800)
 

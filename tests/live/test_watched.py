@@ -23,7 +23,8 @@ LINES: Mapping[str, Mapping[str, object]] = {"support": {"consent": "opt_in", "a
 AUDIO = (".wav", ".gsm", ".sln", ".pcm", ".ulaw", ".alaw", ".raw", ".WAV", ".wav49", ".part", ".tmp")
 OURS = ("catalogue.db", "catalogue.db-wal", "catalogue.db-shm", "catalogue.db-journal", "journal-pbx1", "recorder.log")
 CARD = "4556737586899855"
-DTMF = (697, 770, 852, 941, 1209, 1336, 1477)
+COLUMNS = (1209, 1336, 1477)
+"""Hz: every digit has one of these, and nobody's own tone is near them, as the agent's is to the rows'."""
 
 
 def folders(on: Stage) -> list[Path]:
@@ -100,7 +101,7 @@ async def test_sixteen_digits_at_the_prompt_and_while_paused_are_kept_nowhere(re
                 assert " ".join(CARD).encode() not in content, path.name
         assert digits_in_rows(on.recorder.home / "catalogue.db") == set()
         (settled,) = await on.settled_paths(row)
-        heard = [hz for hz, side in itertools.product(DTMF, (LEFT, RIGHT)) if tones.stretches(settled, side, hz)]
+        heard = [hz for hz, side in itertools.product(COLUMNS, (LEFT, RIGHT)) if tones.stretches(settled, side, hz)]
         assert heard == []
 
 
