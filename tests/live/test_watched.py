@@ -24,7 +24,7 @@ AUDIO = (".wav", ".gsm", ".sln", ".pcm", ".ulaw", ".alaw", ".raw", ".WAV", ".wav
 OURS = ("catalogue.db", "catalogue.db-wal", "catalogue.db-shm", "catalogue.db-journal", "journal-pbx1", "recorder.log")
 CARD = "4556737586899855"
 DTMF = {697: 0.02, 770: 0.04, 852: 0.02, 941: 0.02, 1209: 0.02, 1336: 0.02, 1477: 0.02}
-"""Hz, and the seconds of each window: 20 ms in which the agent's 800 Hz begins or ends look like 770 Hz, 40 ms do not."""
+"""Hz, and seconds of a window: 20 ms in which the agent's 800 Hz begins or ends look like 770 Hz, 40 ms do not."""
 
 
 def folders(on: Stage) -> list[Path]:
