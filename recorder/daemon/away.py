@@ -24,14 +24,16 @@ from recorder.daemon.calls import CallBook
 from recorder.daemon.history import Scene, answered, history, notes_of, permits_capture, rules_of, since_news
 from recorder.daemon.runner import CallRunner
 from recorder.fallback import NotedAnswer, note_from_text
-from recorder.model import CallId, Channel, Linkedid, Uniqueid, UserEventRaised
+from recorder.model import CallId, Channel, ConsentMode, ConsentState, Linkedid, Uniqueid, UserEventRaised
 from recorder.policy import LineRules
 from recorder.queue_log import Entry, Unseen, answer_noted, question_noted
 from recorder.storage import Spool
 
 log = structlog.get_logger(__name__)
 
-NOT_PERMITTED: Final = "asked by the dialplan, on a line that is never recorded or after an objection"
+NOT_PERMITTED: Final = "asked by the dialplan: a line never recorded, an objection before, or a stricter line before"
+    "asked by the dialplan, on a line that is never recorded, after an objection, or less than the line before asks"
+)
 TAKEN_WITHIN: Final = timedelta(seconds=30)
 
 
@@ -73,7 +75,7 @@ class AwayDesk:
             return
         self._say(note, seen=True)
         call = runner.state.call if runner is not None else CallId(uuid4())
-        rules = rules_of(note, self._lines)
+        rules = rules_of(note, self._lines, _before(runner))
         events = answered(note, event.channel, node=self._book.node, call=call, rules=rules)
         runner = self._begin(runner, events)
         runner.noted.add(note.recording)
@@ -129,6 +131,7 @@ class AwayDesk:
             standing={row.channel.uniqueid: row.bridge for row in snapshot},
             names={row.channel.uniqueid: row.channel.name for row in snapshot},
             mixmonitor=await self._capture.mixmonitor_id(caller) if row is not None else None,
+            before=_before(runner),
         )
         events = history(entries, scene)
         runner = self._begin(runner, events)
@@ -189,3 +192,7 @@ class AwayDesk:
         known = self._lines.get(note.line)
         if known is None or known.digest != note.policy:
             log.warning("fallback_stale", line=note.line)
+
+
+def _before(runner: CallRunner | None) -> tuple[ConsentMode, ConsentState] | None:
+    return (runner.state.mode, runner.state.consent) if runner is not None else None

@@ -32,6 +32,7 @@ from recorder.model import (
     Channel,
     ConsentEventId,
     ConsentMode,
+    ConsentState,
     DialBegan,
     Direction,
     KeyAct,
@@ -39,7 +40,7 @@ from recorder.model import (
     RecordingId,
     Uniqueid,
 )
-from recorder.policy import PERMITTED_BY_MODE, LineRules
+from recorder.policy import PERMITTED_BY_MODE, LineRules, stricter
 from recorder.queue_log import TALK_ENDED, TALK_MOVED, Entry, answer_noted, keys_noted, question_noted
 
 LOG_PRECISION: Final = timedelta(seconds=1)
@@ -49,6 +50,10 @@ RESUMED_BY: Final = timedelta(seconds=1.2)
 """After the second that the log names: by then the key was pressed, and what is left to Asterisk's mute is over too."""
 NO_BRIDGE_NOW: Final = BridgeId("queue-log")
 """A bridge that has gone, or in which they do not stand any more."""
+
+
+Before = tuple[ConsentMode, ConsentState]
+"""How a line asked, and what it was told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,15 +67,24 @@ class Scene:
     standing: Mapping[Uniqueid, BridgeId | None]  # every living channel
     names: Mapping[Uniqueid, str]
     mixmonitor: str | None = None  # the id that stands on the caller's channel now
+    before: Before | None = None  # of the line that the call is known to come from
 
 
-def rules_of(note: NotedAnswer | NotedQuestion, lines: Mapping[str, LineRules]) -> LineRules:
-    """The line as it was asked, by its own settings and not by today's; one that is never recorded now is `never`."""
+def rules_of(
+    note: NotedAnswer | NotedQuestion, lines: Mapping[str, LineRules], before: Before | None = None
+) -> LineRules:
+    """The line as it was asked, by its own settings and not by today's; one that is never recorded now is `never`.
+
+    After another line the stricter applies (CN-09): the dialplan asks in its own line's way, and what it captured on an
+    answer that is not enough then is not kept. Who said yes before is told enough by whatever this line asks.
+    """
     known = lines.get(note.line)
     if known is None or known.mode is ConsentMode.NEVER:
         return LineRules(name=note.line)
     purposes = known.purposes if known.digest == note.policy else ()  # which they were when it was asked, nobody knows
-    return replace(known, mode=note.mode, digest=note.policy, purposes=purposes)
+    said_yes = before is None or before[1] is ConsentState.GIVEN
+    mode = note.mode if said_yes or before is None else stricter(before[0], note.mode)
+    return replace(known, mode=mode, digest=note.policy, purposes=purposes)
 
 
 def permits_capture(note: NotedAnswer) -> bool:
@@ -163,10 +177,12 @@ def _events(entries: Sequence[Entry], scene: Scene) -> Iterator[CallEvent]:
     bridge = NO_BRIDGE_NOW
     begun: RecordingId | None = None
     asking: NotedQuestion | None = None
+    before = scene.before
     for number, entry in enumerate(entries):
         note = answer_noted(entry)
         if note is not None:
-            rules = rules_of(note, scene.lines)
+            rules = rules_of(note, scene.lines, before)
+            before = rules.mode, note.answer or ConsentState.NONE
             events = answered(note, scene.caller, node=scene.node, call=scene.call, rules=rules)
             yield from events if asking is None else events[1:]
             asking = None
@@ -175,7 +191,7 @@ def _events(entries: Sequence[Entry], scene: Scene) -> Iterator[CallEvent]:
                 mixmonitor = scene.mixmonitor if note is notes[-1] or note == notes[-1] else None
                 yield CaptureArmed(at=note.at, recording=note.recording, mixmonitor=mixmonitor)
         elif (question := question_noted(entry)) is not None:
-            asking, rules = question, rules_of(question, scene.lines)
+            asking, rules = question, rules_of(question, scene.lines, before)
             yield admitted(question, scene.caller, node=scene.node, call=scene.call, rules=rules)
         elif entry.event == "CONNECT" and len(entry.data) > 1:
             agent = Uniqueid(entry.data[1])

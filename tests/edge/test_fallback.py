@@ -254,6 +254,22 @@ async def test_two_lines_are_two_answers_and_two_recordings(centre: Centre, aste
     assert sorted((row.line, str(row.status)) for row in rows) == [("announced", "settled"), ("support", "settled")]
 
 
+async def test_a_notice_after_a_question_without_an_answer_permits_nothing(centre: Centre, asterisk: Asterisk) -> None:
+    """CN-09: of two lines the stricter applies, also where the dialplan asked on both. A notice is no such dialogue."""
+    asterisk.note("unanswered")
+    asterisk.connects()
+    asterisk.ends("COMPLETEAGENT")
+    asterisk.at += 2
+    asterisk.note("noticed", "announced", "notice")
+    asterisk.connects()
+    asterisk.ends()
+    asterisk.hangs_up()
+    await centre.start()
+    assert await centre.outcome() == ("lost", "dialogue_failed")
+    await until(lambda: not centre.staged(), "the files to be erased")
+    assert centre.settled() == []
+
+
 @pytest.mark.parametrize("line", ["private", "gone"])
 async def test_a_line_that_is_never_recorded_now_was_asked_for_nothing(
     centre: Centre, asterisk: Asterisk, line: str
