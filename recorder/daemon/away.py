@@ -32,8 +32,6 @@ from recorder.storage import Spool
 log = structlog.get_logger(__name__)
 
 NOT_PERMITTED: Final = "asked by the dialplan: a line never recorded, an objection before, or a stricter line before"
-    "asked by the dialplan, on a line that is never recorded, after an objection, or less than the line before asks"
-)
 TAKEN_WITHIN: Final = timedelta(seconds=30)
 
 
