@@ -67,7 +67,7 @@ async def keys(calls: Calls, call: Call, feature: str, exten: str) -> None:
         return False
 
     for _ in range(3):
-        since = calls.admin.mark()
+        since = call.sent_on = calls.admin.mark()
         await agent.press(feature)
         if not await heard("MusicOnHoldStart", 4, Uniqueid=call.placed.leg):
             continue
