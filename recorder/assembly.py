@@ -43,6 +43,7 @@ from recorder.daemon import (
     FrontDesk,
     FullnessWatch,
     GrowthWatch,
+    Lookout,
     Members,
     Parts,
     PauseWatch,
@@ -193,6 +194,7 @@ class Assembly:
             daemon.look_again,
             capture,
             members.is_member,
+            Lookout(ami).behind,
         )
         sweeps = Sweeps(
             node=settings.node.name,

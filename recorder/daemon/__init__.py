@@ -2,6 +2,7 @@
 
 from recorder.daemon.alarm_watch import AlarmWatch
 from recorder.daemon.away import AwayDesk
+from recorder.daemon.behind import Lookout
 from recorder.daemon.bookkeeper import Bookkeeper
 from recorder.daemon.calls import CallBook
 from recorder.daemon.fallback_watch import FallbackWatch
@@ -28,6 +29,7 @@ __all__ = [
     "FrontDesk",
     "FullnessWatch",
     "GrowthWatch",
+    "Lookout",
     "Members",
     "Parts",
     "PauseWatch",
