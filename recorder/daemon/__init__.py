@@ -8,6 +8,7 @@ from recorder.daemon.calls import CallBook
 from recorder.daemon.fallback_watch import FallbackWatch
 from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
+from recorder.daemon.house_watch import HouseWatch
 from recorder.daemon.members import Members
 from recorder.daemon.owed import CallCounters
 from recorder.daemon.pauses import PauseWatch
@@ -29,6 +30,7 @@ __all__ = [
     "FrontDesk",
     "FullnessWatch",
     "GrowthWatch",
+    "HouseWatch",
     "Lookout",
     "Members",
     "Parts",
