@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.live.test_fallback import away
 from tests.live.ways import CONSULTING, LATER, LINES, SECOND, TALKED, Theatre, nobody_else, talked
 from tests.pbx import tones
 from tests.pbx.calls import Call, Calls, short_number
@@ -218,3 +219,24 @@ THEATRE = Theatre.of(CAST, LINES)
 def test_who_agreed_is_who_is_captured(release: str, story: Story) -> None:
     performance = THEATRE.on(release)
     assert performance[story].wrong == [], performance.log
+
+
+@pytest.mark.asterisk16
+def test_the_books_balance_when_all_of_it_is_over(release: str) -> None:
+    code, printed = THEATRE.on(release).verify
+    assert code == 0, printed
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["by key", "through one more Local"])
+async def test_while_the_recorder_is_away_nobody_is_asked_who_may_leave(release: str, behind: bool) -> None:
+    async with away(release) as on:
+        await on.recorder.stop()
+        call = await _personal(on.calls, "2001")
+        other = await _asks_a_line(on.calls, call, behind=behind)
+        agent = await call.until_rung()
+        assert isinstance(agent, Party)
+        with pytest.raises(TimeoutError):
+            await agent.until_prompt(timeout=3)
+        await (await asyncio.wait_for(other, 60)).until_bridged()
+        await _joins_them(on.calls, call)
+        assert on.staged() == []
