@@ -43,6 +43,8 @@ from recorder.daemon import (
     FrontDesk,
     FullnessWatch,
     GrowthWatch,
+    HouseWatch,
+    Lookout,
     Members,
     Parts,
     PauseWatch,
@@ -193,6 +195,7 @@ class Assembly:
             daemon.look_again,
             capture,
             members.is_member,
+            Lookout(ami).behind,
         )
         sweeps = Sweeps(
             node=settings.node.name,
@@ -245,6 +248,7 @@ class Assembly:
                 self.spool,
                 daemon.spawn,
             ),
+            house=HouseWatch(settings.pbx.rivals_note, now),
             fallback=FallbackWatch(ami, lambda version: written(settings, version)),
             ivr=ivr,
             sweeps=sweeps,
@@ -312,6 +316,7 @@ class Assembly:
         warnings += parts.rivals.reasons(now())
         warnings += parts.pauses.warnings
         warnings += parts.fallback.warnings
+        warnings += parts.house.warnings
         warnings += parts.bookkeeper.warnings
         warnings += parts.local.warnings
         state, reasons = state_of(Seen(hindrances=parts.readiness.reasons, warnings=warnings))

@@ -41,6 +41,7 @@ from recorder.storage import (
 log = structlog.get_logger(__name__)
 
 MIXMONITOR_VARIABLE = "RECORDER_ID"
+CALLER_VARIABLE = "RECORDER_CALLER_ID"
 REMIND_KEY = "D"
 """Of features_recorder.conf (recorder-remind)."""
 OPENED_WITHIN = timedelta(seconds=2)
@@ -226,6 +227,25 @@ class CaptureDesk:
         except AmiError as error:
             log.warning("stop_not_confirmed", recording=str(recording), why=str(error))
             return False
+
+    async def seek(self, recording: RecordingId, gone: Channel, mixmonitor: str | None) -> None:
+        """Stop this MixMonitor where it runs on though its channel is gone: on whoever has taken that channel's place.
+
+        Asterisk then leaves the MixMonitor and the variables with the one who comes, under the name of the one who
+        comes (main/channel.c, channel_do_masquerade). Both variables must be ours: an id alone is given out again.
+        """
+        try:
+            rows = await self._ami.channels((MIXMONITOR_VARIABLE, CALLER_VARIABLE))
+        except AmiError as error:
+            log.warning("capture_not_sought", recording=str(recording), why=str(error))
+            return
+        for row in rows:
+            known = row.variables.get(MIXMONITOR_VARIABLE)
+            if known is None or (mixmonitor is not None and known != mixmonitor):
+                continue
+            if row.variables.get(CALLER_VARIABLE) == gone.uniqueid != row.channel.uniqueid:
+                log.warning("capture_taken_over", recording=str(recording))
+                await self.stop(recording, row.channel, known)
 
     async def quiet(self, channel: Channel, mixmonitor: str | None, *, quiet: bool, within: timedelta) -> bool:
         """Have silence written, or speech again; False where Asterisk did not take it in time."""

@@ -79,6 +79,7 @@ class Visit:
     waits: Callable[[], Awaitable[bool]] = field(default=_waits, repr=False, compare=False)  # whether it still does
     dialler: Channel | None = None  # who dials an outgoing call; None of a dialplan that does not say
     unrecorded: Unrecorded | None = None  # the do-not-record list that names it; the number itself goes no further
+    consults: bool = False  # the leg of a consultation by the featuremap's key: who is there now will leave it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -462,6 +463,7 @@ def _visit(environment: Mapping[str, str], script: str, lists: DoNotRecord) -> V
                     line=given[0],
                     language=environment.get("agi_language") or None,
                     unrecorded=_list_of(lists, dialled=dialled, far=environment.get("agi_callerid", "")),
+                    consults=given.get(3) == "yes",
                 )
             case "outbound":
                 callee = _channel(given[0], given[2], given[3])

@@ -103,8 +103,9 @@ class Pbx(Section):
     cli: tuple[str, ...] = ("asterisk", "-rx")
     queue_log: Path | None = Path("/var/log/asterisk/queue_log")
     cdr: Path | None = None  # cdr-csv/Master.csv, as we see it
+    rivals_note: Path | None = None  # what `recorder doctor --rivals` found
 
-    @field_validator("queue_log", "cdr", mode="before")
+    @field_validator("queue_log", "cdr", "rivals_note", mode="before")
     @classmethod
     def _none(cls, path: object) -> object:
         return None if path == "" else path  # TOML has no other word for it

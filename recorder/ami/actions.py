@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from recorder.ami.events import Headers
-from recorder.ami.wire import AmiTimeout, AmiUnsendable, PbxAction, Wire
+from recorder.ami.wire import AmiRefused, AmiTimeout, AmiUnsendable, PbxAction, Wire
 from recorder.model import BridgeId, Channel, Linkedid, Uniqueid
 
 
@@ -147,6 +147,16 @@ class Actions:
         fields = {"Variables": ",".join(variables)} if variables else {}
         items = await self._act("Status", fields, listing=True)
         return [_snapshot_from_status(item) for item in items if first(item, "event") == "Status"]
+
+    async def channel(self, name: str, variables: Sequence[str] = ()) -> ChannelSnapshot | None:
+        """One channel now, with these variables; None where there is no such channel."""
+        fields = {"Channel": _named(name)} | ({"Variables": ",".join(variables)} if variables else {})
+        try:
+            items = await self._act("Status", fields, listing=True)
+        except AmiRefused:
+            return None
+        rows = (_snapshot_from_status(item) for item in items if first(item, "event") == "Status")
+        return next(rows, None)
 
     async def bridge_members(self, bridge: BridgeId) -> list[Channel]:
         """Who is in the bridge now. AmiRefused where there is no such bridge."""

@@ -5,7 +5,7 @@ facts to write down, and the commands to carry out after they are written. Nothi
 clock; the same events always give the same outcome.
 """
 
-from recorder.call.draft import Acknowledge, Arm, Command, Erase, Quiet, Settle, Step, Stop
+from recorder.call.draft import Acknowledge, Arm, Command, Erase, Quiet, Seek, Settle, Step, Stop
 from recorder.call.events import (
     AgentListed,
     CallAdmitted,
@@ -78,6 +78,7 @@ __all__ = [
     "RecordingMade",
     "RecordingUnmade",
     "RivalMet",
+    "Seek",
     "Settle",
     "SightLost",
     "SilenceFailed",

@@ -70,6 +70,15 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seek:
+    """The channel of this recording is gone and had met nobody: stop the MixMonitor on whoever has taken its place."""
+
+    recording: RecordingId
+    channel: Channel
+    mixmonitor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
     """The staged files are closed: make the recording."""
 
@@ -91,7 +100,7 @@ class Acknowledge:
     answer: KeyAnswer
 
 
-Command = Arm | Quiet | Stop | Settle | Erase | Acknowledge
+Command = Arm | Quiet | Stop | Seek | Settle | Erase | Acknowledge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,7 @@ class CallAdmitted(OwnEvent):
     caller: Channel | None = None
     agent: Channel | None = None
     unrecorded: Unrecorded | None = None  # the do-not-record list that names the call (SC-07)
+    behind: dict[Uniqueid, BridgeId | None] | None = None  # where each leg stands behind a caller that is a Local half
 
     @classmethod
     def under(

@@ -51,6 +51,7 @@ def begin(event: CallAdmitted) -> Step:
         unrecorded=event.unrecorded,
         purposes=event.purposes,
         consent=unasked(event.mode, event.unrecorded),
+        behind=event.behind or {},
     )
     draft = Draft(state, event, [], [], [])
     draft.facts.append(

@@ -10,8 +10,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
+from recorder.call.behind import has_company, is_somebody_else, may_be_somebody_else
 from recorder.call.draft import (
     Draft,
+    Seek,
     authorise,
     end_capture,
     lose,
@@ -96,6 +98,9 @@ CLOCKS_DIFFER_BY: Final = timedelta(seconds=2)
 SILENCED: Final = frozenset({CaptureState.QUIET, CaptureState.PAUSED})
 """In these silence is written, and nobody may have it otherwise."""
 
+UNMET: Final = frozenset({CaptureState.ARMING, CaptureState.ARMED})
+"""In these nobody has been captured yet."""
+
 OBJECTIONS_THAT_STAND: Final = OBJECTIONS | {ConsentState.PROHIBITED}
 """Carried to another line, these are not asked about again: no other answer can be one."""
 
@@ -146,6 +151,7 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
         agents=frozenset(),
         consent=worth if worth is not None else ConsentState.NONE,
         override=None,
+        behind=event.behind or {},
     )
 
 
@@ -328,6 +334,16 @@ def _bridge_entered(draft: Draft, event: BridgeEntered) -> None:
     )
     if draft.state.caller is None:
         _recognise_callee(draft)
+    if draft.state.behind and is_somebody_else(draft.state, event):
+        _answer_is_nobodys(draft)
+
+
+def _answer_is_nobodys(draft: Draft) -> None:
+    """Somebody else speaks through the caller's channel: no yes of theirs was said there. An objection stands."""
+    end_capture(draft)
+    draft.know(behind={}, agreed_to=frozenset(), supplanted=True)
+    if draft.state.consent not in OBJECTIONS:
+        draft.know(consent=ConsentState.PROHIBITED)
 
 
 def _recognise_callee(draft: Draft) -> None:
@@ -367,6 +383,10 @@ def _hung_up(draft: Draft, event: ChannelHungUp) -> None:
     gone = event.channel.uniqueid
     draft.state = without_leg(draft.state, gone)
     state = draft.state
+    for capture in state.captures:
+        if capture.channel.uniqueid == gone and capture.state in UNMET and capture.bridged_at is None:
+            # An INVITE with Replaces, or a transfer into a queue: the MixMonitor stays with who takes the place.
+            draft.commands.append(Seek(recording=capture.id, channel=capture.channel, mixmonitor=capture.mixmonitor))
     _close_captures_on(draft, gone)  # Asterisk closes the files with the channel, and says nothing
     whole = state.caller.uniqueid if state.caller else None
     dialler = state.direction is Direction.OUTGOING and not state.talked and gone in state.agents
@@ -423,6 +443,9 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
         draft.know(ended_at=event.talk_proved_until or event.blind_from)
         draft.raise_trigger(Trigger.CLOSED)
         draft.raise_trigger(Trigger.GONE)
+    elif was.behind and may_be_somebody_else(was, event):
+        prove_until(draft, event.blind_from, blind=True)
+        _answer_is_nobodys(draft)
     elif not _talk_went_on(was, draft.state):
         prove_until(draft, event.blind_from, blind=True)
         draft.raise_trigger(Trigger.PARTED if event.capture_lives else Trigger.CLOSED)
@@ -451,6 +474,8 @@ def _believe_queue_log(draft: Draft, event: CallResynchronised) -> None:
     if event.talk_proved_until is None:
         return
     draft.know(talked=True)
+    if has_company(draft.state):
+        return  # with whom the agent spoke, the log cannot tell
     first = min((capture.bridged_at for capture in draft.state.captures if capture.bridged_at), default=None)
     if first is not None and (event.talk_began_at is None or event.talk_began_at > first + CLOCKS_DIFFER_BY):
         return  # the log speaks of a later talk, perhaps with somebody else: it proves nothing of this one

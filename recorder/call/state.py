@@ -120,6 +120,8 @@ class CallState:
     unrecorded: Unrecorded | None = None  # the do-not-record list that names the call itself
     listed_legs: frozenset[Uniqueid] = frozenset()  # agents who must not be recorded
     excluded: bool = False  # one of them took the call
+    behind: Mapping[Uniqueid, BridgeId | None] = field(default_factory=dict)  # a Local caller: who speaks through it
+    supplanted: bool = False  # somebody else came to speak there who was not asked
     owed: tuple[OwedAnswer, ...] = ()  # keys whose pressers wait for Asterisk's word
     talked: bool = False
     captures: tuple[Capture, ...] = ()  # in the order of their authority; at most one is being written

@@ -10,10 +10,11 @@ import shlex
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
@@ -21,8 +22,17 @@ import typer
 from recorder.commands.asking import SOMETHING_WRONG, Json, mistaken, settings_of, wrong
 from recorder.settings import SettingsMistaken
 
+if TYPE_CHECKING:
+    from recorder.doctor import Finding
 
-def doctor(context: typer.Context, as_json: Json = False) -> None:
+
+def doctor(
+    context: typer.Context,
+    as_json: Json = False,
+    rivals: Annotated[
+        bool, typer.Option("--rivals", help="Only what would record by itself; noted for the daemon's status.")
+    ] = False,
+) -> None:
     """Try everything that the daemon needs against the live PBX, and say how to mend what is wrong."""
     from recorder.doctor import Examination, is_well, lines, summary
 
@@ -30,9 +40,11 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
     _silence()
     patient = sys.stderr.isatty() and not as_json
     examination = Examination(settings, _progress if patient else lambda _: None)
-    findings = asyncio.run(examination.run())
+    findings: list[Finding] = asyncio.run(examination.rivals_alone() if rivals else examination.run())
     if patient:
         _progress("")
+    if rivals and settings.pbx.rivals_note is not None:
+        _leave_note(settings.pbx.rivals_note, [one for one in findings if not is_well([one])])
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
     else:
@@ -45,6 +57,16 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
         typer.echo(f"\n{summary(findings)}")
     if not is_well(findings):
         raise typer.Exit(SOMETHING_WRONG)
+
+
+def _leave_note(path: Path, bad: Sequence[Finding]) -> None:
+    from recorder.house_note import HouseNote, write
+
+    found = tuple(f"{finding.mark}: {finding.what}. Mend: {finding.mend}" for finding in bad)
+    try:
+        write(path, HouseNote(at=datetime.now(UTC), found=found))
+    except OSError as error:
+        wrong(f"recorder doctor: the note for the daemon could not be written: {error}")
 
 
 def _progress(what: str) -> None:

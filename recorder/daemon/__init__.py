@@ -2,11 +2,13 @@
 
 from recorder.daemon.alarm_watch import AlarmWatch
 from recorder.daemon.away import AwayDesk
+from recorder.daemon.behind import Lookout
 from recorder.daemon.bookkeeper import Bookkeeper
 from recorder.daemon.calls import CallBook
 from recorder.daemon.fallback_watch import FallbackWatch
 from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
+from recorder.daemon.house_watch import HouseWatch
 from recorder.daemon.members import Members
 from recorder.daemon.owed import CallCounters
 from recorder.daemon.pauses import PauseWatch
@@ -28,6 +30,8 @@ __all__ = [
     "FrontDesk",
     "FullnessWatch",
     "GrowthWatch",
+    "HouseWatch",
+    "Lookout",
     "Members",
     "Parts",
     "PauseWatch",

@@ -137,8 +137,16 @@ class CallBook:
         for channel in channels:  # an agent's channel may have carried a call before, which is still being settled
             self._by_uniqueid[channel.uniqueid] = self._by_linkedid[channel.linkedid] = runner
         self._enter(runner, channels)
+        self.watch(runner, event)
         self._around.rivals.adopt(runner, channels, event.at)
         return runner
+
+    def watch(self, runner: CallRunner, event: CallAdmitted) -> None:
+        """From now on the call hears who comes to those that stand behind its caller, whoever that is."""
+        for leg, bridge in (event.behind or {}).items():
+            self._by_uniqueid.setdefault(leg, runner)
+            if bridge is not None:
+                self._by_bridge.setdefault(bridge, runner)
 
     def restore(
         self,
@@ -156,6 +164,9 @@ class CallBook:
             self._by_uniqueid[leg] = runner
         for bridge in state.bridges.values():
             self._by_bridge[bridge] = runner
+        for beside in state.behind.values():
+            if beside is not None:
+                self._by_bridge.setdefault(beside, runner)
         return runner
 
     def deliver(self, event: PbxEvent) -> None:

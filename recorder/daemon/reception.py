@@ -36,6 +36,7 @@ from recorder.call import (
 from recorder.capture import OpenChannel
 from recorder.consent import Answer, Dialogue, Prompts, dialogue, settled
 from recorder.consent_ivr import Admission, Visit
+from recorder.daemon.behind import NOBODY, Behind
 from recorder.daemon.calls import CallBook
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.runner import CallRunner
@@ -88,7 +89,9 @@ class FrontDesk:
         look_again: Callable[[CallId], None],
         teller: Teller,
         is_member: Callable[[Channel], Awaitable[bool]],
+        behind: Callable[[Channel], Awaitable[Behind]],
     ) -> None:
+        self._behind = behind
         self._is_member = is_member
         self._teller = teller
         self._look_again = look_again
@@ -103,7 +106,8 @@ class FrontDesk:
     async def admit_incoming(self, visit: Visit) -> Admission | None:
         """Open the call, or take it on to another line; None where it must be passed on at once."""
         rules = self._rules(visit.line)
-        if await self._is_member(visit.channel):
+        behind = await self._behind(visit.channel)
+        if visit.consults or behind.consults or await self._is_member(visit.channel):
             log.info("internal_call", line=rules.name)
             rules = replace(rules, mode=ConsentMode.NEVER)  # an agent is nobody's caller: not asked, not captured
         runner = self._book.of_channel(visit.channel)
@@ -117,18 +121,25 @@ class FrontDesk:
             return None  # we stood still: the dialplan has asked by itself since
         if runner is None:
             runner = self._book.open(
-                self._admitted(rules, Direction.INCOMING, caller=visit.channel, unrecorded=visit.unrecorded)
+                self._admitted(
+                    rules, Direction.INCOMING, caller=visit.channel, unrecorded=visit.unrecorded, behind=behind
+                )
             )
         else:
             try:
                 rules = replace(rules, mode=stricter(runner.state.mode, rules.mode))
-                talk = await self._another_line(runner, rules, visit)
+                talk = await self._another_line(runner, rules, visit, behind)
             except TimeoutError:
                 self._broke(runner, LostReason.CAPTURE_FAILED)
                 return None
+        if not behind.known and rules.mode is not ConsentMode.NEVER:
+            self._broke(runner, LostReason.PBX_AWAY)  # whom we would ask, and who would be captured, nobody can tell
+            return None
         return self._admission(runner, rules, visit, talk)
 
-    async def _another_line(self, runner: CallRunner, rules: LineRules, visit: Visit) -> Dialogue | None:
+    async def _another_line(
+        self, runner: CallRunner, rules: LineRules, visit: Visit, behind: Behind
+    ) -> Dialogue | None:
         """The same call passes a second line: its answer goes along as far as it is worth anything there."""
         worth = (
             ConsentState.PROHIBITED
@@ -141,7 +152,9 @@ class FrontDesk:
             caller=visit.channel,
             call=runner.state.call,
             unrecorded=visit.unrecorded,
+            behind=behind,
         )
+        self._book.watch(runner, event)
         async with asyncio.timeout((ADMITTED_WITHIN + CLOSED_WITHIN).total_seconds()):
             await runner.apply(event)
             while capture_in_hand(runner.state) is not None:
@@ -384,6 +397,7 @@ class FrontDesk:
         agent: Channel | None = None,
         call: CallId | None = None,
         unrecorded: Unrecorded | None = None,
+        behind: Behind = NOBODY,
     ) -> CallAdmitted:
         return CallAdmitted.under(
             rules,
@@ -394,6 +408,7 @@ class FrontDesk:
             caller=caller,
             agent=agent,
             unrecorded=unrecorded,
+            behind=behind.legs,
         )
 
 

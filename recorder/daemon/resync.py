@@ -202,4 +202,5 @@ def legs_of(state: CallState) -> frozenset[Uniqueid]:
     """Every channel that the call knows as its own."""
     caller = frozenset({state.caller.uniqueid}) if state.caller else frozenset()
     captured = frozenset(capture.channel.uniqueid for capture in state.captures)
-    return caller | captured | state.agents | frozenset(state.parents) | frozenset(state.bridges)
+    known = frozenset(state.parents) | frozenset(state.bridges) | frozenset(state.behind)
+    return caller | captured | state.agents | known

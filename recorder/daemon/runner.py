@@ -36,6 +36,7 @@ from recorder.call import (
     OverridePressed,
     Phase,
     Quiet,
+    Seek,
     Settle,
     SilenceFailed,
     Step,
@@ -373,6 +374,9 @@ class CallRunner:
                 await self._quiet(command, at)
             case Quiet():
                 self._group.create_task(self._speak_when_paid(command, at, unheard=self._unheard))
+            case Seek():
+                seeking = self._around.capture.seek(command.recording, command.channel, command.mixmonitor)
+                self._around.bells.spawn(seeking, f"seek {command.recording}")
             case Stop():
                 await self._stop(command.recording, command.channel, command.mixmonitor)
             case Acknowledge():

@@ -30,6 +30,7 @@ from recorder.daemon.calls import CallBook
 from recorder.daemon.fallback_watch import FallbackWatch
 from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
+from recorder.daemon.house_watch import HouseWatch
 from recorder.daemon.keeping import SEEN, record_of_sight
 from recorder.daemon.pauses import PauseWatch
 from recorder.daemon.readiness import Readiness
@@ -75,6 +76,7 @@ class Parts:
     front: FrontDesk
     away: AwayDesk
     fallback: FallbackWatch
+    house: HouseWatch
     ivr: ConsentIvr
     sweeps: Sweeps
     unseen: UnseenCalls
@@ -333,6 +335,7 @@ class Daemon:
             Sweep("pauses", self.parts.pauses.look, timedelta(seconds=5)),
             Sweep("rivals", self._rivals, LOOK_EVERY),
             Sweep("fallback", self.parts.fallback.look, timedelta(seconds=60)),
+            Sweep("house", self.parts.house.look, timedelta(seconds=10)),
             Sweep("fullness", self.parts.fullness.look, timedelta(seconds=5)),
             Sweep("alarms", self.parts.alarms.look, LOOK_EVERY),
         ):

@@ -105,6 +105,17 @@ class Examination:
         self._add(judge.judge_lines(self.lines))
         return self.findings
 
+    async def rivals_alone(self) -> list[Finding]:
+        """Only what would record by itself: as often as one likes, it calls nobody and changes nothing."""
+        self.can_ask = await self._asterisk()
+        try:
+            if self.can_ask:
+                self.modules = running_modules(await self.cli.ask("module show"))
+            await self._rivals()
+        except CliFailed as error:
+            self._add(unchecked("rivals", f"the PBX gave no answer: {error}", "look at [pbx] cli"))
+        return self.findings
+
     def _add(self, *findings: Finding) -> None:
         self.findings += findings
 

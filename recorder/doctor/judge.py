@@ -49,7 +49,7 @@ MODULES = {
     "func_channel": "CHANNEL()",
     "func_dialplan": "DIALPLAN_EXISTS()",
     "func_global": "SHARED()",
-    "func_logic": "IF()",
+    "func_logic": "IF() and IMPORT()",
     "func_strings": "REGEX(), FILTER(), STRFTIME() and LEN()",
     "func_timeout": "TIMEOUT(), the leash that keeps a dead daemon from holding a caller",
     "bridge_builtin_features": "the agents' keys",

@@ -78,7 +78,10 @@ OUTSIDER = channel("PJSIP/trunk-00000003", "1.3")
 TALK = BridgeId("talk")
 ELSEWHERE = BridgeId("elsewhere")  # where they stand together after we could not see
 PARKING = BridgeId("parking")
-KINDS = {TALK: "basic", PARKING: "holding"}
+BEHIND = BridgeId("behind")  # where the half behind a caller that is a Local channel stands, with who speaks there
+KINDS = {TALK: "basic", PARKING: "holding", BEHIND: "basic", ELSEWHERE: "basic"}
+HALF = channel("Local/6100@house-00000001;1", "1.5")
+SPEAKER = channel("PJSIP/desk-00000004", "1.6")
 CALL = CallId(UUID(int=1))
 EVERY_REASON = frozenset(OverrideReason)
 ANSWERS = {
@@ -98,6 +101,7 @@ def admitted(
     caller: Channel | None = CALLER,
     agent: Channel | None = None,
     unrecorded: Unrecorded | None = None,
+    behind: dict[Uniqueid, BridgeId | None] | None = None,
     listed: frozenset[OverrideReason] = EVERY_REASON,
     purposes: frozenset[str] = frozenset(),
 ) -> CallAdmitted:
@@ -115,7 +119,13 @@ def admitted(
         caller=caller,
         agent=agent,
         unrecorded=unrecorded,
+        behind=behind,
     )
+
+
+def relayed(mode: ConsentMode = ConsentMode.OPT_IN) -> CallAdmitted:
+    """The caller is one half of a Local channel, and somebody speaks into the other."""
+    return admitted(mode, behind={HALF.uniqueid: BEHIND, SPEAKER.uniqueid: BEHIND})
 
 
 def dialling(mode: ConsentMode = ConsentMode.OPT_IN) -> CallAdmitted:
@@ -330,6 +340,10 @@ def _events_of_the_pbx(state: CallState) -> Iterator[CallEvent]:
         yield hung_up(who)
     yield hung_up(OUTSIDER)
     yield entered(AGENT, company(state, TALK, AGENT) + 2)  # and somebody of whom we never heard
+    if state.behind:
+        yield entered(SPEAKER, 2, BEHIND)
+        yield entered(OUTSIDER, 3, BEHIND)
+        yield entered(HALF, 2, ELSEWHERE)
     yield entered(CALLER, 1, PARKING)
     yield left(CALLER, 0, PARKING)
     yield held()

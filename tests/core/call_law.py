@@ -17,6 +17,7 @@ from recorder.call import (
     Phase,
     Quiet,
     RecordingUnmade,
+    Seek,
     Settle,
     Standing,
     Step,
@@ -29,6 +30,7 @@ from recorder.call.tables import FINISHED, UNCLOSED
 from recorder.model import (
     AuditEntry,
     CallEnded,
+    ChannelHungUp,
     ConsentMode,
     ConsentRecorded,
     ConsentState,
@@ -167,7 +169,13 @@ def check_outcome(state: CallState) -> None:
             assert state.consent in NO | {ConsentState.UNANSWERED}
             assert not settled
         case Outcome.EXCLUDED:
-            assert state.mode is ConsentMode.NEVER or state.personal or state.excluded or state.unrecorded
+            assert (
+                state.mode is ConsentMode.NEVER
+                or state.personal
+                or state.excluded
+                or state.unrecorded
+                or state.supplanted
+            )
         case Outcome.ABANDONED:
             assert not state.talked
         case Outcome.LOST:
@@ -182,6 +190,9 @@ def _commands(before: CallState, event: CallEvent, step: Step) -> None:
         old = next((old for old in before.captures if old.id == capture.id), None)
         if old is not None and old.state is not capture.state:
             wanted += _wanted(old, capture, was_lost=isinstance(event, CaptureLost | RecordingUnmade))
+        unmet = old is not None and old.bridged_at is None and old.state in (CaptureState.ARMING, CaptureState.ARMED)
+        if unmet and isinstance(event, ChannelHungUp) and event.channel.uniqueid == capture.channel.uniqueid:
+            wanted.append((Seek, capture.id))  # it may go on under another's name
     told_apart = Arm | Quiet | Acknowledge
     found = [(type(command), command.recording) for command in step.commands if not isinstance(command, told_apart)]
     if isinstance(event, CallResynchronised):  # a stop that was sent before may be sent again

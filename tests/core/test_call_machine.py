@@ -85,13 +85,17 @@ from tests.core.call_cast import (
     made,
     pressed,
     prompted,
+    relayed,
     resynchronised,
     rung,
     sight_lost,
 )
 from tests.facts import NOON
 
-FIRST = {f"{mode} incoming": admitted(mode) for mode in ConsentMode} | {"opt_in outgoing": dialling()}
+FIRST = {f"{mode} incoming": admitted(mode) for mode in ConsentMode} | {
+    "opt_in outgoing": dialling(),
+    "opt_in relayed": relayed(),
+}
 each_first = pytest.mark.parametrize("first", FIRST.values(), ids=FIRST)
 
 

@@ -287,7 +287,7 @@ PROVIDED = {
     "QueueLog": "app_queue", "Return": "app_stack", "Set": "", "StopMixMonitor": "app_mixmonitor",
     "StopPlaytones": "app_playtones", "UserEvent": "app_userevent", "Wait": "",
     "CHANNEL": "func_channel", "FILTER": "func_strings", "DIALPLAN_EXISTS": "func_dialplan", "GLOBAL": "func_global",
-    "IF": "func_logic", "LOCAL": "app_stack", "REGEX": "func_strings", "SHARED": "func_global",
+    "IF": "func_logic", "IMPORT": "func_logic", "LOCAL": "app_stack", "REGEX": "func_strings", "SHARED": "func_global",
     "STACK_PEEK": "app_stack", "TIMEOUT": "func_timeout",
 }  # fmt: skip
 """Which module provides what the dialplan uses; "" is in the core."""

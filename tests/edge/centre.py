@@ -274,9 +274,10 @@ class Centre:
             await visit.until_over()
         return talk
 
-    def visit(self, talk: Talk, *, line: str = "support", keys: str = "1") -> FakeAgi:
+    def visit(self, talk: Talk, *, line: str = "support", keys: str = "1", consults: bool = False) -> FakeAgi:
         caller = talk.caller
-        opening = environment(channel=caller.name, uniqueid=caller.uniqueid, arguments=(line, caller.linkedid))
+        arguments = (line, caller.linkedid, "", "yes" if consults else "no")
+        opening = environment(channel=caller.name, uniqueid=caller.uniqueid, arguments=arguments)
         visit = FakeAgi(self.agi_port, opening, keys=keys)
         visit.variables = caller.variables
         visit.answers["EXEC MixMonitor"] = lambda line: self._exec_mixmonitor(caller, line)

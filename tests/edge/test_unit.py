@@ -6,9 +6,12 @@ import json
 import re
 import shutil
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
+from recorder.house_note import LOOKED_WITHIN
 
 UNIT = Path(__file__).parents[2] / "deploy" / "recorder.service"
 EXPOSURE = 1.5  # of 10; below 2 is what systemd calls OK
@@ -52,6 +55,25 @@ def test_the_unit_may_do_little_and_each_thing_it_may_do_is_known(unit: Path) ->
     assert done.returncode == 0, done.stderr
     open_still = {row["json_field"] for row in json.loads(done.stdout) if row["set"] is False}
     assert open_still <= OURS_BY_NATURE
+
+
+def test_systemd_finds_no_mistake_in_the_look_at_the_house(tmp_path: Path) -> None:
+    there = shutil.which("true")
+    for name in ("recorder.service", "recorder-rivals.service", "recorder-rivals.timer", "recorder-rivals.path"):
+        text = re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={there}", (UNIT.parent / name).read_text("utf-8"))
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    for name in ("recorder-rivals.service", "recorder-rivals.timer", "recorder-rivals.path"):
+        done = analyse("verify", "--man=no", str(tmp_path / name))
+        about_us = [line for line in (done.stdout + done.stderr).splitlines() if "recorder" in line]
+        assert (done.returncode, about_us) == (0, [])
+
+
+def test_the_look_is_made_at_each_start_of_the_daemon_and_more_often_than_it_may_be_old() -> None:
+    texts = {name: (UNIT.parent / name).read_text("utf-8") for name in ("recorder.service", "recorder-rivals.timer")}
+    assert "\nWants=recorder-rivals.service\n" in texts["recorder.service"]
+    found = re.search(r"(?m)^OnUnitActiveSec=(\d+)min$", texts["recorder-rivals.timer"])
+    assert found is not None
+    assert timedelta(minutes=int(found[1])) * 3 <= LOOKED_WITHIN
 
 
 def test_the_sandbox_lets_analysis_step_back_behind_the_calls() -> None:

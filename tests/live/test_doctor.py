@@ -173,6 +173,35 @@ async def test_everything_that_would_record_beside_us_is_found_in_one_run(site: 
     assert found.of("not checked") == []
 
 
+async def test_what_the_look_at_the_house_finds_stands_in_the_daemons_status(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECORDER_PBX__RIVALS_NOTE", str(site.recorder.home / "rivals.json"))
+    await site.recorder.start()
+
+    async def looks() -> tuple[int, str]:
+        before = len(await site.asterisk("core show channels concise"))
+        done = await asyncio.to_thread(site.recorder.command, "doctor", "--rivals", check=False)
+        assert len(await site.asterisk("core show channels concise")) == before  # it calls nobody
+        return done.returncode, done.stdout + done.stderr
+
+    def reasons() -> list[str]:
+        return [reason for reason in site.recorder.get("/status")[1]["reasons"] if "record" in reason]
+
+    site.edit("queues.conf", r"^\[support\]\(line\)$", "[support](line)\nmonitor-format = wav")
+    await site.asterisk("module reload app_queue.so")
+    assert (await looks())[0] == 1
+    said = await site.recorder.until(reasons, "the daemon to tell of it", timeout=40)
+    assert "the queue support records every call by itself" in said[0]
+    assert "take monitor-format out of [support]" in said[0]
+    site.edit("queues.conf", r"^monitor-format = wav$", "")
+    await site.asterisk("module reload app_queue.so")
+    code, printed = await looks()
+    assert code == 0, printed
+    await site.recorder.until(lambda: not reasons(), "the daemon to tell of it no more", timeout=40)
+    assert site.recorder.get("/status")[1]["state"] == "ok"
+
+
 async def test_an_account_without_reporting_is_found_by_trying(site: Site) -> None:
     site.edit("manager.conf", r"^write = call,reporting$", "write = agent")
     await site.asterisk("manager reload")

@@ -195,11 +195,14 @@ class Calls:
         extension: str = "2001",
         number: str = "15550100",
         sip: bool = False,
+        variables: dict[str, str] | None = None,
     ) -> Call:
         """A caller dials an agent's own extension (2001 to 2009; over SIP 2100)."""
         if sip:
             return await self._by_sip("2100", caller, agent, inside=False, number=number)
-        return await self._by_local(extension, "from-outside", caller, agent, rings=extension, number=number)
+        return await self._by_local(
+            extension, "from-outside", caller, agent, rings=extension, number=number, variables=variables
+        )
 
     async def outgoing(
         self,
@@ -466,9 +469,9 @@ def line_number(line: str, queue: str) -> str:
     return f"180{NUMBERED.index(line) + 1}5550{queue}"
 
 
-def short_number(line: str, queue: str) -> str:
-    """The same from a phone of the house."""
-    return f"6{NUMBERED.index(line) + 1}{int(queue):02}"
+def short_number(line: str, queue: str, *, behind: bool = False) -> str:
+    """The same from a phone of the house; `behind` a further Dial() of a Local channel, also from outside."""
+    return f"{5 if behind else 6}{NUMBERED.index(line) + 1}{int(queue):02}"
 
 
 async def _result(found: asyncio.Future[Party]) -> Party:

@@ -1,0 +1,148 @@
+"""Who agreed is who is captured: what the daemon sees behind a caller that is a Local channel, beside a fake PBX."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.edge.centre import Centre, Talk, until
+from tests.fakes.pbx import FakeChannel, FakePbx, response
+
+pytestmark = pytest.mark.usefixtures("no_task_left")
+
+
+@pytest.fixture
+def engine_name() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+async def centre(catalogue_url: str, tmp_path: Path) -> AsyncIterator[Centre]:
+    async with AsyncExitStack() as closing:
+        pbx = await closing.enter_async_context(FakePbx())
+        made = Centre(pbx, tmp_path, catalogue_url)
+        closing.push_async_callback(made.kill)
+        await made.start()
+        yield made
+
+
+def leg(centre: Centre, name: str, number: int, *, bridge: str = "", application: str = "Dial") -> FakeChannel:
+    linkedid = "1795298000.10"
+    made = FakeChannel(
+        name=name, uniqueid=f"1795298001.{number}", linkedid=linkedid, bridge=bridge, application=application
+    )
+    centre.pbx.channels.append(made)
+    return made
+
+
+def relayed(centre: Centre) -> tuple[Talk, FakeChannel, FakeChannel]:
+    """A caller that is half of a Local channel, the other half, and who speaks into it."""
+    talk = centre.new_talk()
+    talk.caller.name = "Local/6100@house-00000001;2"
+    half = leg(centre, "Local/6100@house-00000001;1", 1, bridge="behind", application="AppDial")
+    return talk, half, leg(centre, "PJSIP/desk-00000001", 2, bridge="behind")
+
+
+async def test_a_caller_behind_a_local_channel_is_asked_and_captured_like_everybody(centre: Centre) -> None:
+    talk, _, _ = relayed(centre)
+    await centre.asks(talk=talk)
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+
+
+async def test_the_capture_ends_when_somebody_new_comes_to_who_speaks(centre: Centre) -> None:
+    talk, _, _ = relayed(centre)
+    await centre.asks(talk=talk)
+    centre.connects(talk)
+    await centre.until_capture("running")
+    stranger = FakeChannel(name="PJSIP/trunk-00000009", uniqueid="1795298009.1", linkedid="1795298009.1")
+    centre.enters(stranger, "behind", 3)
+    await centre.until_capture("stopped")
+    assert not centre.mixes[0].open
+
+
+async def test_one_that_waits_for_its_bridge_is_waited_for(centre: Centre) -> None:
+    talk, half, speaker = relayed(centre)
+    half.bridge = speaker.bridge = ""
+    looked: list[str] = []
+
+    def joins(action: object) -> bytes:
+        looked.append("half")
+        if len(looked) == 3:
+            half.bridge = speaker.bridge = "behind"
+        return centre.pbx._status(action)  # type: ignore[arg-type]
+
+    centre.pbx.answers["Status"] = joins
+    await centre.asks(talk=talk)
+    assert set(centre.runner.state.behind.values()) == {"behind"}
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["the half itself", "one more Local channel"])
+async def test_the_leg_of_a_consultation_is_asked_nothing_and_captured_never(centre: Centre, deep: bool) -> None:
+    talk, half, speaker = relayed(centre)
+    if deep:
+        speaker.name = "Local/5100@house-00000002;2"
+        half = leg(centre, "Local/5100@house-00000002;1", 3, bridge="consultation")
+        leg(centre, "PJSIP/desk-00000002", 4, bridge="consultation")
+    half.variables["TRANSFERERNAME"] = "PJSIP/desk-00000001"
+    await centre.asks(talk=talk)
+    assert talk.visit is not None
+    assert talk.visit.received("STREAM FILE") == []
+    centre.connects(talk)
+    await centre.until_talking()
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("excluded", None)
+    assert centre.mixes == []
+
+
+async def test_the_dialplans_word_that_a_leg_consults_is_enough(centre: Centre) -> None:
+    talk = centre.new_talk()
+    async with centre.visit(talk, consults=True) as visit:
+        await visit.until_over()
+    assert visit.received("STREAM FILE") == []
+    assert talk.caller.variables["RECORDER_RESULT"] == "prohibited"
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("excluded", None)
+
+
+async def test_where_nobody_can_tell_who_stands_behind_nobody_is_asked(centre: Centre) -> None:
+    talk, _, _ = relayed(centre)
+    centre.pbx.answers["BridgeInfo"] = lambda _: None
+    await centre.asks(talk=talk)
+    assert talk.visit is not None
+    assert talk.visit.received("STREAM FILE") == []
+    centre.connects(talk)
+    await centre.until_talking()
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("lost", "pbx_away")
+
+
+async def test_a_mixmonitor_that_goes_on_under_anothers_name_is_stopped(centre: Centre) -> None:
+    """As after an attended transfer into a queue: the caller's channel is gone, what was armed on it is not."""
+    talk = await centre.asks()
+    await centre.until_capture("armed")
+    taken = FakeChannel(name="PJSIP/trunk-00000009", uniqueid="1795298009.1", linkedid="1795298009.1")
+    taken.variables = {"RECORDER_ID": centre.mixes[0].id, "RECORDER_CALLER_ID": talk.caller.uniqueid}
+    innocent = FakeChannel(name="PJSIP/trunk-00000008", uniqueid="1795298008.1", linkedid="1795298008.1")
+    innocent.variables = {"RECORDER_ID": centre.mixes[0].id, "RECORDER_CALLER_ID": innocent.uniqueid}
+    centre.mixes[0].channel = taken
+    centre.pbx.channels.remove(talk.caller)
+    centre.pbx.channels += [innocent, taken]
+    centre.say("Hangup", talk.caller, ("Cause", 16))
+    await until(lambda: not centre.mixes[0].open, "the MixMonitor to be stopped")
+    assert [action["Channel"] for action in centre.pbx.received("StopMixMonitor")] == [taken.name]
+    assert await centre.outcome() == ("abandoned", None)
+
+
+async def test_who_has_hung_up_for_good_leaves_nothing_to_stop(centre: Centre) -> None:
+    talk = await centre.asks()
+    await centre.until_capture("armed")
+    centre.pbx.answers["Status"] = lambda action: response(action, "Error", "Permission denied")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("abandoned", None)
+    assert centre.pbx.received("StopMixMonitor") == []
