@@ -294,6 +294,7 @@ def close_on_postgres() -> None:
 
 
 def downgrade() -> None:
+    op.execute("DROP TABLE IF EXISTS chain")  # which 0004 leaves in place on its own way back
     for table in (
         "sweeps",
         "bookmarks",
