@@ -44,6 +44,7 @@ from recorder.daemon import (
     FullnessWatch,
     GrowthWatch,
     Members,
+    NumberWatch,
     Parts,
     PauseWatch,
     Readiness,
@@ -184,6 +185,7 @@ class Assembly:
         lines = settings.rules()
         readiness = Readiness()
         members = Members(ami)
+        numbers = NumberWatch(self.catalogue)
         front = FrontDesk(
             book,
             readiness,
@@ -193,6 +195,7 @@ class Assembly:
             daemon.look_again,
             capture,
             members.is_member,
+            numbers.note,
         )
         sweeps = Sweeps(
             node=settings.node.name,
@@ -226,7 +229,15 @@ class Assembly:
             [(_marks(SPOOL, settings.capture), self.spool), (_marks(STORAGE, settings.storage), self.storage)]
         )
         host, port = host_and_port(settings.agi.bind)
-        ivr = ConsentIvr(front, host=host, port=port, peers=self.peers, dialogues=settings.agi.dialogues, lists=lists)
+        ivr = ConsentIvr(
+            front,
+            host=host,
+            port=port,
+            peers=self.peers,
+            dialogues=settings.agi.dialogues,
+            lists=lists,
+            number_key=settings.numbers.key(),
+        )
         return Parts(
             node=settings.node.name,
             ami=ami,
@@ -252,6 +263,7 @@ class Assembly:
             bookkeeper=bookkeeper,
             readiness=readiness,
             growth=GrowthWatch(book, capture),
+            numbers=numbers,
             pauses=PauseWatch(book, lines, now, capture.remind),
             rivals=rivals,
             fullness=fullness,

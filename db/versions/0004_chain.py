@@ -1,7 +1,8 @@
-"""The chain of consent events. What was written before is chained here, in its order, and has not changed since.
+"""The chain of consent events, and the keyed digests of numbers.
 
-The way back leaves the chain where it is: an older recorder does not look at it, heads that somebody noted elsewhere
-stay right, and the next upgrade goes on behind the last link with what was written meanwhile.
+What was written before is chained here, in its order, and has not changed since. The way back leaves both tables where
+they are: an older recorder does not look at them, heads that somebody noted elsewhere stay right, and the next upgrade
+goes on behind the last link with what was written meanwhile.
 """
 
 from __future__ import annotations
@@ -50,7 +51,18 @@ LAST = "SELECT node, seq, digest FROM chain ORDER BY node, seq"
 def upgrade() -> None:
     if "chain" not in sa.inspect(op.get_bind()).get_table_names():
         make_chain()
+        make_numbers()
     chain_what_there_is(op.get_bind())
+
+
+def make_numbers() -> None:
+    op.create_table(
+        "numbers",
+        sa.Column("call", sa.Uuid(), nullable=False),
+        sa.Column("digest", sa.String(length=80), nullable=False),
+        sa.PrimaryKeyConstraint("call", "digest", name=op.f("pk_numbers")),
+    )
+    op.create_index(op.f("ix_numbers_digest"), "numbers", ["digest"])
 
 
 def make_chain() -> None:

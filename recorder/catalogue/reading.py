@@ -53,6 +53,7 @@ from recorder.catalogue.tables import (
     consent_events,
     file_acts,
     legs,
+    numbers,
     prompts,
     recordings,
     sweeps,
@@ -146,9 +147,12 @@ def list_calls(
     outcome: Outcome | None,
     since: datetime | None,
     until: datetime | None,
+    digests: Collection[str] | None = None,
 ) -> tuple[CallRow, ...]:
-    """Return the newest calls that match; `until` is exclusive."""
+    """Return the newest calls that match; `until` is exclusive, `digests` of numbers: one is the call's."""
     wanted = select(calls).where(*_matches(calls, node=node, line=line, outcome=outcome))
+    if digests is not None:
+        wanted = wanted.where(calls.c.id.in_(select(numbers.c.call).where(numbers.c.digest.in_(list(digests)))))
     wanted = _between(wanted, calls.c.started_at, since, until)
     return _all(connection, CallRow, wanted.order_by(calls.c.started_at.desc(), calls.c.id).limit(limit))
 

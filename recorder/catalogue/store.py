@@ -128,6 +128,11 @@ class Catalogue:
         """Add what a person does, or did, with a file that no recording claims."""
         await self.write(lambda connection: writing.write_file_act(connection, act), within)
 
+    async def write_numbers(self, digests: Iterable[tuple[CallId, str]], within: timedelta = READER_WAITS) -> None:
+        """Keep the keyed digest of each call's number (recorder.numbers), never the number."""
+        together = tuple(digests)
+        await self.write(lambda connection: writing.write_numbers(connection, together), within)
+
     async def write_bookmark(
         self, node: str, name: str, value: Mapping[str, str | int], within: timedelta = READER_WAITS
     ) -> None:
@@ -226,11 +231,12 @@ class Catalogue:
         outcome: Outcome | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        numbers: Collection[str] | None = None,
         within: timedelta = READER_WAITS,
     ) -> tuple[CallRow, ...]:
-        """Return the newest calls that match; `until` is exclusive."""
+        """Return the newest calls that match; `until` is exclusive, `numbers` are keyed digests of which one is its."""
         return await self.read(
-            lambda connection: reading.list_calls(connection, limit, node, line, outcome, since, until), within
+            lambda connection: reading.list_calls(connection, limit, node, line, outcome, since, until, numbers), within
         )
 
     async def list_recordings(

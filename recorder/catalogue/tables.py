@@ -390,4 +390,13 @@ chain = Table(
     Index(None, "node", "at"),
 )
 
+numbers = Table(
+    "numbers",
+    metadata,
+    Column("call", Uuid, nullable=False),  # no foreign key: the call's own row may still be on its way
+    Column("digest", String(80), nullable=False),
+    PrimaryKeyConstraint("call", "digest"),
+    Index(None, "digest"),
+)
+
 APPEND_ONLY = (file_acts, prompts, consent_events, audit, call_events, chain)

@@ -26,6 +26,7 @@ from recorder.catalogue.tables import (
     consent_events,
     file_acts,
     legs,
+    numbers,
     prompts,
     recordings,
     sweeps,
@@ -338,6 +339,12 @@ def write_file_act(connection: Connection, act: FileAct) -> None:
     values = asdict(act)
     values |= {name: clean_text(values[name]) for name in ("actor", "path", "reason")}
     _insert_once(connection, file_acts, values, id=act.id)
+
+
+def write_numbers(connection: Connection, digests: Iterable[tuple[CallId, str]]) -> None:
+    """Keep the keyed digest of each call's number; what is kept already stays."""
+    for call, digest in digests:
+        connection.execute(_insert_new(connection, numbers, {"call": call, "digest": digest}))
 
 
 def write_bookmark(connection: Connection, node: str, name: str, value: Mapping[str, str | int]) -> None:

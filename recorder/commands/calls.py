@@ -39,6 +39,9 @@ def calls(
     line: Line = None,
     outcome: Annotated[Outcome | None, typer.Option(help="Only calls that ended so.")] = None,
     since: Since = None,
+    party: Annotated[
+        str | None, typer.Option("--number", help="Only calls of this number of the other side, in any written form.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List calls, the newest first."""
@@ -46,11 +49,26 @@ def calls(
         return
     start = moment(since, datetime.now(UTC))
     settings = settings_of(context)
-    rows = ask(settings, lambda catalogue: catalogue.list_calls(limit, line=line, outcome=outcome, since=start))
+    digests = None if party is None else _digests(settings, party)
+    rows = ask(
+        settings,
+        lambda catalogue: catalogue.list_calls(limit, line=line, outcome=outcome, since=start, numbers=digests),
+    )
     if as_json:
         print_json([call_shown(row) for row in rows])
         return
     _print_calls(rows, limit)
+
+
+def _digests(settings: Settings, number: str) -> tuple[str, ...]:
+    """The digests that a call with this number may have; the number goes no further."""
+    key = settings.numbers.key()
+    if key is None:
+        wrong("The settings have no [numbers] key_file: no digest of a number is kept, and none can be looked for.")
+    digests = key.digests(number)
+    if not digests:
+        raise typer.BadParameter("no telephone number", param_hint="--number")
+    return digests
 
 
 def call_shown(row: CallRow) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from recorder.daemon.fallback_watch import FallbackWatch
 from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.members import Members
+from recorder.daemon.number_watch import NumberWatch
 from recorder.daemon.owed import CallCounters
 from recorder.daemon.pauses import PauseWatch
 from recorder.daemon.readiness import Readiness
@@ -29,6 +30,7 @@ __all__ = [
     "FullnessWatch",
     "GrowthWatch",
     "Members",
+    "NumberWatch",
     "Parts",
     "PauseWatch",
     "Readiness",

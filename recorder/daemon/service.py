@@ -31,6 +31,7 @@ from recorder.daemon.fallback_watch import FallbackWatch
 from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.keeping import SEEN, record_of_sight
+from recorder.daemon.number_watch import NumberWatch
 from recorder.daemon.pauses import PauseWatch
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.reception import FrontDesk
@@ -82,6 +83,7 @@ class Parts:
     readiness: Readiness
     growth: GrowthWatch
     pauses: PauseWatch
+    numbers: NumberWatch
     rivals: RivalWatch
     fullness: FullnessWatch
     alarms: AlarmWatch
@@ -321,6 +323,7 @@ class Daemon:
             Sweep("books", self.parts.bookkeeper.look, BALANCED_EVERY),
             Sweep("growth", self.parts.growth.look, timedelta(seconds=5)),
             Sweep("pauses", self.parts.pauses.look, timedelta(seconds=5)),
+            Sweep("numbers", self.parts.numbers.look, timedelta(seconds=5)),
             Sweep("rivals", self._rivals, LOOK_EVERY),
             Sweep("fallback", self.parts.fallback.look, timedelta(seconds=60)),
             Sweep("fullness", self.parts.fullness.look, timedelta(seconds=5)),
