@@ -35,6 +35,11 @@ def test_a_link_stands_on_the_one_before_it_and_on_one_further_back_and_on_no_ot
         assert stands_on == {newer.seq - 1, further_back(newer.seq)} - {0}
 
 
+def test_a_link_does_not_stand_on_one_that_was_changed_near_or_far() -> None:
+    changed = [Link(**(asdict(link) | {"commitment": "ab" * 32})) for link in LINKS]
+    assert [newer.seq for newer in LINKS for older in changed if newer.follows(older)] == []
+
+
 @pytest.mark.parametrize("name", ["node", "seq", "at", "commitment", "previous", "further"])
 def test_everything_that_a_link_says_is_in_its_digest(name: str) -> None:
     link = LINKS[11]

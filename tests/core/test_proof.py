@@ -50,6 +50,13 @@ def test_a_value_that_is_gone_or_has_another_name_is_found(path: tuple[str | int
     assert wrong_with(proof)
 
 
+@pytest.mark.parametrize("path", [(), ("head",), ("links", 0), ("acts", 0), ("prompts", 0)], ids=str)
+def test_something_that_no_proof_holds_is_found(path: tuple[str | int, ...]) -> None:
+    proof = copy.deepcopy(PROOF)
+    at(proof, path)["remark"] = "all is well"
+    assert any("holds remark, which no proof does" in what for what in wrong_with(proof))
+
+
 def removes(number: int) -> Change:
     def change(proof: dict[str, Any]) -> None:
         del proof["acts"][number]
