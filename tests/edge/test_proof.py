@@ -111,7 +111,7 @@ class Elsewhere:
             env={"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "COLUMNS": "200"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
 
