@@ -125,8 +125,9 @@ class Centre:
         await self.recorder.until(lambda: not any(self.pbx.captures.iterdir()), "the spool to be empty", timeout=60)
 
     def open_calls(self) -> int:
-        """How many calls the daemon holds open; a call that has just been dialled is not among them yet. Blocks."""
-        return len(self.recorder.get("/status")[1]["calls"])
+        """How many calls the daemon holds open, without those just dialled; all, where it does not say. Blocks."""
+        status, said = self.recorder.get("/status")
+        return len(said["calls"]) if status == 200 else self.placed
 
     def verified(self) -> bool:
         """Print the last word of `recorder verify`, or all of them where the books do not balance. Blocks."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Self
 from uuid import UUID
 
 from recorder.model import (
@@ -28,6 +29,7 @@ from recorder.model import (
     Uniqueid,
     Unrecorded,
 )
+from recorder.policy import LineRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,42 @@ class CallAdmitted(OwnEvent):
     caller: Channel | None = None
     agent: Channel | None = None
     unrecorded: Unrecorded | None = None  # the do-not-record list that names the call (SC-07)
+
+    @classmethod
+    def under(
+        cls,
+        rules: LineRules,
+        *,
+        at: datetime,
+        call: CallId,
+        node: str,
+        direction: Direction,
+        policy: str = "",
+        caller: Channel | None = None,
+        agent: Channel | None = None,
+        unrecorded: Unrecorded | None = None,
+    ) -> Self:
+        """As the rules of the line say; `policy` where other ones applied than those of now. One party at least."""
+        first = caller or agent
+        assert first is not None
+        return cls(
+            at=at,
+            call=call,
+            node=node,
+            line=rules.name,
+            mode=rules.mode,
+            direction=direction,
+            linkedid=first.linkedid,
+            policy=policy or rules.digest,
+            listed=rules.override,
+            preroll_seconds=rules.preroll.total_seconds(),
+            withdrawal_erases=rules.withdrawal_erases,
+            beep_seconds=rules.beep,
+            purposes=frozenset(rules.purposes),
+            caller=caller,
+            agent=agent,
+            unrecorded=unrecorded,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

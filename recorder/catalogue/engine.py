@@ -29,6 +29,7 @@ from recorder.catalogue.errors import CatalogueAway, CatalogueError, CatalogueRe
 
 READERS = 3
 WAITING_MOST = 2000
+LATE_SAID_EVERY = 10.0  # seconds
 CALLER_WAITS = timedelta(seconds=1)  # the longest that a caller may wait for the catalogue (docs/decisions)
 
 T = TypeVar("T")
@@ -156,7 +157,8 @@ class Ticket:
     """
 
     def __init__(self, within: timedelta) -> None:
-        self.ends = time.monotonic() + within.total_seconds()
+        self.within = within.total_seconds()
+        self.ends = time.monotonic() + self.within
         self.given_up = False
         self.commits = False
         self._abort: Callable[[], None] | None = None
@@ -188,6 +190,30 @@ class Ticket:
             self.commits = True
 
 
+class Pace:
+    """How long requests take of late. Whoever comes too late to be done in time is sent away without being begun.
+
+    Requests are served in the order of asking. Where more is asked than can be done, all of them wait until their time
+    is nearly up; each would be begun, and rolled back just before its end, and nothing would ever be written again.
+    """
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def allows(self, ticket: Ticket) -> bool:
+        """Whether the time that is left is likely to be enough. Who has waited for less than half of it is begun in any
+        case: one long stall says nothing about the next request."""
+        return ticket.left() >= min(self._seconds, ticket.within / 2)
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds += 0.2 * (time.monotonic() - began - self._seconds)
+
+
 class Rooms:
     """The writing thread, the reading threads, and their connections.
 
@@ -213,6 +239,8 @@ class Rooms:
             False: ThreadPoolExecutor(READERS, thread_name_prefix="catalogue-read"),
         }
         self._waiting = {True: 0, False: 0}
+        self._paces = {True: Pace(), False: Pace()}
+        self._late, self._late_said = 0, -LATE_SAID_EVERY
 
     @property
     def waiting(self) -> int:
@@ -250,8 +278,13 @@ class Rooms:
     def _count_off(self, done: asyncio.Future[T], ticket: Ticket, writes: bool) -> None:
         self._waiting[writes] -= 1
         late = None if done.cancelled() else done.exception()
-        if ticket.given_up:
-            _log.warning("catalogue answered after its time limit", extra={"landed": late is None and writes})
+        if not ticket.given_up:
+            return
+        self._late += 1
+        if time.monotonic() - self._late_said >= LATE_SAID_EVERY:
+            landed = late is None and writes
+            _log.warning("catalogue answered after its time limit", extra={"times": self._late, "landed": landed})
+            self._late, self._late_said = 0, time.monotonic()
 
     def _run(self, work: Callable[[Connection], T], ticket: Ticket, writes: bool) -> T:
         try:
@@ -268,7 +301,9 @@ class Rooms:
             raise translated(error, may_land=ticket.commits) from error
 
     def _attempt(self, work: Callable[[Connection], T], ticket: Ticket, writes: bool) -> T:
-        with self._held(ticket, writes) as connection:
+        if not self._paces[writes].allows(ticket):
+            raise CatalogueAway("too little of its time was left when its turn came")
+        with self._paces[writes].measured(), self._held(ticket, writes) as connection:
             if writes:
                 self._may_write(connection)
             answer = work(connection)

@@ -96,20 +96,13 @@ def admitted(
     note: NotedAnswer | NotedQuestion, channel: Channel, *, node: str, call: CallId, rules: LineRules
 ) -> CallAdmitted:
     """The call enters the line."""
-    return CallAdmitted(
+    return CallAdmitted.under(
+        rules,
         at=note.began_at,
         call=call,
         node=node,
-        line=rules.name,
-        mode=rules.mode,
         direction=Direction.INCOMING,
-        linkedid=channel.linkedid,
         policy=note.policy,
-        listed=rules.override,
-        preroll_seconds=rules.preroll.total_seconds(),
-        withdrawal_erases=rules.withdrawal_erases,
-        beep_seconds=rules.beep,
-        purposes=frozenset(rules.purposes),
         caller=channel,
     )
 

@@ -389,22 +389,12 @@ class FrontDesk:
         call: CallId | None = None,
         unrecorded: Unrecorded | None = None,
     ) -> CallAdmitted:
-        first = caller or agent
-        assert first is not None
-        return CallAdmitted(
+        return CallAdmitted.under(
+            rules,
             at=self._now(),
             call=call or CallId(uuid4()),
             node=self._book.node,
-            line=rules.name,
-            mode=rules.mode,
             direction=direction,
-            linkedid=first.linkedid,
-            policy=rules.digest,
-            listed=rules.override,
-            preroll_seconds=rules.preroll.total_seconds(),
-            withdrawal_erases=rules.withdrawal_erases,
-            beep_seconds=rules.beep,
-            purposes=frozenset(rules.purposes),
             caller=caller,
             agent=agent,
             unrecorded=unrecorded,

@@ -42,12 +42,14 @@ async def resynchronise(
     ami: Ami,
     capture: CaptureDesk,
     unseen: Unseen,
-    blind_from: datetime,
+    blind_from: datetime | None,
     now: datetime,
     *,
     attempts: int = 5,
 ) -> None:
     """Tell each of these calls what stands now. Raises AmiError where the PBX cannot be asked to the end.
+
+    Where `blind_from` is None, each of them was unseen from its own beginning on.
 
     A call that is told something while we ask is asked about again, at most `attempts` times. One that is over is told
     so ahead of what it has yet to read: its hang-up may wait there, of which nobody knows any more when it was, and the
@@ -61,15 +63,16 @@ async def resynchronise(
         if runner.state.phase is Phase.CLOSED:
             continue
         before = runner.heard
+        since = blind_from or runner.state.started_at
         over = _is_over(runner.state, snapshot)
-        _connect(runner, unseen.passages, snapshot, blind_from, ahead=over)
+        _connect(runner, unseen.passages, snapshot, since, ahead=over)
         heard[runner] += runner.heard - before
-        _press(runner, unseen.keys, snapshot, blind_from, now, ahead=over)
+        _press(runner, unseen.keys, snapshot, since, now, ahead=over)
         legs = legs_of(runner.state)
         for row in snapshot:
             if row.channel.uniqueid in legs:
                 runner.names[row.channel.name] = row.channel.uniqueid  # a daemon that was just started heard no name
-        found = await _found(runner, capture, snapshot, sizes, unseen.passages, blind_from, now)
+        found = await _found(runner, capture, snapshot, sizes, unseen.passages, since, now)
         if runner.heard == heard[runner] or attempts <= 1:
             runner.put(found, ahead=over)
         else:

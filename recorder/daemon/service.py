@@ -7,7 +7,7 @@ daemon down, and systemd starts it again; stopping ends no capture, which the ne
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -122,6 +122,7 @@ class Daemon:
         self._compared = asyncio.Event()
         self._compared.set()
         self._blind_from: datetime | None = None
+        self._doubtful: set[CallId] = set()
         self._awake = _Awake(float("inf"), datetime.max.replace(tzinfo=UTC))
         self.sweeps: dict[str, Sweep] = {}
 
@@ -199,19 +200,28 @@ class Daemon:
 
     def look_again(self, call: CallId) -> None:
         """Compare one call with what stands, in a moment: its hang-up may have passed before we knew of it."""
-        self.spawn(self._compare(call), f"compare {call}")
+        if not self._doubtful:
+            self.spawn(self._compare_doubtful(), "compare calls")
+        self._doubtful.add(call)
 
-    async def _compare(self, call: CallId) -> None:
-        await asyncio.sleep(LOOK_EVERY.total_seconds())  # by then an ordinary hang-up has been told
-        parts, runner = self.parts, self.parts.book.find(call)
-        if runner is None or runner.state.phase not in (Phase.ASKING, Phase.WAITING):
+    async def _compare_doubtful(self) -> None:
+        """All of them in one listing: where nothing goes right they are many, and each listing is long."""
+        while self._doubtful:
+            calls = set(self._doubtful)
+            await asyncio.sleep(LOOK_EVERY.total_seconds())  # by then an ordinary hang-up has been told
+            await self._compare([runner for runner in self.parts.book if runner.state.call in calls])
+            self._doubtful -= calls
+
+    async def _compare(self, runners: Iterable[CallRunner]) -> None:
+        parts = self.parts
+        open_ones = [runner for runner in runners if runner.state.phase in (Phase.ASKING, Phase.WAITING)]
+        if not open_ones:
             return
         try:
             unseen = await self._unseen()
-            since = runner.state.started_at
-            await resynchronise([runner], parts.ami, parts.capture, unseen, since, parts.now())
+            await resynchronise(open_ones, parts.ami, parts.capture, unseen, None, parts.now())
         except (AmiError, CatalogueError, OSError) as error:
-            log.warning("call_not_compared", call=str(call), why=str(error))  # the next resynchronisation does
+            log.warning("calls_not_compared", calls=len(open_ones), why=str(error))  # the next resynchronisation does
 
     async def _unseen(self) -> Unseen:
         """What the queue log tells, calls that the dialplan asked by itself taken in."""

@@ -253,11 +253,9 @@ def test_a_pause_leaves_wider_edges_where_its_keys_were_pressed_unseen() -> None
     assert sum(span.seconds for span in shown(paused, (Span(102.5, 103.5),))) == pytest.approx(4.4)
 
 
-def test_an_outgoing_talk_that_ended_unseen_is_shown_to_the_last_noted_sight_and_an_incoming_one_whole() -> None:
-    gap = Span(103.0, 112.0)
-    assert shown(call(Kind.OUTGOING), (gap,)) == (Span(100.0, 101.0),)
-    assert shown(call(Kind.OUTGOING), (Span(103.0, 108.0),)) == (Span(100.0, 110.0),)
-    assert shown(call(), (gap,)) == (Span(100.0, 110.0),)
+@pytest.mark.parametrize("kind", [Kind.AGREED, Kind.OUTGOING])
+def test_a_talk_that_ended_unseen_is_shown_whole(kind: Kind) -> None:
+    assert shown(call(kind), (Span(103.0, 112.0),)) == (Span(100.0, 110.0),)
 
 
 # ---------------------------------------------------------------- the load and the page

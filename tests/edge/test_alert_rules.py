@@ -11,9 +11,8 @@ import os
 import re
 import shutil
 import socket
-import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from recorder.model import Channel, ChannelRenamed
 from tests import promtool
 from tests.edge.centre import Centre, Talk, forbid, until
 from tests.fakes.pbx import FakePbx
+from tests.small_disk import small_disk
 
 pytestmark = [
     pytest.mark.usefixtures("no_task_left"),
@@ -145,18 +145,6 @@ async def test_a_capture_that_grows_no_more(centre: Centre) -> None:
     promtool.play(before, await scrape(centre), ["RecorderCaptureStalled"])
 
 
-@contextmanager
-def small_disk(place: Path, megabytes: int) -> Iterator[None]:
-    """A file system of its own over an empty folder; needs the right to mount."""
-    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "tmpfs", str(place)]
-    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
-        pytest.skip("mounting a file system is not permitted here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
-
-
 def fill(place: Path, megabytes: float) -> None:
     """Until so much of the disk is used, with what the recorder itself has put there."""
     (place / "stuffing").write_bytes(bytes(round(megabytes * 1024 * 1024) - shutil.disk_usage(place).used))
@@ -166,7 +154,7 @@ def fill(place: Path, megabytes: float) -> None:
 @pytest.mark.parametrize(("megabytes", "fire"), [(31, []), (33, ["RecorderDiskFills"]), (37, ["RecorderDiskUrgent"])])
 async def test_a_disk_that_fills_up(unstarted: Centre, folder: str, megabytes: float, fire: list[str]) -> None:
     place: Path = getattr(unstarted, folder)
-    with small_disk(place, 40):
+    with small_disk(place, "40m"):
         await unstarted.start()
         before = await well(unstarted)
         fill(place, megabytes)
@@ -178,7 +166,7 @@ async def test_a_disk_that_fills_up(unstarted: Centre, folder: str, megabytes: f
 
 
 async def test_a_full_spool(unstarted: Centre) -> None:
-    with small_disk(unstarted.spool, 40):
+    with small_disk(unstarted.spool, "40m"):
         await unstarted.start()
         before = await well(unstarted)
         fill(unstarted.spool, 39.5)
@@ -190,7 +178,7 @@ async def test_a_full_spool(unstarted: Centre) -> None:
 
 
 async def test_a_capture_that_cannot_be_settled(unstarted: Centre) -> None:
-    with small_disk(unstarted.recordings, 40):
+    with small_disk(unstarted.recordings, "40m"):
         await unstarted.start()
         before = await well(unstarted)
         talk = await unstarted.asks()

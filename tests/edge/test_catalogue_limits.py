@@ -23,6 +23,7 @@ from recorder.catalogue.engine import Rooms, Ticket, url_of
 from recorder.model import CallId, ConsentState
 from tests import facts, postgres
 from tests.facts import NODE, NOON
+from tests.small_disk import small_disk
 
 SHORT = timedelta(seconds=0.3)
 LONG = timedelta(seconds=10)
@@ -95,6 +96,31 @@ ENDLESS = {
     "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50000000) SELECT count(*) FROM n",
     "postgres": "SELECT pg_sleep(4)",
 }
+
+
+async def test_where_more_is_asked_than_can_be_done_what_is_begun_is_not_in_vain(store: Catalogue) -> None:
+    """Half as much again as can be written, for two seconds: served in turn, each would begin when its time is over."""
+    begun, landed = 0, 0
+
+    def write(connection: Connection) -> None:
+        nonlocal begun
+        begun += 1
+        opening(facts.new_call())(connection)
+        time.sleep(0.03)
+
+    async def ask() -> None:
+        nonlocal landed
+        with suppress(CatalogueAway):
+            await store.write(write, SHORT)
+            landed += 1
+
+    asked = []
+    for _ in range(100):
+        asked.append(asyncio.create_task(ask()))
+        await asyncio.sleep(0.02)
+    await asyncio.gather(*asked)
+    assert landed < len(asked)  # else nobody waited
+    assert landed > 0.7 * begun
 
 
 async def test_what_hangs_in_the_database_is_cut_off_and_the_next_in_turn_goes_on(
@@ -254,26 +280,16 @@ async def test_what_is_committed_survives_power_loss_by_settings(store: Catalogu
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A filesystem of 2 MB of its own; needs the right to mount."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], check=False, capture_output=True
-    )
-    if mounted.returncode != 0:
-        pytest.skip("mounting a filesystem is not permitted here")
-    try:
+def cramped_disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", "2m") as place:
         yield place
-    finally:
-        subprocess.run(["umount", "-l", place], check=True)
 
 
 @pytest.fixture
-async def store_on_small_disk(small_disk: Path, sqlite_template: Path) -> AsyncIterator[Catalogue]:
-    shutil.copyfile(sqlite_template, small_disk / "catalogue.db")
+async def store_on_small_disk(cramped_disk: Path, sqlite_template: Path) -> AsyncIterator[Catalogue]:
+    shutil.copyfile(sqlite_template, cramped_disk / "catalogue.db")
     # A file open for writing would keep the filesystem from turning read-only: nothing is open before a request.
-    opened = Catalogue(Rooms(url_of(f"sqlite:///{small_disk / 'catalogue.db'}")))
+    opened = Catalogue(Rooms(url_of(f"sqlite:///{cramped_disk / 'catalogue.db'}")))
     yield opened
     await opened.close()
 
@@ -291,13 +307,13 @@ def fill(ballast: Path) -> None:
 
 @pytest.mark.fault
 async def test_a_filesystem_that_turned_read_only_is_away_and_back(
-    store_on_small_disk: Catalogue, small_disk: Path
+    store_on_small_disk: Catalogue, cramped_disk: Path
 ) -> None:
     call = facts.new_call()
-    remount(small_disk, "ro")
+    remount(cramped_disk, "ro")
     with ends_within(1.5), pytest.raises(CatalogueAway) as caught:
         await write_opening(store_on_small_disk, call, timedelta(seconds=1))
-    remount(small_disk, "rw")
+    remount(cramped_disk, "rw")
 
     assert caught.value.may_land is False
     assert await write_opening(store_on_small_disk, call)
@@ -305,9 +321,9 @@ async def test_a_filesystem_that_turned_read_only_is_away_and_back(
 
 @pytest.mark.fault
 async def test_a_full_disk_is_away_and_back_when_there_is_space(
-    store_on_small_disk: Catalogue, small_disk: Path
+    store_on_small_disk: Catalogue, cramped_disk: Path
 ) -> None:
-    call, ballast = facts.new_call(), small_disk / "ballast"
+    call, ballast = facts.new_call(), cramped_disk / "ballast"
     await store_on_small_disk.ping(NODE, NOON)
     fill(ballast)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from recorder.local_journal import Journal, file_of, folder_of, framed, journal
 from tests.edge.centre import until
+from tests.small_disk import small_disk
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 SOON = timedelta(seconds=5)
@@ -64,18 +64,6 @@ def fill(path: Path) -> None:
     with path.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(bytes(4096)):
             pass
-
-
-@contextmanager
-def full(place: Path) -> Iterator[Path]:
-    """A file system of 64 KiB over an empty folder, all of it taken; yields what takes it."""
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs", str(place)]
-    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
-        pytest.skip("mounting a file system is not permitted here")
-    try:
-        yield place / "stuffing"
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 async def test_what_was_put_is_there_for_the_next_process_in_its_order(made: Journal, path: Path) -> None:
@@ -177,7 +165,8 @@ async def test_a_full_disk_is_told_and_everything_live_is_written_once_there_is_
     monkeypatch.setattr(journal, "TRY_AGAIN_AFTER", timedelta(milliseconds=50))
     folder = tmp_path / "small"
     folder.mkdir()
-    with full(folder) as stuffing:
+    with small_disk(folder, "64k") as disk:
+        stuffing = disk / "stuffing"
         one = await begun(folder / "journal-pbx1")
         one.put("before", b"before")
         assert await one.written(SOON)

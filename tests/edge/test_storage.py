@@ -44,6 +44,7 @@ from recorder.storage import (
     is_closed,
     repair_header,
 )
+from tests.small_disk import small_disk
 
 Wav = npt.NDArray[np.int16]
 AT = datetime(2026, 3, 9, 23, 30, tzinfo=UTC)
@@ -66,13 +67,9 @@ def storage(tmp_path: Path, spool: Spool) -> Storage:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one mebibyte of its own. Mounting takes root: without it the tests that need it fail."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", mount], check=True, timeout=10)
-    yield mount
-    subprocess.run(["umount", mount], check=True, timeout=10)
+def cramped_disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", "1m") as place:
+        yield place
 
 
 def noise(samples: int, seed: int = 1) -> Wav:
@@ -716,11 +713,11 @@ def test_a_folder_for_its_owner_or_a_group_is_closed_enough(spool: Spool, mode: 
     assert spool.problems(min_free=0) == []
 
 
-def test_too_little_space_is_told_before_the_disk_is_full(small_disk: Path) -> None:
-    storage = Storage(small_disk, Spool(small_disk))
+def test_too_little_space_is_told_before_the_disk_is_full(cramped_disk: Path) -> None:
+    storage = Storage(cramped_disk, Spool(cramped_disk))
     assert storage.problems(min_free=1_000_000) == []
     assert (storage.free().bytes, storage.free().share) == (2**20, 1.0)
-    (small_disk / "other").write_bytes(bytes(2**19))
+    (cramped_disk / "other").write_bytes(bytes(2**19))
     assert [problem.kind for problem in storage.problems(min_free=1_000_000)] == [ProblemKind.SHORT_OF_SPACE]
     assert storage.free().share == 0.5
 
@@ -732,17 +729,19 @@ def fill(disk: Path) -> Path:
 
 
 @pytest.mark.fault
-def test_a_full_disk_is_told_even_where_no_space_is_asked_for(small_disk: Path) -> None:
-    fill(small_disk)
-    assert [problem.kind for problem in Spool(small_disk).problems(min_free=0)] == [ProblemKind.SHORT_OF_SPACE]
-    assert [path.name for path in small_disk.iterdir()] == ["other"]
+def test_a_full_disk_is_told_even_where_no_space_is_asked_for(cramped_disk: Path) -> None:
+    fill(cramped_disk)
+    assert [problem.kind for problem in Spool(cramped_disk).problems(min_free=0)] == [ProblemKind.SHORT_OF_SPACE]
+    assert [path.name for path in cramped_disk.iterdir()] == ["other"]
 
 
 @pytest.mark.fault
-def test_settling_onto_a_full_disk_leaves_nothing_half_done_and_succeeds_later(small_disk: Path, spool: Spool) -> None:
+def test_settling_onto_a_full_disk_leaves_nothing_half_done_and_succeeds_later(
+    cramped_disk: Path, spool: Spool
+) -> None:
     put_staged(spool, noise(200_000), noise(200_000))
-    storage = Storage(small_disk, spool)
-    other = fill(small_disk)
+    storage = Storage(cramped_disk, spool)
+    other = fill(cramped_disk)
     with other.open("r+b") as file:
         file.truncate(2**19)
     before = snapshot(spool.here)
@@ -756,13 +755,13 @@ def test_settling_onto_a_full_disk_leaves_nothing_half_done_and_succeeds_later(s
 
 
 @pytest.mark.fault
-def test_a_read_only_disk_is_told_and_refuses_with_a_mend(small_disk: Path, spool: Spool) -> None:
+def test_a_read_only_disk_is_told_and_refuses_with_a_mend(cramped_disk: Path, spool: Spool) -> None:
     later = RecordingId(uuid4())
     put_staged(spool, noise(10), noise(10))
     put_staged(spool, noise(10), noise(10), later)
-    storage = Storage(small_disk, spool)
+    storage = Storage(cramped_disk, spool)
     storage.settle(RECORDING, AT)
-    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True, timeout=10)
+    subprocess.run(["mount", "-o", "remount,ro", cramped_disk], check=True, timeout=10)
     assert [problem.kind for problem in storage.problems(min_free=0)] == [ProblemKind.NOT_WRITABLE]
     with pytest.raises(StorageRefused, match="read-only"):
         storage.settle(later, AT)
@@ -780,8 +779,8 @@ def test_a_store_that_is_not_mounted_is_not_made_anew(tmp_path: Path, spool: Spo
 # --------------------------------------------------------------------------- what kind of disk
 
 
-def test_the_kind_of_a_file_system_is_the_one_mounted_nearest(small_disk: Path, tmp_path: Path) -> None:
-    below = small_disk / "a" / "b"
+def test_the_kind_of_a_file_system_is_the_one_mounted_nearest(cramped_disk: Path, tmp_path: Path) -> None:
+    below = cramped_disk / "a" / "b"
     below.mkdir(parents=True)
     assert file_system_kind(below) == "tmpfs"
     outside = file_system_kind(tmp_path)

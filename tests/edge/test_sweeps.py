@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import wave
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from recorder.sweeps import POSTPONE, Sweeps
 from tests import facts
 from tests.edge.centre import away
 from tests.facts import NODE
+from tests.small_disk import small_disk
 
 
 class Worker:
@@ -109,13 +109,9 @@ class Worker:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one mebibyte of its own. Mounting takes root: without it the tests that need it fail."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", mount], check=True, timeout=10)
-    yield mount
-    subprocess.run(["umount", mount], check=True, timeout=10)
+def cramped_disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", "1m") as place:
+        yield place
 
 
 @pytest.fixture
@@ -128,9 +124,9 @@ async def worker(store: Catalogue, tmp_path: Path) -> AsyncIterator[Worker]:
 
 
 @pytest.fixture
-async def cramped(store: Catalogue, tmp_path: Path, small_disk: Path) -> AsyncIterator[Worker]:
+async def cramped(store: Catalogue, tmp_path: Path, cramped_disk: Path) -> AsyncIterator[Worker]:
     (tmp_path / "spool").mkdir(mode=0o700)
-    made = Worker(store, tmp_path / "spool", small_disk)
+    made = Worker(store, tmp_path / "spool", cramped_disk)
     yield made
     made.close()
 
@@ -145,11 +141,11 @@ async def test_every_recording_that_waits_is_settled_the_longest_first(worker: W
 
 @pytest.mark.fault
 async def test_a_recording_that_a_full_disk_refuses_is_postponed_and_settled_when_there_is_room(
-    cramped: Worker, small_disk: Path
+    cramped: Worker, cramped_disk: Path
 ) -> None:
     large = await cramped.stopped(30, stopped_at=50)
     small = await cramped.stopped(2, stopped_at=60)
-    other = small_disk / "other"
+    other = cramped_disk / "other"
     other.write_bytes(bytes(2**19))
     await cramped.settle()
     assert await cramped.status(large) is RecordingStatus.STOPPED

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ from recorder.alarms import AlarmKind
 from recorder.priority import STEP_BACK, step_back
 from recorder.storage import Spool, StorageError, free_space
 from tests.edge.centre import Centre, until
-from tests.edge.test_alert_rules import fill, ring, small_disk
+from tests.edge.test_alert_rules import fill, ring
 from tests.fakes.pbx import FakePbx
+from tests.small_disk import small_disk
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
@@ -192,7 +192,7 @@ async def test_a_hook_that_hangs_holds_up_no_call(opened: Opens, tmp_path: Path)
 
 async def test_a_disk_beyond_80_percent_makes_us_degraded_and_captures_all_the_same(opened: Opens) -> None:
     async with opened(started=False) as centre:
-        with small_disk(centre.spool, 40):
+        with small_disk(centre.spool, "40m"):
             await centre.start()
             await until(lambda: centre.assembly.daemon.sweeps["books"].last_ok_at, "the books")
             fill(centre.spool, 33)
@@ -222,23 +222,12 @@ async def test_folders_on_one_file_system_are_one_disk_and_one_reason(opened: Op
 
 
 def test_a_file_system_without_file_names_left_is_full_however_much_room_it_has(tmp_path: Path) -> None:
-    with few_names(tmp_path):
+    with small_disk(tmp_path, "40m", names=50):
         before = free_space(tmp_path)
         for number in range(40):
             (tmp_path / str(number)).touch()
         after = free_space(tmp_path)
     assert (before.used < 0.3, after.used > 0.8, after.share > 0.9) == (True, True, True)
-
-
-@contextmanager
-def few_names(place: Path) -> Iterator[None]:
-    command = ["mount", "-t", "tmpfs", "-o", "size=40m,nr_inodes=50", "tmpfs", str(place)]
-    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
-        pytest.skip("mounting a file system is not permitted here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def test_a_folder_that_cannot_be_asked_has_no_fullness(tmp_path: Path) -> None:

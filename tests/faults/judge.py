@@ -32,8 +32,6 @@ KEY_EDGE = 1.4  # seconds at both ends of a pause: three digits are dialled, and
 KEY_UNSEEN = 2.8  # of a key in a blind time, which is found in the queue log: that counts whole seconds
 HEARD = 1.0
 """A talk shorter than this may leave no audio and still be right."""
-SIGHT_NOTED = 2.0
-"""Seconds by which the last sight may be older than the blindness: a daemon notes it so often, for one that follows."""
 SETTLES_DOWN = 2.0
 """Seconds after the daemon is ready again, from which on nothing may be lost any more."""
 FRAME = 0.02
@@ -184,14 +182,13 @@ def consented(call: Told) -> tuple[Span, ...]:
 def shown(call: Told, blind: Sequence[Span]) -> tuple[Span, ...]:
     """Of that, what can be shown to be in scope: all, unless the talk changed hands while nobody saw it.
 
-    Asterisk's queue log proves an unseen talk to its end. It does not know how long a talk went on before a transfer or
-    a consultation, and nothing of outgoing calls: there the proof ends where the blindness began, and nothing follows
-    it until the same talk is seen standing.
+    Asterisk's queue log proves an unseen talk to its end, an outgoing one by the lines that our dialplan writes there.
+    It does not know how long a talk went on before a transfer or a consultation: there the proof ends where the
+    blindness began, and nothing follows it until the same talk is seen standing.
     """
     spans = consented(call)
     turns = [music.begin for music in call.music] + [music.end for music in call.music]
     turns += [call.left_at] if call.left_at is not None else []
-    spans = tuple(part for span in spans for part in _without_unseen_ends_of_outgoing(call, span, blind))
     for gap in blind:
         if any(gap.begin <= turn <= gap.end for turn in turns):
             spans = tuple(part for span in spans for part in span.without(gap))
@@ -203,21 +200,6 @@ def shown(call: Told, blind: Sequence[Span]) -> tuple[Span, ...]:
             paused = Span(call.acts.get("pause", gap.begin), gap.end + KEY_UNSEEN)
             spans = tuple(part for span in spans for part in span.without(paused))
     return spans
-
-
-def _without_unseen_ends_of_outgoing(call: Told, span: Span, blind: Sequence[Span]) -> tuple[Span, ...]:
-    """The one excuse for outgoing calls: no ledger of Asterisk's tells when a talk began or ended that nobody of ours
-    saw begin or end, and its proof ends at the last sight (decision 0005). To be removed when there is such a ledger.
-    """
-    if call.kind is not Kind.OUTGOING:
-        return (span,)
-    edges = [edge for talk in call.talks for edge in (talk.begin, talk.end)]
-    left: tuple[Span, ...] = (span,)
-    for gap in blind:
-        if any(gap.begin <= edge <= gap.end for edge in edges):
-            unsure = Span(gap.begin - SIGHT_NOTED, gap.end)
-            left = tuple(part for each in left for part in each.without(unsure))
-    return left
 
 
 def seconds(spans: Iterable[Span]) -> float:

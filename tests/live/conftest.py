@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     releases = ["22", "16"] if metafunc.definition.get_closest_marker("asterisk16") else ["22"]
     metafunc.parametrize("release", [release for release in releases if only in (None, release)])
+
+
+HERE = Path(__file__).parent
+LONGEST = ("test_doctor", "test_fallback", "test_transfers", "test_heard", "test_rivals", "test_keys", "test_upgrades")
+"""Files that take minutes: begun first, so that no worker is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For --dist loadgroup: what shares a cast that was played once, a file on a release, stays with one worker."""
+
+    def begun(item: pytest.Item) -> int:
+        return LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST)
+
+    for item in items:
+        if (
+            item.path.parent == HERE and item.path.stem != "test_doctor"
+        ):  # that one's tests share nothing, and wait long
+            release = getattr(getattr(item, "callspec", None), "params", {}).get("release")
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{release}"))
+    items.sort(key=begun)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -91,6 +91,10 @@ def lasts(least: float, most: float) -> Callable[[Path], list[str]]:
     return proof
 
 
+def ends_before_the_card(*, at_least: float) -> Callable[[Path], list[str]]:
+    return lambda path: nothing_of_the_card(path) + lasts(at_least, 60)(path)
+
+
 MUTED = Until("MixMonitorMute")  # Asterisk says that the capture is silent: nobody speaks of the card before that
 PAUSES: Script = (
     Say(AGENT), UntilBridged(), Wait(2), Press("*81"), MUTED, Say(REPEATED), Wait(4), Say(AGENT), Press("*82")
@@ -171,8 +175,13 @@ AGENT_STOPS = Story(
 STOPPED_AND_KEPT = Story(
     name="stopped on a line that keeps what there was",
     outcome="recorded",
-    place=call((*HEARS, Wait(7), HangUp()), (Say(AGENT), UntilBridged(), Wait(3), Press("*9")), "keeps", "keeping"),
-    proof=lasts(2, 5.5),
+    place=call(
+        (*HEARS, Wait(7), HangUp()),
+        (Say(AGENT), UntilBridged(), Wait(3), Press("*9"), Wait(1), Say(REPEATED)),
+        "keeps",
+        "keeping",
+    ),
+    proof=ends_before_the_card(at_least=2),
 )
 PERSONAL_AFTER_ALL = Story(
     name="the agent calls it personal",

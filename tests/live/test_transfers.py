@@ -30,6 +30,7 @@ from tests.live.ways import (
     talk,
 )
 from tests.pbx import tones
+from tests.pbx.admin import Event, Matcher
 from tests.pbx.calls import Call, Calls, line_number, short_number
 from tests.pbx.dialog import Dialog
 from tests.pbx.party import Party, Press, Say, Script, UntilPrompt, Wait
@@ -50,17 +51,32 @@ async def refers(calls: Calls, call: Call, exten: str) -> None:
 
 
 async def keys(calls: Calls, call: Call, feature: str, exten: str) -> None:
-    """The agent presses a feature's key, again where Asterisk did not take it, and then the extension."""
+    """The agent presses a feature's key and the extension, and all of it again where Asterisk did not take it."""
     agent = await call.until_rung()
     assert isinstance(agent, Party)
-    for _ in range(3):
-        since = calls.admin.mark()
-        await agent.press(feature)
+
+    def taken(event: Event) -> bool:
+        blind = event.is_("BlindTransfer", TransfereeUniqueid=call.placed.leg)
+        consults = event.name == "Newchannel" and event["Channel"].startswith(f"Local/{exten}@recorder-transfer-")
+        return blind or consults
+
+    async def heard(wanted: str | Matcher, seconds: float, **headers: str) -> bool:
         with suppress(TimeoutError):
-            await calls.admin.until("MusicOnHoldStart", since=since, timeout=4, Uniqueid=call.placed.leg)
-            break
-    await asyncio.sleep(0.5)  # Asterisk begins to ask for the number only after the music has begun
-    await agent.press(exten)
+            await calls.admin.until(wanted, since=since, timeout=seconds, **headers)
+            return True
+        return False
+
+    for _ in range(3):
+        since = call.sent_on = calls.admin.mark()
+        await agent.press(feature)
+        if not await heard("MusicOnHoldStart", 4, Uniqueid=call.placed.leg):
+            continue
+        await asyncio.sleep(0.5)  # Asterisk begins to ask for the number only after the music has begun
+        await agent.press(exten)
+        if await heard(taken, 8):
+            return
+        await heard("MusicOnHoldStop", 10, Uniqueid=call.placed.leg)
+    raise TimeoutError(f"Asterisk did not take {feature} and {exten}")
 
 
 # ---------------------------------------------------------------- blind
@@ -224,10 +240,6 @@ async def _consults(calls: Calls, call: Call, exten: str, *, rings: str, says: i
     assert isinstance(agent, Party)
     other = calls.joins(call, (Say(says),), rings=rings)
     await keys(calls, call, "*2", exten)
-    leg = f"Local/{exten}@recorder-transfer-"  # the consultation goes the same way as a blind transfer would
-    await calls.admin.until(
-        lambda event: event.name == "Newchannel" and event["Channel"].startswith(leg), since=agent.since, timeout=20
-    )
     await calls.admin.until("BridgeLeave", since=agent.since, Uniqueid=agent.leg)
     await agent.say(CONSULTING)
     party = await asyncio.wait_for(other, 30)

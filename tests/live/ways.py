@@ -115,16 +115,17 @@ def scope(call: Call) -> tuple[float, float]:
     """
     placed = call.placed
     events = placed.admin.events[placed.since :]
+    in_vain = call.sent_on - placed.since  # the agent leaves and comes back where Asterisk does not take the number
     sent = [stamp(event) for event in events if event.is_("BlindTransfer", TransfereeUniqueid=placed.leg)]
     bridges = {event["BridgeUniqueid"] for event in events if event.is_("BridgeEnter", Uniqueid=placed.leg)}
     began = None
-    for event in events:
+    for place, event in enumerate(events):
         if event.get("BridgeUniqueid") not in bridges:
             continue
         company = int(event.get("BridgeNumChannels", "0"))
         if began is None and event.name == "BridgeEnter" and company == 2:
             began = stamp(event)
-        elif began is not None and (event.name == "BridgeLeave" or (event.name == "BridgeEnter" and company > 2)):
+        elif began is not None and place >= in_vain and (event.name == "BridgeLeave" or company > 2):
             return began, sent[0] if sent else stamp(event)
     raise AssertionError("they were never together, or never parted")
 

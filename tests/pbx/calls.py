@@ -47,6 +47,7 @@ class Call:
     answering: Party | SipParty | None = None
     rung: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    sent_on: int = 0  # place in admin.events where the agent last began to send the caller on; before, it was in vain
 
     @property
     def linkedid(self) -> str:
