@@ -46,6 +46,7 @@ from recorder.daemon import (
     HouseWatch,
     Lookout,
     Members,
+    NumberWatch,
     Parts,
     PauseWatch,
     Readiness,
@@ -186,6 +187,7 @@ class Assembly:
         lines = settings.rules()
         readiness = Readiness()
         members = Members(ami)
+        numbers = NumberWatch(self.catalogue)
         front = FrontDesk(
             book,
             readiness,
@@ -196,6 +198,7 @@ class Assembly:
             capture,
             members.is_member,
             Lookout(ami).behind,
+            numbers.note,
         )
         sweeps = Sweeps(
             node=settings.node.name,
@@ -229,7 +232,15 @@ class Assembly:
             [(_marks(SPOOL, settings.capture), self.spool), (_marks(STORAGE, settings.storage), self.storage)]
         )
         host, port = host_and_port(settings.agi.bind)
-        ivr = ConsentIvr(front, host=host, port=port, peers=self.peers, dialogues=settings.agi.dialogues, lists=lists)
+        ivr = ConsentIvr(
+            front,
+            host=host,
+            port=port,
+            peers=self.peers,
+            dialogues=settings.agi.dialogues,
+            lists=lists,
+            number_key=settings.numbers.key(),
+        )
         return Parts(
             node=settings.node.name,
             ami=ami,
@@ -256,6 +267,7 @@ class Assembly:
             bookkeeper=bookkeeper,
             readiness=readiness,
             growth=GrowthWatch(book, capture),
+            numbers=numbers,
             pauses=PauseWatch(book, lines, now, capture.remind),
             rivals=rivals,
             fullness=fullness,

@@ -37,6 +37,7 @@ from recorder.model import (
     Uniqueid,
     Unrecorded,
 )
+from recorder.numbers import NumberKey
 
 log = structlog.get_logger(__name__)
 
@@ -80,6 +81,7 @@ class Visit:
     dialler: Channel | None = None  # who dials an outgoing call; None of a dialplan that does not say
     unrecorded: Unrecorded | None = None  # the do-not-record list that names it; the number itself goes no further
     consults: bool = False  # the leg of a consultation by the featuremap's key: who is there now will leave it
+    number: str | None = field(default=None, repr=False)  # the other side's, as a keyed digest; None: withheld, no key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,11 +327,13 @@ class ConsentIvr:
         peers: frozenset[str],
         dialogues: int,
         lists: DoNotRecord = NOBODY,
+        number_key: NumberKey | None = None,
     ) -> None:
         self._reception = reception
         self._host, self._port = host, port
         self._peers = peers
         self._lists = lists
+        self._number_key = number_key
         self._places = dialogues
         self._threads = ThreadPoolExecutor(dialogues, thread_name_prefix="dialogue")
         self._server: asyncio.Server | None = None
@@ -399,7 +403,7 @@ class ConsentIvr:
         if script == "doctor":  # `recorder doctor` asks whether it is we who listen where the dialplan calls
             await connection.command(f'SET VARIABLE {RESULT_VARIABLE} "recorder"')
             return
-        visit = _visit(environment, script, self._lists)
+        visit = _visit(environment, script, self._lists, self._number_key)
         if self.in_progress >= self._places and script != "key":
             await self._reception.refuse_busy(visit)
             return
@@ -447,7 +451,9 @@ class ConsentIvr:
         return await self._reception.conclude(admission.call, channel, answer, lent)
 
 
-def _visit(environment: Mapping[str, str], script: str, lists: DoNotRecord) -> Visit:
+def _visit(
+    environment: Mapping[str, str], script: str, lists: DoNotRecord, number_key: NumberKey | None = None
+) -> Visit:
     """Read what recorder-inbound, recorder-outbound-leg and recorder-key-leg send; AGIHangup for anything else.
 
     The AGI environment names no linkedid and, on a Local leg, not the channel that matters: arguments do.
@@ -458,12 +464,14 @@ def _visit(environment: Mapping[str, str], script: str, lists: DoNotRecord) -> V
             case "inbound":
                 caller = _channel(environment["agi_channel"], environment["agi_uniqueid"], given[1])
                 dialled = given.get(2) or environment.get("agi_dnid", "")
+                number, presentation = environment.get("agi_callerid", ""), environment.get("agi_callingpres", "")
                 return Visit(
                     channel=caller,
                     line=given[0],
                     language=environment.get("agi_language") or None,
-                    unrecorded=_list_of(lists, dialled=dialled, far=environment.get("agi_callerid", "")),
+                    unrecorded=_list_of(lists, dialled=dialled, far=number),
                     consults=given.get(3) == "yes",
+                    number=number_key.digest(number, presentation) if number_key else None,
                 )
             case "outbound":
                 callee = _channel(given[0], given[2], given[3])
@@ -475,6 +483,7 @@ def _visit(environment: Mapping[str, str], script: str, lists: DoNotRecord) -> V
                     language=environment.get("agi_language") or None,
                     dialler=_channel(name, uniqueid, callee.linkedid) if name and uniqueid else None,
                     unrecorded=_list_of(lists, far=given.get(4, ""), agent=name),
+                    number=number_key.digest(given.get(4, "")) if number_key else None,
                 )
             case "key":
                 return Visit(channel=_channel(given[0], given[3], given[4]), agent=given[1], reason=given[2])

@@ -15,6 +15,8 @@ from phonenumbers import (
     SUPPORTED_REGIONS,
     NumberParseException,
     PhoneNumber,
+    PhoneNumberFormat,
+    format_number,
     is_possible_number,
     national_significant_number,
     parse,
@@ -77,6 +79,14 @@ def parsed(text: str, region: str | None) -> PhoneNumber | None:
     except NumberParseException:
         return None
     return number if is_possible_number(number) else None
+
+
+def international(text: str, region: str | None, *, without_country: bool = False) -> str | None:
+    """`+14165550123`, or `4165550123` without its country; None where nobody can say which number it is."""
+    number = parsed(text, region)
+    if number is None:
+        return None
+    return national_significant_number(number) if without_country else format_number(number, PhoneNumberFormat.E164)
 
 
 def is_region(text: str) -> bool:

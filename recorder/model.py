@@ -418,6 +418,9 @@ class ConsentRecorded:
     after: ConsentState
     channel: Uniqueid
     policy: str  # digest of the line's settings in force
+    node: str
+    line: str  # that the call is on, which may be its second
+    mode: ConsentMode  # that applies there
     prompt: Prompt | None = None
     played_ms: int | None = None
     key: str | None = None  # only an accepted key is ever kept (PR-09)

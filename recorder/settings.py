@@ -29,6 +29,7 @@ from pydantic import (
 from recorder.alarms import AlarmKind
 from recorder.do_not_record import DoNotRecord, checked_interface, is_region, written_number
 from recorder.model import ConsentMode, OverrideReason, RecorderError, RivalPolicy
+from recorder.numbers import SHORTEST_KEY, NumberKey
 from recorder.policy import LineRules
 
 ENVIRONMENT_PREFIX = "RECORDER_"
@@ -277,6 +278,23 @@ class NotRecorded(Section):
         )
 
 
+class Numbers(Section):
+    """How the other side's number is kept: as a keyed digest, or not at all (CE-04)."""
+
+    region: Annotated[str, AfterValidator(_region)] | None = None
+    key_file: Path | None = None
+
+    @field_validator("key_file")
+    @classmethod
+    def _closed(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            _read_key(path)
+        return path
+
+    def key(self) -> NumberKey | None:
+        return None if self.key_file is None else NumberKey(secret=_read_key(self.key_file), region=self.region)
+
+
 class Log(Section):
     format: Literal["text", "json"] = "text"
 
@@ -344,6 +362,7 @@ class Settings(Section):
     storage: StorageAt = StorageAt()
     http: Http = Http()
     do_not_record: NotRecorded = NotRecorded()
+    numbers: Numbers = Numbers()
     line: dict[str, Line] = Field(default_factory=dict)
     log: Log = Log()
     alarm: Alarming = Alarming()
@@ -481,6 +500,16 @@ def _in_words(error: ValidationError, source: str, origins: Mapping[tuple[str, .
         words = WORDS.get(mistake["type"], mistake["msg"].removeprefix("Value error, "))
         lines.append(f"{where}: {words}")
     return tuple(lines)
+
+
+def _read_key(path: Path) -> bytes:
+    """The key of the number's digests; ValueError where it is open to others, or too short to be one."""
+    key = _read_secret(path).encode()
+    if path.stat().st_mode & 0o077:
+        raise ValueError(f"{path} is open to others than its owner: chmod 600 it")
+    if len(key) < SHORTEST_KEY:
+        raise ValueError(f"{path} is too short for a key: {SHORTEST_KEY} characters at least")
+    return key
 
 
 def _read_secret(path: Path) -> str:

@@ -85,6 +85,7 @@ def answered(
     after: ConsentState = ConsentState.GIVEN,
     before: ConsentState = ConsentState.ASKED,
     prompt: Prompt | None = QUESTION,
+    node: str = NODE,
 ) -> ConsentRecorded:
     event = ConsentRecorded(
         id=ConsentEventId(uuid4()),
@@ -94,6 +95,9 @@ def answered(
         after=after,
         channel=caller(call).uniqueid,
         policy="f" * 64,
+        node=node,
+        line="support",
+        mode=ConsentMode.OPT_IN,
         prompt=prompt,
         played_ms=4000,
         key="1",

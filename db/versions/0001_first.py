@@ -294,6 +294,8 @@ def close_on_postgres() -> None:
 
 
 def downgrade() -> None:
+    for left in ("chain", "numbers"):  # in place by 0004's own way back
+        op.execute(f"DROP TABLE IF EXISTS {left}")
     for table in (
         "sweeps",
         "bookmarks",

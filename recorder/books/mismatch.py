@@ -39,6 +39,13 @@ class Code(StrEnum):
     OUTCOME_DIFFERS = "outcome_differs"
     CONSENT_EVENT_MISSING = "consent_event_missing"
     CONSENT_EVENT_STRANGE = "consent_event_strange"
+    # the chain of consent events
+    HEAD_UNKNOWN = "head_unknown"
+    CHAIN_BROKEN = "chain_broken"
+    CHAIN_GAP = "chain_gap"
+    CHAINED_ACT_CHANGED = "chained_act_changed"
+    CHAINED_ACT_REMOVED = "chained_act_removed"
+    ACT_UNCHAINED = "act_unchained"
     # the call and its recordings
     RECORDED_WITHOUT_RECORDING = "recorded_without_recording"
     RECORDING_AGAINST_OUTCOME = "recording_against_outcome"
@@ -75,6 +82,10 @@ _RESTART: Final = "Start the recorder again: it takes up what is open. If this s
 _TAMPERED: Final = (
     "Only a change from outside, or a write that was refused (the log says step_refused), does this:"
     " compare with a backup of the catalogue."
+)
+_CHAIN_TAMPERED: Final = (
+    "Only a change from outside does this: nothing of ours changes or removes a row of these. Keep the catalogue as it"
+    " is, tell the privacy officer, and compare with a backup and with the heads that were noted elsewhere."
 )
 _UNLAWFUL: Final = "Let nobody listen to it, and tell the privacy officer: the audio has no authority that we can show."
 _RESTORE: Final = "Restore the file from a backup; the catalogue has its digest."
@@ -120,6 +131,15 @@ MENDS: Final[dict[Code, str]] = {
     Code.OUTCOME_DIFFERS: _TAMPERED,
     Code.CONSENT_EVENT_MISSING: _TAMPERED,
     Code.CONSENT_EVENT_STRANGE: _TAMPERED,
+    Code.HEAD_UNKNOWN: _CHAIN_TAMPERED,
+    Code.CHAIN_BROKEN: _CHAIN_TAMPERED,
+    Code.CHAIN_GAP: _CHAIN_TAMPERED,
+    Code.CHAINED_ACT_CHANGED: _CHAIN_TAMPERED,
+    Code.CHAINED_ACT_REMOVED: _CHAIN_TAMPERED,
+    Code.ACT_UNCHAINED: (
+        "It was put into the catalogue past the recorder: compare with a backup. (What an older recorder wrote,"
+        " `recorder db upgrade` chains.)"
+    ),
     Code.RECORDED_WITHOUT_RECORDING: _TAMPERED,
     Code.RECORDING_AGAINST_OUTCOME: _UNLAWFUL,
     Code.FAILURE_UNACCOUNTED: "Read `recorder calls show` for it: part of the call was lost and no outcome says so.",

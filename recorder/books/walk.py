@@ -28,13 +28,16 @@ from recorder.books.files import (
     remarks_of,
 )
 from recorder.books.join import Told
+from recorder.books.links import judge_head, judge_links, judge_unchained
 from recorder.books.mismatch import Code, Mismatch, Remark
 from recorder.catalogue import Catalogue, FileAct, RecordingRow, WholeCall, booked
+from recorder.chain import Head
 from recorder.model import CallId, Outcome, RecordingId, RecordingStatus
 from recorder.silences import UNTOLD_LONGEST, spans_silenced
 from recorder.storage import Found, FoundKind, Leftover, SettledFileMissing, Spool, Storage, StorageError, Zeros
 
 CALLS_AT_ONCE: Final = 200
+LINKS_AT_ONCE: Final = 1000
 WALKS: Final = 3
 NEVER_KEPT: Final = (Outcome.EXCLUDED, Outcome.DECLINED)
 
@@ -50,6 +53,8 @@ class Books:
     calls: int = 0
     open_calls: int = 0
     consent_events: int = 0
+    links: int = 0
+    head: Head | None = None  # of the node's chain
     settled_bytes: int = 0
     files: int = 0
     staged_files: int = 0
@@ -87,18 +92,22 @@ async def verify(
     ledgers: Ledgers | None = None,
     since: datetime | None = None,
     read_digests: bool = True,
+    heads: Iterable[Head] = (),
     progress: Progress = lambda *_: None,
 ) -> Books:
     """Read all the books of `node`, or those of the calls started since `since`.
 
-    `read_digests` False leaves the settled files' contents alone: they must be there in their length. CatalogueError or
-    StorageError where the books cannot be read to the end.
+    `heads` were noted elsewhere: the node's chain must have them. `read_digests` False leaves the settled files'
+    contents alone: they must be there in their length. CatalogueError or StorageError where the books cannot be read to
+    the end.
     """
     books = Books(node=node, since=since, read_digests=read_digests)
     await _walk_store(books, catalogue, storage, progress)  # first: a store that is not mounted is no missing file
     await _walk_spool(books, catalogue, storage.spool, now)
     await _read_ledgers(books, catalogue, ledgers or Ledgers(), now, progress)
     await _walk_calls(books, catalogue, storage, now, progress)
+    await _walk_chain(books, catalogue, progress)
+    await _compare_heads(books, catalogue, heads)
     _name_personal(books)
     order = {code: place for place, code in enumerate(Code)}
     books.mismatches.sort(key=lambda item: (order[item.code], str(item.call), str(item.path)))
@@ -221,6 +230,26 @@ def _contents(row: RecordingRow, storage: Storage) -> tuple[str, Zeros]:
 def _files_of(row: RecordingRow, storage: Storage) -> list[Path]:
     paths = (storage.path(row.id, row.authorised_at), *storage.spool.paths(row.id))
     return [path for path in paths if path.exists()]
+
+
+# --------------------------------------------------------------------------- the chain, link by link
+
+
+async def _walk_chain(books: Books, catalogue: Catalogue, progress: Progress) -> None:
+    at = await catalogue.links_before(books.node, books.since) if books.since else 0
+    while batch := await catalogue.chain_after(books.node, at, LINKS_AT_ONCE):
+        books.mismatches += await asyncio.to_thread(judge_links, batch, at)
+        books.links += len(batch)
+        at = batch[-1].link.seq
+        progress("links of the chain", books.links, None)
+    books.head = next(iter(await catalogue.heads(books.node)), None)
+    books.mismatches += map(judge_unchained, await catalogue.unchained(books.node, LINKS_AT_ONCE, since=books.since))
+
+
+async def _compare_heads(books: Books, catalogue: Catalogue, heads: Iterable[Head]) -> None:
+    noted = [head for head in heads if head.node == books.node]
+    found = await catalogue.links_named(books.node, {head.seq for head in noted})
+    books.mismatches += [item for head in noted if (item := judge_head(head, found.get(head.seq))) is not None]
 
 
 # --------------------------------------------------------------------------- the disks, file by file

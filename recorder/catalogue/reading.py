@@ -13,12 +13,26 @@ from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Column, ColumnElement, CompoundSelect, Connection, Row, Select, Table, bindparam, func, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    exists,
+    func,
+    select,
+)
 
 from recorder.catalogue.rows import (
     AuditRow,
     BookedCall,
     CallRow,
+    Chained,
+    ChainRow,
     ConsentRow,
     Counts,
     FileAct,
@@ -26,6 +40,7 @@ from recorder.catalogue.rows import (
     LegRow,
     PromptRow,
     RecordingRow,
+    Unchained,
     WholeCall,
     booked,
 )
@@ -34,15 +49,19 @@ from recorder.catalogue.tables import (
     bookmarks,
     call_events,
     calls,
+    chain,
     consent_events,
     file_acts,
     legs,
+    numbers,
     prompts,
     recordings,
     sweeps,
 )
+from recorder.chain import Head
 from recorder.model import (
     CallId,
+    ConsentEventId,
     ConsentState,
     Linkedid,
     LostReason,
@@ -128,9 +147,12 @@ def list_calls(
     outcome: Outcome | None,
     since: datetime | None,
     until: datetime | None,
+    digests: Collection[str] | None = None,
 ) -> tuple[CallRow, ...]:
-    """Return the newest calls that match; `until` is exclusive."""
+    """Return the newest calls that match; `until` is exclusive, `digests` of numbers: one is the call's."""
     wanted = select(calls).where(*_matches(calls, node=node, line=line, outcome=outcome))
+    if digests is not None:
+        wanted = wanted.where(calls.c.id.in_(select(numbers.c.call).where(numbers.c.digest.in_(list(digests)))))
     wanted = _between(wanted, calls.c.started_at, since, until)
     return _all(connection, CallRow, wanted.order_by(calls.c.started_at.desc(), calls.c.id).limit(limit))
 
@@ -254,6 +276,97 @@ def file_acts_of(connection: Connection, files: Iterable[UUID]) -> tuple[FileAct
             connection, FileAct, select(*columns).where(file_acts.c.of_file.in_(part)).order_by(file_acts.c.seq)
         )
     )
+
+
+# --------------------------------------------------------------------------- the chain
+
+
+def _links() -> Select[Any]:
+    """Links with the digests of those that each must name, in their order."""
+    before, further = chain.alias("before"), chain.alias("further")
+    further_seq = chain.c.seq - (chain.c.seq.op("&")(-chain.c.seq))
+    rest = chain.outerjoin(before, (before.c.node == chain.c.node) & (before.c.seq == chain.c.seq - 1))
+    rest = rest.outerjoin(further, (further.c.node == chain.c.node) & (further.c.seq == further_seq))
+    digests = (before.c.digest.label("previous"), further.c.digest.label("further"))
+    return select(chain, *digests).select_from(rest).order_by(chain.c.node, chain.c.seq)
+
+
+def chain_after(connection: Connection, node: str, after: int, limit: int) -> tuple[Chained, ...]:
+    """Return the next `limit` links of the node behind link `after`, each with what the catalogue says of its act."""
+    wanted = _links().where(chain.c.node == node, chain.c.seq > after).limit(limit)
+    links = _all(connection, ChainRow, wanted)
+    events = {
+        row.id: row
+        for part in _parts([link.consent for link in links if link.consent is not None])
+        for row in _all(connection, ConsentRow, select(consent_events).where(consent_events.c.id.in_(part)))
+    }
+    ended = {
+        row.id: row
+        for part in _parts([link.call for link in links if link.consent is None])
+        for row in _all(connection, CallRow, select(calls).where(calls.c.id.in_(part)))
+    }
+    said = _prompts_of(connection, events.values())
+    return tuple(_chained(link, events, said, ended) for link in links)
+
+
+def _chained(
+    link: ChainRow,
+    events: Mapping[ConsentEventId, ConsentRow],
+    said: Mapping[int, PromptRow],
+    ended: Mapping[CallId, CallRow],
+) -> Chained:
+    if link.consent is None:
+        return Chained(link=link, call=ended.get(link.call))
+    event = events.get(link.consent)
+    prompt = said.get(event.prompt) if event is not None and event.prompt is not None else None
+    return Chained(link=link, event=event, prompt=prompt)
+
+
+def links_before(connection: Connection, node: str, since: datetime) -> int:
+    """Return how many links the node's chain had at `since`: the number of the last of them."""
+    first = select(func.min(chain.c.seq)).where(chain.c.node == node, chain.c.at >= since)
+    found = connection.execute(first).scalar_one()
+    if found is not None:
+        return int(found) - 1
+    return int(connection.execute(select(func.max(chain.c.seq)).where(chain.c.node == node)).scalar_one() or 0)
+
+
+def links_named(connection: Connection, node: str, seqs: Iterable[int]) -> dict[int, ChainRow]:
+    """Return those of the node's links; one that is not there is missing."""
+    return {
+        row.seq: row
+        for part in _parts(list(seqs))
+        for row in _all(connection, ChainRow, _links().where(chain.c.node == node, chain.c.seq.in_(part)))
+    }
+
+
+def links_of_call(connection: Connection, call: CallId) -> tuple[ChainRow, ...]:
+    return _all(connection, ChainRow, _links().where(chain.c.call == call))
+
+
+def heads(connection: Connection, node: str | None = None) -> tuple[Head, ...]:
+    """Return the newest link of each node's chain, or of one node's; a node without a link has none."""
+    newest = select(chain.c.node, func.max(chain.c.seq).label("seq")).where(*_matches(chain, node=node))
+    last = newest.group_by(chain.c.node).subquery()
+    rows = select(chain.c.node, chain.c.seq, chain.c.digest).join(
+        last, (last.c.node == chain.c.node) & (last.c.seq == chain.c.seq)
+    )
+    return _all(connection, Head, rows.order_by(chain.c.node))
+
+
+def unchained(connection: Connection, node: str, since: datetime | None, limit: int) -> tuple[Unchained, ...]:
+    """Return the node's consent events that no link commits to, and its ended calls that had one and no end chained."""
+    has_link = exists().where(chain.c.consent == consent_events.c.id)
+    events = select(consent_events.c.call, consent_events.c.id.label("consent"))
+    events = events.join(calls, calls.c.id == consent_events.c.call).where(calls.c.node == node, ~has_link)
+    events = _between(events, calls.c.started_at, since, None).order_by(consent_events.c.seq)
+    asked = exists().where(consent_events.c.call == calls.c.id)
+    has_end = exists().where(chain.c.call == calls.c.id, chain.c.consent.is_(None))
+    ends = select(calls.c.id.label("call")).where(calls.c.node == node, calls.c.outcome.is_not(None), asked, ~has_end)
+    ends = _between(ends, calls.c.started_at, since, None).order_by(calls.c.id)
+    found = [Unchained(call=row.call, consent=row.consent) for row in connection.execute(events.limit(limit))]
+    found += [Unchained(call=row.call, consent=None) for row in connection.execute(ends.limit(limit))]
+    return tuple(found)
 
 
 def bookmark(connection: Connection, node: str, name: str) -> dict[str, str | int] | None:

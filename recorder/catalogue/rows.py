@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from recorder.chain import NOTHING, Link, moment
 from recorder.model import (
     CallId,
     ConsentEventId,
@@ -104,6 +105,56 @@ class ConsentRow:
     actor: str | None
     reason: OverrideReason | None
     basis: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainRow:
+    """One link of a node's chain, with the digests that it must name; these are None where there is no such link.
+
+    `consent` is None where the link is the end of the call; `salt` and `body` are None where they were erased.
+    """
+
+    node: str
+    seq: int
+    at: datetime
+    call: CallId
+    consent: ConsentEventId | None
+    salt: str | None
+    body: str | None
+    commitment: str
+    digest: str
+    previous: str | None
+    further: str | None
+
+    @property
+    def link(self) -> Link:
+        """The link as its digest is made; what is not there counts as nothing."""
+        return Link(
+            node=self.node,
+            seq=self.seq,
+            at=moment(self.at),
+            commitment=self.commitment,
+            previous=self.previous or NOTHING,
+            further=self.further or NOTHING,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chained:
+    """A link and what the rest of the catalogue says of its subject: a consent event with its prompt, or a call."""
+
+    link: ChainRow
+    event: ConsentRow | None = None
+    prompt: PromptRow | None = None
+    call: CallRow | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unchained:
+    """A consent event that no link commits to; `consent` is None where it is the end of the call."""
+
+    call: CallId
+    consent: ConsentEventId | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

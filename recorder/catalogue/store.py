@@ -18,13 +18,17 @@ from recorder.catalogue.engine import CALLER_WAITS, Rooms, url_of
 from recorder.catalogue.rows import (
     BookedCall,
     CallRow,
+    Chained,
+    ChainRow,
     ConsentRow,
     Counts,
     FileAct,
     JournalRow,
     RecordingRow,
+    Unchained,
     WholeCall,
 )
+from recorder.chain import Head
 from recorder.model import (
     CallId,
     ConsentState,
@@ -124,6 +128,11 @@ class Catalogue:
         """Add what a person does, or did, with a file that no recording claims."""
         await self.write(lambda connection: writing.write_file_act(connection, act), within)
 
+    async def write_numbers(self, digests: Iterable[tuple[CallId, str]], within: timedelta = READER_WAITS) -> None:
+        """Keep the keyed digest of each call's number (recorder.numbers), never the number."""
+        together = tuple(digests)
+        await self.write(lambda connection: writing.write_numbers(connection, together), within)
+
     async def write_bookmark(
         self, node: str, name: str, value: Mapping[str, str | int], within: timedelta = READER_WAITS
     ) -> None:
@@ -222,11 +231,12 @@ class Catalogue:
         outcome: Outcome | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        numbers: Collection[str] | None = None,
         within: timedelta = READER_WAITS,
     ) -> tuple[CallRow, ...]:
-        """Return the newest calls that match; `until` is exclusive."""
+        """Return the newest calls that match; `until` is exclusive, `numbers` are keyed digests of which one is its."""
         return await self.read(
-            lambda connection: reading.list_calls(connection, limit, node, line, outcome, since, until), within
+            lambda connection: reading.list_calls(connection, limit, node, line, outcome, since, until, numbers), within
         )
 
     async def list_recordings(
@@ -269,6 +279,37 @@ class Catalogue:
         """Return what was done with these files, oldest first."""
         wanted = tuple(files)
         return await self.read(lambda connection: reading.file_acts_of(connection, wanted), within)
+
+    async def chain_after(
+        self, node: str, after: int, limit: int, within: timedelta = READER_WAITS
+    ) -> tuple[Chained, ...]:
+        """Return the node's next links behind link `after`, with their acts; an empty answer ends the walk."""
+        return await self.read(lambda connection: reading.chain_after(connection, node, after, limit), within)
+
+    async def links_before(self, node: str, since: datetime, within: timedelta = READER_WAITS) -> int:
+        """Return how many links the node's chain had at `since`."""
+        return await self.read(lambda connection: reading.links_before(connection, node, since), within)
+
+    async def links_named(
+        self, node: str, seqs: Iterable[int], within: timedelta = READER_WAITS
+    ) -> dict[int, ChainRow]:
+        """Return those of the node's links that there are."""
+        wanted = tuple(seqs)
+        return await self.read(lambda connection: reading.links_named(connection, node, wanted), within)
+
+    async def links_of_call(self, call: CallId, within: timedelta = READER_WAITS) -> tuple[ChainRow, ...]:
+        """Return the links of a call's consent events and of its end, in their order."""
+        return await self.read(lambda connection: reading.links_of_call(connection, call), within)
+
+    async def heads(self, node: str | None = None, within: timedelta = READER_WAITS) -> tuple[Head, ...]:
+        """Return the newest link of each node's chain, or of one node's."""
+        return await self.read(lambda connection: reading.heads(connection, node), within)
+
+    async def unchained(
+        self, node: str, limit: int, *, since: datetime | None = None, within: timedelta = READER_WAITS
+    ) -> tuple[Unchained, ...]:
+        """Return acts of the node's calls, started since `since`, that no link commits to: there should be none."""
+        return await self.read(lambda connection: reading.unchained(connection, node, since, limit), within)
 
     async def bookmark(self, node: str, name: str, within: timedelta = READER_WAITS) -> dict[str, str | int] | None:
         return await self.read(lambda connection: reading.bookmark(connection, node, name), within)

@@ -370,4 +370,33 @@ file_acts = Table(
     Index(None, "of_file"),
 )
 
-APPEND_ONLY = (file_acts, prompts, consent_events, audit, call_events)
+chain = Table(
+    "chain",
+    metadata,
+    Column("node", String(64), nullable=False),
+    Column("seq", BigInteger, nullable=False),  # without a gap in each node: recorder.catalogue.chaining counts
+    Column("at", UtcDateTime, nullable=False),  # when it was chained, by the writer's clock
+    Column("call", Uuid, nullable=False),  # no foreign keys: the link outlives what it commits to
+    Column("consent", Uuid),  # the consent event; NULL where the link is the call's end
+    Column("salt", String(64)),  # these two can be erased one day, and the chain stays whole
+    Column("body", Text),
+    Column("commitment", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    PrimaryKeyConstraint("node", "seq"),
+    UniqueConstraint("consent"),
+    CheckConstraint("(salt IS NULL) = (body IS NULL)", name="salt_with_body"),
+    CheckConstraint("seq > 0", name="seq_from_one"),
+    Index(None, "call"),
+    Index(None, "node", "at"),
+)
+
+numbers = Table(
+    "numbers",
+    metadata,
+    Column("call", Uuid, nullable=False),  # no foreign key: the call's own row may still be on its way
+    Column("digest", String(80), nullable=False),
+    PrimaryKeyConstraint("call", "digest"),
+    Index(None, "digest"),
+)
+
+APPEND_ONLY = (file_acts, prompts, consent_events, audit, call_events, chain)

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Insert, Row, Select, Table, Update, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from recorder.catalogue import chaining
 from recorder.catalogue.errors import CatalogueRefused
 from recorder.catalogue.rows import FileAct, JournalRow
 from recorder.catalogue.tables import (
@@ -25,6 +26,7 @@ from recorder.catalogue.tables import (
     consent_events,
     file_acts,
     legs,
+    numbers,
     prompts,
     recordings,
     sweeps,
@@ -196,7 +198,8 @@ def _(fact: ConsentRecorded, connection: Connection) -> None:
         "reason": fact.reason,
         "basis": fact.basis,
     }
-    _insert_once(connection, consent_events, values, id=fact.id)
+    if _insert_once(connection, consent_events, values, id=fact.id):
+        chaining.chain_consent(connection, fact, values)
 
 
 def _prompt_number(connection: Connection, prompt: Prompt) -> int:
@@ -290,6 +293,7 @@ def _(fact: CallEnded, connection: Connection) -> None:
     end: Values = {"ended_at": fact.ended_at, "outcome": fact.outcome, "reason": fact.reason}
     ending = {"of_call": fact.call} | _prefixed("to_", end)
     if connection.execute(_END_CALL, ending).rowcount == 1:
+        chaining.chain_end(connection, end | {"call": fact.call})
         return
     found = _row(connection, calls, id=fact.call)
     if found is None:
@@ -337,6 +341,12 @@ def write_file_act(connection: Connection, act: FileAct) -> None:
     _insert_once(connection, file_acts, values, id=act.id)
 
 
+def write_numbers(connection: Connection, digests: Iterable[tuple[CallId, str]]) -> None:
+    """Keep the keyed digest of each call's number; what is kept already stays."""
+    for call, digest in digests:
+        connection.execute(_insert_new(connection, numbers, {"call": call, "digest": digest}))
+
+
 def write_bookmark(connection: Connection, node: str, name: str, value: Mapping[str, str | int]) -> None:
     """Remember `value` under `name`, in place of what was there."""
     _put(connection, bookmarks, {"node": node, "name": name}, {"value": dict(value)})
@@ -360,13 +370,14 @@ def _insert_new(connection: Connection, table: Table, values: Values) -> Any:
     return _insert(connection)(table).values(values).on_conflict_do_nothing()
 
 
-def _insert_once(connection: Connection, table: Table, values: Values, start: Values | None = None, **key: Any) -> None:
-    """Insert a row that is written once. One that is in must say the same; `start` is what may have moved on."""
+def _insert_once(connection: Connection, table: Table, values: Values, start: Values | None = None, **key: Any) -> bool:
+    """Insert a row that is written once, or False: one that is in must say the same. `start` is what may move on."""
     found = _row(connection, table, **key)
     if found is None:
         connection.execute(_adding(table), values | (start or {}))
-    else:
-        _require_same(found, values, f"{table.name} {' '.join(str(part) for part in key.values())}")
+        return True
+    _require_same(found, values, f"{table.name} {' '.join(str(part) for part in key.values())}")
+    return False
 
 
 def _change(connection: Connection, table: Table, key: Values, now: Values) -> int:

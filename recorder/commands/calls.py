@@ -15,6 +15,7 @@ from recorder.commands.display import Column, at, clock, lasting, print_json, pr
 from recorder.commands.listings import amount_of, recording_shown
 from recorder.commands.words import decisions, story
 from recorder.model import CallId, Outcome
+from recorder.settings import Settings
 from recorder.storage import Storage
 
 app = typer.Typer(help="Calls, the newest first; `show ID` tells one call's whole story.")
@@ -38,6 +39,9 @@ def calls(
     line: Line = None,
     outcome: Annotated[Outcome | None, typer.Option(help="Only calls that ended so.")] = None,
     since: Since = None,
+    party: Annotated[
+        str | None, typer.Option("--number", help="Only calls of this number of the other side, in any written form.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List calls, the newest first."""
@@ -45,11 +49,26 @@ def calls(
         return
     start = moment(since, datetime.now(UTC))
     settings = settings_of(context)
-    rows = ask(settings, lambda catalogue: catalogue.list_calls(limit, line=line, outcome=outcome, since=start))
+    digests = None if party is None else _digests(settings, party)
+    rows = ask(
+        settings,
+        lambda catalogue: catalogue.list_calls(limit, line=line, outcome=outcome, since=start, numbers=digests),
+    )
     if as_json:
         print_json([call_shown(row) for row in rows])
         return
     _print_calls(rows, limit)
+
+
+def _digests(settings: Settings, number: str) -> tuple[str, ...]:
+    """The digests that a call with this number may have; the number goes no further."""
+    key = settings.numbers.key()
+    if key is None:
+        wrong("The settings have no [numbers] key_file: no digest of a number is kept, and none can be looked for.")
+    digests = key.digests(number)
+    if not digests:
+        raise typer.BadParameter("no telephone number", param_hint="--number")
+    return digests
 
 
 def call_shown(row: CallRow) -> dict[str, Any]:
@@ -108,21 +127,27 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Tell one call's whole story."""
+    settings = settings_of(context)
+    whole = call_named(settings, call)
+    storage = storage_of(settings)
+    if as_json:
+        print_json(_story_shown(whole, storage, why=why))
+    else:
+        _print_story(screen(), whole, storage, why=why)
+
+
+def call_named(settings: Settings, call: str) -> WholeCall:
+    """The one call whose id begins so; a sentence and exit 1 where there is none or more than one."""
     begins = call.lower().replace("-", "")
     if not begins or len(begins) > 32 or set(begins) - set("0123456789abcdef"):
         raise typer.BadParameter(f"{call!r} is not the beginning of an id", param_hint="ID")
-    settings = settings_of(context)
     found = ask(settings, lambda catalogue: _beginning_with(catalogue, begins))
     if not found:
         wrong(f"There is no call {call}. `recorder calls` lists the newest.")
     if len(found) > 1:
         names = ", ".join(str(whole.call.id) for whole in found[:MATCHES_SHOWN])
         wrong(f"More than one call begins with {call}: {names}{' ...' if len(found) > MATCHES_SHOWN else ''}")
-    storage = storage_of(settings)
-    if as_json:
-        print_json(_story_shown(found[0], storage, why=why))
-    else:
-        _print_story(screen(), found[0], storage, why=why)
+    return found[0]
 
 
 async def _beginning_with(catalogue: Catalogue, begins: str) -> tuple[WholeCall, ...]:

@@ -1,4 +1,4 @@
-"""`recorder recordings` and `recorder consents`."""
+"""`recorder recordings`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from recorder.catalogue import ConsentRow, RecordingRow
+from recorder.catalogue import RecordingRow
 from recorder.commands.asking import AT_MOST, Json, Limit, Line, Since, ask, moment, settings_of, storage_of
 from recorder.commands.display import (
     Column,
@@ -18,12 +18,11 @@ from recorder.commands.display import (
     has_page,
     lasting,
     print_json,
-    print_table,
     screen,
     short,
     text,
 )
-from recorder.model import ConsentState, RecordingStatus
+from recorder.model import RecordingStatus
 from recorder.storage import Storage
 
 RECORDING_COLUMNS = (
@@ -36,16 +35,6 @@ RECORDING_COLUMNS = (
     Column(name="length", right=True),
     Column(name="remarks"),
     Column(name="path", page=True),
-)
-CONSENT_COLUMNS = (
-    Column(name="call"),
-    Column(name="at (UTC)"),
-    Column(name="from"),
-    Column(name="to"),
-    Column(name="key"),
-    Column(name="heard", right=True),
-    Column(name="reason"),
-    Column(name="by", wide=True),
 )
 
 
@@ -135,33 +124,3 @@ def _print_recordings(console: Console, rows: tuple[RecordingRow, ...], storage:
         console.print(line, soft_wrap=True)
         if row.status is RecordingStatus.SETTLED and not has_room:
             console.print(text(storage.path(row.id, row.authorised_at), style="dim"), soft_wrap=True)
-
-
-def consents(
-    context: typer.Context,
-    limit: Limit = AT_MOST,
-    line: Line = None,
-    state: Annotated[ConsentState | None, typer.Option("--to", help="Only steps that led to this state.")] = None,
-    since: Since = None,
-    as_json: Json = False,
-) -> None:
-    """List consent events, the newest first."""
-    start = moment(since, datetime.now(UTC))
-    settings = settings_of(context)
-    rows = ask(settings, lambda catalogue: catalogue.list_consents(limit, line=line, after=state, since=start))
-    if as_json:
-        print_json(rows)
-        return
-    console = screen()
-    if not rows:
-        screen(error=True).print("No consent events match.")
-        return
-    print_table(console, CONSENT_COLUMNS, (_consent_cells(console, row) for row in rows))
-    if len(rows) == limit:
-        screen(error=True).print(f"These are the newest {limit}; --limit shows more.")
-
-
-def _consent_cells(console: Console, row: ConsentRow) -> tuple[object, ...]:
-    heard = "" if row.played_ms is None else f"{row.played_ms / 1000:.1f} s"
-    when = at(row.at, console)
-    return short(row.call, console), when, row.before, row.after, row.key, heard, row.reason, row.actor or row.basis

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from recorder.books import Books, Ledgers, Mismatch, Reach, Remark, verify
 from recorder.commands.asking import SOMETHING_WRONG, Json, Since, ask, moment, storage_of
+from recorder.commands.consents import Heads, noted
 from recorder.commands.copied import settings_at
 from recorder.commands.display import amount, number, print_json, print_line, screen, text
 from recorder.model import Outcome, RecordingStatus
@@ -34,12 +35,15 @@ Copy = Annotated[
 ]
 
 
-def verify_books(context: typer.Context, since: Since = None, copy: Copy = None, as_json: Json = False) -> None:
+def verify_books(
+    context: typer.Context, since: Since = None, copy: Copy = None, heads: Heads = None, as_json: Json = False
+) -> None:
     """Balance calls, consent events, recordings, files, digests, queue log and CDR; exit 1 where anything does not fit.
 
     Changes nothing, and may run at any time, with the recorder or without it. Calls in progress are open, not wrong.
     """
     now = datetime.now(UTC)
+    known = noted(heads)
     step_back()  # every settled file is read: the daemon's own disk work goes first
     with _Bar(screen(error=True)) as bar, settings_at(context, copy) as settings:
         storage = storage_of(settings)
@@ -53,6 +57,7 @@ def verify_books(context: typer.Context, since: Since = None, copy: Copy = None,
                 now=now,
                 ledgers=ledgers_of(settings),
                 since=begin,
+                heads=known,
                 progress=bar.show,
             ),
         )
@@ -82,6 +87,8 @@ def counts(books: Books) -> dict[str, Any]:
         "open_calls": books.open_calls,
         "outcomes": {outcome: books.outcomes[outcome] for outcome in Outcome},
         "consent_events": books.consent_events,
+        "links": books.links,
+        "head": str(books.head) if books.head else None,
         "recordings": {status: books.recordings[status] for status in RecordingStatus},
         "settled_bytes": books.settled_bytes,
         "files": books.files,
@@ -192,6 +199,7 @@ def _facts(books: Books) -> list[tuple[str, str]]:
         ("Calls", f"{books.calls}, of which {books.open_calls} in progress"),
         *((f"  {outcome}", _outcome(books.outcomes[outcome], kept.get(outcome))) for outcome in Outcome),
         ("Consent events", str(books.consent_events)),
+        ("Chain", _chain(books)),
         ("Recordings", f"{sum(books.recordings.values())}{f': {statuses}' if statuses else ''}"),
         ("Digests", f"{number(settled, 'settled file')} read, {amount(books.settled_bytes)}"),
         ("Files", f"{books.files} in the store, {books.staged_files} staged, {books.quarantined_files} in quarantine"),
@@ -203,6 +211,11 @@ def _facts(books: Books) -> list[tuple[str, str]]:
             for name, rows in (books.told.unlisted.most_common(5) if books.told else ())
         ),
     ]
+
+
+def _chain(books: Books) -> str:
+    links = number(books.links, "link")
+    return f"{links} read, the newest {books.head.seq}, digest {books.head.digest[:8]}..." if books.head else links
 
 
 def _reach(books: Books, name: str, unit: str) -> str:

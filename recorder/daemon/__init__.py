@@ -10,6 +10,7 @@ from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.house_watch import HouseWatch
 from recorder.daemon.members import Members
+from recorder.daemon.number_watch import NumberWatch
 from recorder.daemon.owed import CallCounters
 from recorder.daemon.pauses import PauseWatch
 from recorder.daemon.readiness import Readiness
@@ -33,6 +34,7 @@ __all__ = [
     "HouseWatch",
     "Lookout",
     "Members",
+    "NumberWatch",
     "Parts",
     "PauseWatch",
     "Readiness",

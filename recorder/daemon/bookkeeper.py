@@ -15,6 +15,7 @@ import structlog
 
 from recorder.books import Books, Code, Ledgers, Mismatch, verify
 from recorder.catalogue import Catalogue
+from recorder.chain import Head
 from recorder.storage import Storage, StorageError
 
 log = structlog.get_logger(__name__)
@@ -35,6 +36,7 @@ class Bookkeeper:
         self._ledgers = ledgers
         self._now = now
         self._said: Counter[Code] = Counter()
+        self._head: Head | None = None
         self.found: Counter[Code] = Counter()
         self.personal_calls: int | None = None
         self._unread: str | None = None
@@ -82,6 +84,9 @@ class Bookkeeper:
         elif self._said and not self.found:
             log.info("books_balance_again")
         self._said = self.found
+        if books.head is not None and books.head != self._head:  # a log that is sent elsewhere keeps it there
+            log.info("chain_head", head=str(books.head))
+            self._head = books.head
 
 
 def _words(item: Mismatch) -> str:

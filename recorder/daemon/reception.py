@@ -90,8 +90,10 @@ class FrontDesk:
         teller: Teller,
         is_member: Callable[[Channel], Awaitable[bool]],
         behind: Callable[[Channel], Awaitable[Behind]],
+        keep_number: Callable[[CallId, str], None] = lambda *_: None,
     ) -> None:
         self._behind = behind
+        self._keep_number = keep_number
         self._is_member = is_member
         self._teller = teller
         self._look_again = look_again
@@ -164,6 +166,8 @@ class FrontDesk:
     def _admission(self, runner: CallRunner, rules: LineRules, visit: Visit, talk: Dialogue | None) -> Admission | None:
         if visit.unrecorded is not None or runner.state.unrecorded is not None:
             return Admission(call=runner.state.call, dialogue=settled(Answer(consent=ConsentState.PROHIBITED)))
+        if visit.number is not None and rules.mode is not ConsentMode.NEVER:
+            self._keep_number(runner.state.call, visit.number)
         hindrance = self._readiness.hindrance
         if hindrance is not None and rules.mode is not ConsentMode.NEVER:
             self._broke(runner, hindrance)  # nobody is asked what cannot be done

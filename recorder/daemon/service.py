@@ -32,6 +32,7 @@ from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.house_watch import HouseWatch
 from recorder.daemon.keeping import SEEN, record_of_sight
+from recorder.daemon.number_watch import NumberWatch
 from recorder.daemon.pauses import PauseWatch
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.reception import FrontDesk
@@ -84,6 +85,7 @@ class Parts:
     readiness: Readiness
     growth: GrowthWatch
     pauses: PauseWatch
+    numbers: NumberWatch
     rivals: RivalWatch
     fullness: FullnessWatch
     alarms: AlarmWatch
@@ -333,6 +335,7 @@ class Daemon:
             Sweep("books", self.parts.bookkeeper.look, BALANCED_EVERY),
             Sweep("growth", self.parts.growth.look, timedelta(seconds=5)),
             Sweep("pauses", self.parts.pauses.look, timedelta(seconds=5)),
+            Sweep("numbers", self.parts.numbers.look, timedelta(seconds=5)),
             Sweep("rivals", self._rivals, LOOK_EVERY),
             Sweep("fallback", self.parts.fallback.look, timedelta(seconds=60)),
             Sweep("house", self.parts.house.look, timedelta(seconds=10)),

@@ -102,7 +102,7 @@ class Examination:
                 await look()
             except CliFailed as error:
                 self._add(unchecked(name.lower(), f"the PBX gave no answer: {error}", "look at [pbx] cli"))
-        self._add(judge.judge_lines(self.lines))
+        self._add(judge.judge_lines(self.lines), judge.judge_number_key(self.settings.numbers.key_file))
         return self.findings
 
     async def rivals_alone(self) -> list[Finding]:
@@ -295,6 +295,7 @@ class Examination:
         if url.startswith("sqlite:////"):
             wanted.append((Path(url.removeprefix("sqlite:///")), READ | WRITE))
         wanted += [(path, READ) for path in (pbx.queue_log, pbx.cdr, self.settings.ami.secret_file) if path is not None]
+        wanted += [(path, READ) for path in (self.settings.numbers.key_file,) if path is not None]
         self._add(*judge_access(person, wanted, facts_of(path for path, _ in wanted)))
 
     async def _spool(self) -> None:

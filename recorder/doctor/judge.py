@@ -255,6 +255,14 @@ def judge_lines(lines: Iterable[LineRules]) -> Finding:
     return fine("lines", ", ".join(f"{name} {mode}" for name, mode in modes.items()))
 
 
+def judge_number_key(path: Path | None) -> Finding:
+    """Whether calls can be found by number; a key that is open or too short was a mistake of the settings already."""
+    if path is None:
+        mend = "where calls must be found by number: [numbers] key_file; docs/operating.md says how"
+        return note("number key", "none: no digest of a number is kept, and nobody is found by theirs", mend)
+    return fine("number key", f"{path} is closed: calls are found by a keyed digest of the number")
+
+
 def judge_catalogue_failure(reason: str) -> Finding:
     """`reason`: why the catalogue could not be opened."""
     what, _, command = reason.partition("; `createdb")

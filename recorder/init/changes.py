@@ -19,6 +19,7 @@ from recorder.init.texts import SECRET_SHOWN
 
 PUBLIC = 0o644
 CLOSED = 0o640
+OWN = 0o600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class Change:
     mode: int = PUBLIC
     like: Path | None = None
     group: str | None = None
+    user: str | None = None
     hidden: str | None = None
     shipped: bool = False
 
@@ -49,13 +51,16 @@ def change_to(
     mode: int = PUBLIC,
     like: Path | None = None,
     group: str | None = None,
+    user: str | None = None,
     hidden: str | None = None,
     shipped: bool = False,
 ) -> Change:
     """The change that makes `path` read `new`; OSError where it is there and cannot be read."""
     old = path.read_bytes() if path.exists() else None
     content = new if isinstance(new, bytes) else new.encode()
-    return Change(path=path, old=old, new=content, mode=mode, like=like, group=group, hidden=hidden, shipped=shipped)
+    return Change(
+        path=path, old=old, new=content, mode=mode, like=like, group=group, user=user, hidden=hidden, shipped=shipped
+    )
 
 
 def shown(change: Change) -> str:
@@ -92,10 +97,13 @@ def _make_folder(folder: Path, change: Change) -> None:
     folder.chmod(0o755 if change.mode == PUBLIC else 0o750)
 
 
-def _lend(path: Path, group: str | None) -> None:
+def _lend(path: Path, group: str | None, user: str | None = None) -> None:
     if group is not None:
         with suppress(LookupError, PermissionError):  # no such group yet: doctor and the README say how to make it
             shutil.chown(path, group=group)
+    if user is not None:
+        with suppress(LookupError, PermissionError):
+            shutil.chown(path, user=user)
 
 
 def _keep(path: Path) -> Path:
@@ -126,7 +134,7 @@ def _replace(path: Path, change: Change) -> None:
             os.fsync(file.fileno())
         if pattern is not None:
             _own(fresh, pattern.st_uid, pattern.st_gid)
-        _lend(fresh, change.group)
+        _lend(fresh, change.group, change.user)
         fresh.chmod(facts.st_mode & 0o7777 if facts is not None else change.mode)
         fresh.replace(path)
     except BaseException:

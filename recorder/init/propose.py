@@ -15,7 +15,7 @@ from pathlib import Path
 from recorder import shipped
 from recorder.fallback_file import FILE as FALLBACK
 from recorder.fallback_file import Written, written
-from recorder.init.changes import CLOSED, Change, change_to
+from recorder.init.changes import CLOSED, OWN, Change, change_to
 from recorder.init.texts import (
     Proposal,
     account_text,
@@ -31,7 +31,8 @@ from recorder.pbx_cli import Cli, CliFailed, ami_account, core_settings, queue_n
 from recorder.settings import Settings, host_and_port, load
 
 WHY = "the call recorder"
-GROUP = "recorder"
+GROUP = USER = "recorder"
+NUMBER_KEY = "number.key"
 CDR_FILE = "cdr-csv/Master.csv"
 CDR_COLUMNS = ("loguniqueid", "newcdrcolumns")
 ACCOUNT_FILE = "manager_recorder.conf"
@@ -108,6 +109,7 @@ def plan(choices: Choices, known: Known, environment: Mapping[str, str] | None =
     if settings is None:
         text = settings_text(_proposal(choices, known, secret_file, lines))
         changes.append(change_to(choices.config, text, mode=CLOSED, group=GROUP))
+        changes.append(_number_key(choices.config.with_name(NUMBER_KEY)))
     if secret_file is not None:
         changes.append(change_to(secret_file, f"{secret}\n", mode=CLOSED, group=GROUP, hidden=secret))
     asked = written(settings, known.pbx.get("Version", "")) if settings else Written()
@@ -150,6 +152,13 @@ def _secret(choices: Choices, settings: Settings | None) -> tuple[Path | None, s
     return file, there or secrets.token_urlsafe(32)
 
 
+def _number_key(file: Path) -> Change:
+    """A key of its own for the digests of numbers. One that is there stays: with another nobody is found again."""
+    there = file.read_text(encoding="utf-8").strip() if file.exists() else ""
+    key = there or secrets.token_urlsafe(32)
+    return change_to(file, f"{key}\n", mode=OWN, user=USER, hidden=key)
+
+
 def _proposal(
     choices: Choices, known: Known, secret_file: Path | None, lines: Mapping[str, tuple[str, ...]]
 ) -> Proposal:
@@ -162,6 +171,7 @@ def _proposal(
         port=port,
         username=choices.username,
         secret_file=secret_file,
+        number_key=choices.config.with_name(NUMBER_KEY),
         queue_log=logs / "queue_log",
         cdr=logs / CDR_FILE if known.has_cdr_csv else None,
         prompts=choices.prompts,

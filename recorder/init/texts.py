@@ -25,6 +25,7 @@ class Proposal:
     port: int = 5038
     username: str = "recorder"
     secret_file: Path
+    number_key: Path
     queue_log: Path | None = None
     cdr: Path | None = None
     prompts: Path
@@ -107,6 +108,11 @@ path = {_quoted(proposal.prompts)}    # as Asterisk sees the folder
 # dialled = ["18005550177"]          # numbers of yours
 # numbers = ["+14165550123"]         # numbers of the other side
 # region = "CA"                      # the country of numbers that are written without one
+
+[numbers]                            # of the other side: kept as a keyed digest, by which calls are found
+# Without the key nobody is found again. Keep a copy where no backup of the catalogue lies.
+key_file = {_quoted(proposal.number_key)}
+# region = "CA"
 
 # An ACD line each. A line without `consent` never asks and is never recorded: choose one where it is lawful.
 #   "opt_in"        record after the caller pressed `accept`

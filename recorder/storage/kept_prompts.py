@@ -24,6 +24,12 @@ class KeptPrompts:
     def path(self, sha256: str) -> Path:
         return self._root / PROMPTS / sha256
 
+    def read(self, sha256: str) -> bytes | None:
+        """The bytes that were heard; None where no version with this digest was kept."""
+        place = self.path(sha256)
+        with translated(place, "reading a kept prompt"):
+            return place.read_bytes() if place.exists() else None
+
     def keep(self, source: Path, sha256: str) -> bool:
         """Copy the file unless it is there; whether it was copied. StorageError where its bytes are other ones."""
         place = self.path(sha256)

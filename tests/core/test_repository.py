@@ -14,7 +14,10 @@ ROOT = Path(__file__).parents[2]
 MODULES = {path.relative_to(ROOT).as_posix(): path for path in sorted((ROOT / "recorder").rglob("*.py"))}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
 DIALPLAN = sorted((ROOT / "dialplan").glob("*.conf"))
-CORE = ("model", "alarms", "call", "consent", "do_not_record", "policy", "retention", "quality", "settings", "silences")
+CORE = (
+    *("model", "alarms", "call", "chain", "consent", "do_not_record", "policy", "proof", "retention", "quality"),
+    *("numbers", "settings", "silences"),
+)
 LIBRARIES_OF_THE_CORE = {"do_not_record": {"phonenumbers"}, "quality": {"numpy"}, "settings": {"pydantic"}}
 GIVEN_BY_LIBRARIES = {"add_message"}  # panoramisk calls it so
 COLUMN_OR_METRIC = {"Column", "mapped_column", "Counter", "Gauge", "Histogram", "Summary", "Info", "Enum"}

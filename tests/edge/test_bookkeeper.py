@@ -30,7 +30,9 @@ async def test_books_that_balance_are_no_warning(store: Catalogue, storage: Stor
     keeper = bookkeeper(store, storage)
     with capture_logs() as said:
         assert await keeper.look() is False
-    assert (keeper.warnings, keeper.found, said) == ([], {}, [])
+    (head,) = await store.heads(NODE)
+    assert (keeper.warnings, keeper.found) == ([], {})
+    assert said == [{"event": "chain_head", "log_level": "info", "head": str(head)}]
 
 
 async def test_what_does_not_fit_is_said_once_and_stands_until_it_is_mended(store: Catalogue, storage: Storage) -> None:
@@ -42,7 +44,8 @@ async def test_what_does_not_fit_is_said_once_and_stands_until_it_is_mended(stor
     with capture_logs() as said:
         await keeper.look()
         await keeper.look()
-    (line,) = said
+    line, head = said
+    assert head["event"] == "chain_head"
     assert (line["event"], line["log_level"]) == ("books_do_not_balance", "error")
     assert line["found"] == {"file_missing": 1, "file_not_ours": 1}
     assert line["first"] == [f"file_missing {story.call}", "file_not_ours elsewhere"]
@@ -53,6 +56,19 @@ async def test_what_does_not_fit_is_said_once_and_stands_until_it_is_mended(stor
     with capture_logs() as said:
         await keeper.look()
     assert ([line["event"] for line in said], keeper.warnings) == (["books_balance_again"], [])
+
+
+async def test_the_head_of_the_chain_is_said_when_it_is_another_one(store: Catalogue, storage: Storage) -> None:
+    keeper = bookkeeper(store, storage)
+    heads = []
+    for _ in range(2):
+        await books.refused().write(store)
+        with capture_logs() as said:
+            await keeper.look()
+            await keeper.look()
+        heads += [line["head"] for line in said if line["event"] == "chain_head"]
+    assert heads[1] == str((await store.heads(NODE))[0])
+    assert len(set(heads)) == len(heads) == 2
 
 
 async def test_it_reads_no_audio_and_looks_back_some_hours_only(store: Catalogue, storage: Storage) -> None:

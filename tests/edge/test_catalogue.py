@@ -444,7 +444,7 @@ async def test_what_is_append_only_cannot_be_changed_or_removed(store: Catalogue
     await write(store, call, event, facts.answered(call), facts.override_audit(recording))
     await store.write_file_act(facts.file_act())
     columns = {"prompts": "text", "audit": "actor", "consent_events": "policy", "call_events": "name"}
-    column = {**columns, "file_acts": "reason"}[table]
+    column = {**columns, "file_acts": "reason", "chain": "body"}[table]
 
     for statement in (f"UPDATE {table} SET {column} = 'x'", f"DELETE FROM {table}"):
         with pytest.raises(CatalogueRefused, match="append-only"):
@@ -473,6 +473,10 @@ async def test_what_is_append_only_cannot_be_replaced(store: Catalogue) -> None:
         await say(
             store, "REPLACE INTO call_events SELECT call, seq, at, 'x', old_phase, new_phase, fields FROM call_events"
         )
+    columns = "call, consent, salt, body, commitment, 'x' FROM chain"
+    for which in (f"node, seq, at, {columns}", f"node, seq + 1, at, {columns}"):
+        with pytest.raises(CatalogueRefused, match="append-only"):
+            await say(store, f"REPLACE INTO chain SELECT {which}")
 
 
 @pytest.mark.parametrize(

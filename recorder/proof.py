@@ -1,0 +1,301 @@
+"""The proof of one call's consent, which stands by itself: what is in it, and everything that can be wrong with one.
+
+Pure: makes and reads the document, asks no catalogue and no settings. docs/proof.md has the same check without us, so
+whatever changes here changes there. The invariant: nothing in a proof is taken on its own word but the head.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from recorder.chain import Body, Head, Link, canonical, is_committed, sha256, way_back
+
+KIND: Final = "recorder consent proof"
+VERSION: Final = 1
+_PARTS: Final = ("proof", "version", "call", "head", "links", "acts", "prompts")
+_STRINGS: Final[tuple[type, ...]] = (str,)
+_SHAPES: Final[dict[str, dict[str, tuple[type, ...]]]] = {
+    "head": {"node": _STRINGS, "seq": (int,), "digest": _STRINGS},
+    "link": {"node": _STRINGS, "seq": (int,)} | dict.fromkeys(("at", "commitment", "previous", "further"), _STRINGS),
+    "act": {"seq": (int,), "salt": _STRINGS, "body": (dict,)},
+    "prompt": {"sha256": _STRINGS, "wav": _STRINGS},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """What link `seq` commits to: a consent event of the call, or its end."""
+
+    seq: int
+    salt: str
+    body: Body
+
+    @property
+    def name(self) -> str:
+        """For a person: `consent event 2 (asked -> given)`."""
+        if self.body.get("kind") == "consent":
+            steps = f"{self.body.get('before')} -> {self.body.get('after')}"
+            return f"consent event {self.body.get('number')} ({steps}) in link {self.seq}"
+        return f"the call's end in link {self.seq}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """A document that was read; its parts have the right shapes, and nothing else is known of them yet."""
+
+    call: str
+    head: Head
+    links: tuple[Link, ...]  # the oldest first
+    acts: tuple[Act, ...]
+    prompts: Mapping[str, bytes]  # by the digest that stands beside them
+
+    @property
+    def consents(self) -> tuple[Act, ...]:
+        return tuple(act for act in self.acts if act.body.get("kind") == "consent")
+
+    @property
+    def end(self) -> Act | None:
+        """How the call ended; None where it had not, or where the proof was made up to an earlier link."""
+        return next((act for act in self.acts if act.body.get("kind") == "end"), None)
+
+
+@dataclass(slots=True, kw_only=True)
+class Checked:
+    """What a check found. `proof` is None where the document could not be read as one."""
+
+    proof: Proof | None = None
+    wrong: list[str] = field(default_factory=list)
+    unheard: int = 0  # how many of these say only that a prompt's sound is not in the file
+    heads_met: int = 0  # of those that were noted elsewhere
+
+
+# --------------------------------------------------------------------------- making one
+
+
+def links_to_show(head: int, acts: Iterable[int]) -> list[int]:
+    """The numbers of the links that show that `head` stands on each of `acts`, the oldest first."""
+    shown, newest = [head], head
+    for seq in sorted(acts, reverse=True):
+        shown += way_back(newest, seq)
+        newest = seq
+    return sorted(set(shown))
+
+
+def document(call: str, links: Sequence[Link], acts: Sequence[Act], prompts: Mapping[str, bytes]) -> dict[str, Any]:
+    """The proof as JSON has it: one file."""
+    newest = links[-1]
+    return {
+        "proof": KIND,
+        "version": VERSION,
+        "call": call,
+        "head": {"node": newest.node, "seq": newest.seq, "digest": newest.digest},
+        "acts": [asdict(act) for act in acts],
+        "links": [asdict(link) for link in links],
+        "prompts": [
+            {"sha256": digest, "wav": base64.b64encode(wav).decode()} for digest, wav in sorted(prompts.items())
+        ],
+    }
+
+
+# --------------------------------------------------------------------------- checking one
+
+
+def check(text: str, noted: Iterable[Head] = ()) -> Checked:
+    """Everything that is wrong with a proof, in words; nothing, where it is whole. `noted` heads are compared."""
+    checked = Checked()
+    try:
+        read = json.loads(text, object_pairs_hook=_once)
+        canonical(read).encode()  # half a character has no bytes to digest
+    except (ValueError, RecursionError) as error:
+        checked.wrong.append(f"the file is not JSON: {error}")
+        return checked
+    checked.wrong += _misshapen(read)
+    if checked.wrong:
+        return checked
+    proof, prompts_wrong = _read(read)
+    checked.proof = proof
+    checked.wrong += [
+        *_links(proof),
+        *_acts(proof),
+        *_order(proof),
+        *_whole(proof),
+        *prompts_wrong,
+        *_prompts(proof),
+    ]
+    unheard = list(_unheard(proof))
+    checked.unheard = len(unheard)
+    checked.wrong += unheard
+    _compare_heads(checked, proof, noted)
+    return checked
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object in which a name stands twice says two things at once."""
+    read = dict(pairs)
+    if len(read) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return read
+
+
+def _misshapen(read: Any) -> Iterator[str]:
+    if not isinstance(read, dict) or read.get("proof") != KIND:
+        yield f'the file is no proof: "proof" is not "{KIND}"'
+        return
+    if read.get("version") != VERSION:
+        yield f"the proof is of version {read.get('version')}, and this program knows {VERSION}"
+        return
+    yield from _names(read, _PARTS, "the proof")
+    if not isinstance(read.get("call"), str):
+        yield "the proof does not name its call"
+    for part, shape in (("links", "link"), ("acts", "act"), ("prompts", "prompt")):
+        found = read.get(part)
+        if not isinstance(found, list):
+            yield f"{part} is not a list"
+        else:
+            for number, entry in enumerate(found, start=1):
+                yield from _entry(entry, _SHAPES[shape], f"{shape} {number} of the file")
+    yield from _entry(read.get("head"), _SHAPES["head"], "the head")
+    if not read.get("links"):
+        yield "there is no link in the proof"
+
+
+def _entry(entry: Any, shape: Mapping[str, tuple[type, ...]], what: str) -> Iterator[str]:
+    if not isinstance(entry, dict):
+        yield f"{what} is not an object"
+        return
+    yield from _names(entry, shape, what)
+    for name, kinds in shape.items():
+        if name in entry and type(entry[name]) not in kinds:
+            yield f"{what}: {name} is of the wrong kind"
+
+
+def _names(entry: Mapping[str, Any], known: Iterable[str], what: str) -> Iterator[str]:
+    known = set(known)
+    for name in sorted(known - entry.keys()):
+        yield f"{what} lacks {name}"
+    for name in sorted(entry.keys() - known):
+        yield f"{what} holds {name}, which no proof does"
+
+
+def _read(read: Mapping[str, Any]) -> tuple[Proof, list[str]]:
+    prompts, wrong = {}, []
+    for entry in read["prompts"]:
+        if entry["sha256"] in prompts:
+            wrong.append(f"the prompt {entry['sha256'][:8]}... stands in the file twice")
+        wav = _bytes(entry["wav"])
+        if wav is None:
+            wrong.append(f"the sound of the prompt {entry['sha256'][:8]}... is not base64")
+        prompts[entry["sha256"]] = wav or b""
+    proof = Proof(
+        call=read["call"],
+        head=Head(**read["head"]),
+        links=tuple(Link(**entry) for entry in read["links"]),
+        acts=tuple(Act(**entry) for entry in read["acts"]),
+        prompts=prompts,
+    )
+    return proof, wrong
+
+
+def _bytes(written: str) -> bytes | None:
+    """The bytes, where this is the one way to write them."""
+    try:
+        read = base64.b64decode(written, validate=True)
+    except ValueError:
+        return None
+    return read if base64.b64encode(read).decode() == written else None
+
+
+def _links(proof: Proof) -> Iterator[str]:
+    """Whether every link stands on the one shown before it, up to the head."""
+    for older, newer in zip(proof.links, proof.links[1:], strict=False):
+        if not newer.follows(older):
+            yield (
+                f"the chain is cut between link {older.seq} and link {newer.seq}: the later one does not stand on the"
+                " earlier, so one of them was changed, or one between them is missing"
+            )
+    newest = proof.links[-1]
+    if (newest.node, newest.seq) != (proof.head.node, proof.head.seq):
+        yield f"the last link is {newest.node}:{newest.seq}, and the head is {proof.head.node}:{proof.head.seq}"
+    elif newest.digest != proof.head.digest:
+        yield f"the head's digest is not that of the last link, {newest.seq}: one of them was changed"
+
+
+def _acts(proof: Proof) -> Iterator[str]:
+    links = {link.seq: link for link in proof.links}
+    for act in proof.acts:
+        link = links.get(act.seq)
+        if act.body.get("kind") not in ("consent", "end"):
+            yield f"link {act.seq} tells of something that is neither a consent event nor the call's end"
+        if act.body.get("call") != proof.call:
+            yield f"{act.name} belongs to call {act.body.get('call')}, and the proof is of {proof.call}"
+        if link is None:
+            yield f"{act.name}: this link is not in the proof, so nothing shows that it was ever chained"
+        elif not is_committed(act.salt, canonical(act.body), link.commitment):
+            yield f"{act.name} is not what was chained: something in it, or its salt, was changed"
+        elif act.body.get("node") != link.node:
+            yield f"{act.name} is of node {act.body.get('node')}, and its link of {link.node}"
+
+
+def _order(proof: Proof) -> Iterator[str]:
+    for earlier, later in zip(proof.acts, proof.acts[1:], strict=False):
+        if later.seq <= earlier.seq:
+            yield f"{later.name} stands behind {earlier.name}: they are not in the order in which they were chained"
+
+
+def _whole(proof: Proof) -> Iterator[str]:
+    """Whether all the consent events of the call are there: they are counted, and the end says how many there were."""
+    numbers = {act.body.get("number") for act in proof.consents}
+    end = proof.end
+    counted = end.body.get("consents") if end is not None else None
+    told = [number for number in (*numbers, counted) if isinstance(number, int)]
+    missing = [number for number in range(1, max(told, default=1) + 1) if number not in numbers]
+    for number in missing:
+        yield f"consent event {number} of the call is missing from the proof"
+    if len(numbers) != len(proof.consents):
+        yield "a consent event stands in the proof twice"
+    if end is not None and proof.acts[-1] is not end:
+        yield "something stands behind the call's end"
+
+
+def _prompts(proof: Proof) -> Iterator[str]:
+    wanted = _prompts_named(proof)
+    for digest, wav in proof.prompts.items():
+        if digest not in wanted:
+            yield f"a prompt with the digest {digest[:8]}... is in the file, and no consent event names it"
+        if sha256(wav) != digest:
+            name = wanted.get(digest, f"the prompt {digest[:8]}...")
+            yield f"the sound of {name} is not what was heard: its SHA-256 is another one"
+
+
+def _unheard(proof: Proof) -> Iterator[str]:
+    for digest, name in _prompts_named(proof).items():
+        if digest not in proof.prompts:
+            yield f"what was heard of {name} is not in the file"
+
+
+def _prompts_named(proof: Proof) -> dict[str, str]:
+    """The prompts that the consent events name, by their digest."""
+    return {
+        str(prompt.get("sha256")): f"prompt {prompt.get('id')} {prompt.get('language')} version {prompt.get('version')}"
+        for act in proof.consents
+        if isinstance(prompt := act.body.get("prompt"), dict)
+    }
+
+
+def _compare_heads(checked: Checked, proof: Proof, noted: Iterable[Head]) -> None:
+    links = {(link.node, link.seq): link for link in proof.links}
+    for head in noted:
+        link = links.get((head.node, head.seq))
+        if link is None:
+            continue
+        if link.digest == head.digest:
+            checked.heads_met += 1
+        else:
+            checked.wrong.append(
+                f"the head that was noted as {head.node}:{head.seq} has another digest than this link: since it was"
+                " noted the chain was written anew"
+            )

@@ -1,0 +1,193 @@
+"""The proof of one call's consent: whole as it is made, and found out in whatever way it is changed, by both checks."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from recorder.chain import Head, head_from
+from recorder.proof import check
+from tests.proofs import WAV, a_proof, another, at, chained, leaves, said_by_the_lines
+
+PROOF = a_proof()
+Change = Callable[[dict[str, Any]], None]
+
+
+def wrong_with(proof: object) -> list[str]:
+    return check(json.dumps(proof)).wrong
+
+
+def test_a_proof_that_nobody_touched_is_whole_to_both_checks() -> None:
+    assert wrong_with(PROOF) == []
+    assert said_by_the_lines(PROOF) == (0, [])
+
+
+@pytest.mark.parametrize("path", list(leaves(PROOF)), ids=lambda path: ".".join(map(str, path)))
+def test_every_value_in_a_proof_that_is_changed_is_found(path: tuple[str | int, ...]) -> None:
+    proof = copy.deepcopy(PROOF)
+    value = at(proof, path)
+    if path[-1] == "wav":
+        sound = base64.b64decode(value)
+        at(proof, path[:-1])[path[-1]] = base64.b64encode(sound[:-1] + b"!").decode()
+    else:
+        at(proof, path[:-1])[path[-1]] = another(value)
+    assert wrong_with(proof)
+    code, said = said_by_the_lines(proof)
+    assert (code, bool(said)) == (1, True)
+
+
+@pytest.mark.parametrize("path", [path for path in leaves(PROOF) if isinstance(path[-1], str)], ids=str)
+def test_a_value_that_is_gone_or_has_another_name_is_found(path: tuple[str | int, ...]) -> None:
+    proof = copy.deepcopy(PROOF)
+    holder = at(proof, path[:-1])
+    holder["elsewhere"] = holder.pop(path[-1])
+    assert wrong_with(proof)
+
+
+@pytest.mark.parametrize("path", [(), ("head",), ("links", 0), ("acts", 0), ("prompts", 0)], ids=str)
+def test_something_that_no_proof_holds_is_found(path: tuple[str | int, ...]) -> None:
+    proof = copy.deepcopy(PROOF)
+    at(proof, path)["remark"] = "all is well"
+    assert any("holds remark, which no proof does" in what for what in wrong_with(proof))
+
+
+def removes(number: int) -> Change:
+    def change(proof: dict[str, Any]) -> None:
+        del proof["acts"][number]
+
+    return change
+
+
+def swaps_two_acts(proof: dict[str, Any]) -> None:
+    proof["acts"][0], proof["acts"][1] = proof["acts"][1], proof["acts"][0]
+
+
+def swaps_two_bodies(proof: dict[str, Any]) -> None:
+    first, second = proof["acts"][:2]
+    first["body"], second["body"] = second["body"], first["body"]
+
+
+def doubles_an_act(proof: dict[str, Any]) -> None:
+    proof["acts"].insert(1, proof["acts"][0])
+
+
+def leaves_out_the_last_event_and_the_end(proof: dict[str, Any]) -> None:
+    del proof["acts"][2:]
+
+
+def cuts_a_link(proof: dict[str, Any]) -> None:
+    del proof["links"][3]
+
+
+def cuts_the_newest_link(proof: dict[str, Any]) -> None:
+    del proof["links"][-1]
+
+
+def changes_the_head(proof: dict[str, Any]) -> None:
+    proof["head"]["digest"] = "ab" * 32
+
+
+def changes_a_key_and_its_commitment(proof: dict[str, Any]) -> None:
+    """As somebody would who knows how it is made, and stops there."""
+    act = proof["acts"][1]
+    act["body"]["key"], act["body"]["after"] = "1", "given"
+    (link,) = [link for link in proof["links"] if link["seq"] == act["seq"]]
+    _, (anew,) = chained([act["body"]])
+    act["salt"] = anew.salt
+    (other,), _ = chained([act["body"]])
+    link["commitment"] = other.commitment
+
+
+def changes_a_byte_of_the_sound(proof: dict[str, Any]) -> None:
+    proof["prompts"][0]["wav"] = base64.b64encode(WAV[:-1] + b"!").decode()
+
+
+def changes_a_byte_of_the_sound_and_its_digest(proof: dict[str, Any]) -> None:
+    changes_a_byte_of_the_sound(proof)
+    proof["prompts"][0]["sha256"] = "cd" * 32
+
+
+def takes_the_sound_away(proof: dict[str, Any]) -> None:
+    proof["prompts"].clear()
+
+
+def brings_another_sound(proof: dict[str, Any]) -> None:
+    proof["prompts"].append({"sha256": "cd" * 32, "wav": ""})
+
+
+def says_another_call(proof: dict[str, Any]) -> None:
+    proof["call"] = str(UUID(int=8))
+
+
+@pytest.mark.parametrize(
+    ("change", "ours", "theirs"),
+    [
+        (removes(0), "consent event 1 of the call is missing", "a consent event of the call is missing"),
+        (removes(1), "consent event 2 of the call is missing", "a consent event of the call is missing"),
+        (removes(2), "consent event 3 of the call is missing", "had another number of consent events"),
+        (swaps_two_acts, "consent event 1 (none -> asked) in link 6 stands behind", "not in their order"),
+        (swaps_two_bodies, "is not what was chained", "is not what was chained"),
+        (doubles_an_act, "a consent event stands in the proof twice", "not in their order"),
+        (cuts_a_link, "the chain is cut between link", "the chain is cut between link"),
+        (cuts_the_newest_link, "the last link is", "the head is not the last link"),
+        (changes_the_head, "the head's digest is not that of the last link", "the head is not the last link"),
+        (changes_a_key_and_its_commitment, "the chain is cut between link 7", "the chain is cut between link 7"),
+        (changes_a_byte_of_the_sound, "the sound of prompt question en version 1 is not", "the sound of prompt"),
+        (changes_a_byte_of_the_sound_and_its_digest, "what was heard of prompt question", "the sound of prompt"),
+        (takes_the_sound_away, "what was heard of prompt question en version 1", "a prompt that was heard is missing"),
+        (brings_another_sound, "and no consent event names it", "or one is there that was not"),
+        (says_another_call, "belongs to call", "is of another call"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_what_was_done_to_a_proof_is_found_and_named_by_both_checks(change: Change, ours: str, theirs: str) -> None:
+    proof = copy.deepcopy(PROOF)
+    change(proof)
+    assert [what for what in wrong_with(proof) if ours in what], wrong_with(proof)
+    code, said = said_by_the_lines(proof)
+    assert code == 1
+    assert [what for what in said if theirs in what], said
+
+
+def test_a_proof_without_the_calls_end_says_that_there_may_be_more() -> None:
+    proof = copy.deepcopy(PROOF)
+    leaves_out_the_last_event_and_the_end(proof)
+    checked = check(json.dumps(proof))
+    assert checked.proof is not None
+    assert (checked.wrong, checked.proof.end) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "the file is not JSON"),
+        ("[" * 100_000, "the file is not JSON"),
+        ('{"proof": 1, "proof": 2}', "a name stands twice"),
+        ('{"proof": "\\ud800"}', "the file is not JSON"),
+        ("[]", "the file is no proof"),
+        ('{"proof": "recorder consent proof", "version": 2}', "is of version 2"),
+        ('{"proof": "recorder consent proof", "version": 1}', "lacks acts"),
+    ],
+)
+def test_what_is_no_proof_is_said_to_be_none(text: str, words: str) -> None:
+    checked = check(text)
+    assert checked.proof is None
+    assert any(words in what for what in checked.wrong), checked.wrong
+
+
+def test_a_head_that_was_noted_elsewhere_is_met_or_shows_that_the_chain_was_written_anew() -> None:
+    head = head_from("{node}:{seq}:{digest}".format(**PROOF["head"]))
+    assert head is not None
+    unmet = Head(node=head.node, seq=head.seq + 1, digest=head.digest)
+    elsewhere = Head(node="pbx2", seq=head.seq, digest="ab" * 32)
+    checked = check(json.dumps(PROOF), [head, unmet, elsewhere])
+    assert (checked.heads_met, checked.wrong) == (1, [])
+    rewritten = check(json.dumps(PROOF), [Head(node=head.node, seq=head.seq, digest="ab" * 32)])
+    assert rewritten.heads_met == 0
+    assert "the chain was written anew" in rewritten.wrong[0]
