@@ -49,8 +49,10 @@ LAST = "SELECT node, seq, digest FROM chain ORDER BY node, seq"
 
 
 def upgrade() -> None:
-    if "chain" not in sa.inspect(op.get_bind()).get_table_names():
+    there = sa.inspect(op.get_bind()).get_table_names()
+    if "chain" not in there:
         make_chain()
+    if "numbers" not in there:
         make_numbers()
     chain_what_there_is(op.get_bind())
 

@@ -105,8 +105,8 @@ async def verify(
     await _walk_store(books, catalogue, storage, progress)  # first: a store that is not mounted is no missing file
     await _walk_spool(books, catalogue, storage.spool, now)
     await _read_ledgers(books, catalogue, ledgers or Ledgers(), now, progress)
-    await _walk_calls(books, catalogue, storage, now, progress)
     await _walk_chain(books, catalogue, progress)
+    await _walk_calls(books, catalogue, storage, now, progress)  # last: of it alone a person is told how much there is
     await _compare_heads(books, catalogue, heads)
     _name_personal(books)
     order = {code: place for place, code in enumerate(Code)}
