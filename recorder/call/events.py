@@ -75,6 +75,7 @@ class CallAdmitted(OwnEvent):
         caller: Channel | None = None,
         agent: Channel | None = None,
         unrecorded: Unrecorded | None = None,
+        behind: dict[Uniqueid, BridgeId | None] | None = None,
     ) -> Self:
         """As the rules of the line say; `policy` where other ones applied than those of now. One party at least."""
         first = caller or agent
@@ -96,6 +97,7 @@ class CallAdmitted(OwnEvent):
             caller=caller,
             agent=agent,
             unrecorded=unrecorded,
+            behind=behind,
         )
 
 
