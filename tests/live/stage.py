@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recorder.catalogue import CallRow, RecordingRow, WholeCall
-from tests.pbx.calls import Calls
+from tests.pbx.admin import Admin
+from tests.pbx.calls import Call, Calls
 from tests.pbx.server import Mount, PbxServer
 from tests.recorder_process import LINES, Recorder
 from tests.stories import Placed, Story, judge, play
@@ -146,6 +147,17 @@ async def _perform(
         )
 
 
+def keys_of(admin: Admin, call: Call) -> list[str]:
+    """What Asterisk told of keys in a call, seconds since it was placed: each as it ended, and what it set off."""
+    ours, events = call.linkedids(admin), admin.events
+    began = events[call.placed.since].at
+    return [
+        f"{event.at - began:.2f} {event.get('Digit') or event.name}"
+        for event in events[call.placed.since :]
+        if event.get("Linkedid") in ours and event.name in ("DTMFEnd", "RecorderKey", "AGIExecStart", "BridgeEnter")
+    ]
+
+
 async def ended(on: Stage, placed: Placed, recordings: tuple[RecordingRow, ...]) -> Ended:
     call = await on.row_of(placed) if placed.call else None
     mine = tuple(row for row in recordings if call is not None and row.call == call.id)
@@ -159,5 +171,7 @@ async def ended(on: Stage, placed: Placed, recordings: tuple[RecordingRow, ...])
     )
     if placed.call is not None and not wrong:
         wrong += placed.story.also(placed.call, [on.recorder.path_of(row) for row in settled])
+    if wrong and placed.call is not None:
+        wrong.append(f"keys: {' '.join(keys_of(on.calls.admin, placed.call))}")
     whole = await on.recorder.whole(call) if call else None
     return Ended(placed=placed, call=call, whole=whole, recordings=mine, wrong=wrong)

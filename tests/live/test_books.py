@@ -232,7 +232,11 @@ def _call_taken_out(copy: Path) -> None:
         ),
         pytest.param(_another_digest, {"file_digest_differs"}, id="a digest changed through SQL"),
         pytest.param(_unheard_of_call, {"call_unknown"}, id="a call that we never saw"),
-        pytest.param(_call_taken_out, {"call_unknown", "file_missing"}, id="a call taken out of the catalogue"),
+        pytest.param(
+            _call_taken_out,
+            {"call_unknown", "file_missing", "chained_act_removed"},
+            id="a call taken out of the catalogue",
+        ),
         pytest.param(_personal_audio, {"personal_audio"}, id="a file of a personal call"),
     ],
 )
