@@ -71,15 +71,72 @@ async def test_one_that_waits_for_its_bridge_is_waited_for(centre: Centre) -> No
     half.bridge = speaker.bridge = ""
     looked: list[str] = []
 
-    def joins(action: object) -> bytes:
+    def joins(action: dict[str, str]) -> bytes:
         looked.append("half")
         if len(looked) == 3:
             half.bridge = speaker.bridge = "behind"
-        return centre.pbx._status(action)  # type: ignore[arg-type]
+        return centre.pbx._status(action)
 
     centre.pbx.answers["Status"] = joins
     await centre.asks(talk=talk)
     assert set(centre.runner.state.behind.values()) == {"behind"}
+
+
+@pytest.mark.parametrize("application", ["AppDial", "AppDial2", "AppQueue"])
+async def test_who_dialled_the_local_channel_is_its_company_though_joined_after_our_look(
+    centre: Centre, application: str
+) -> None:
+    """A Dial, an Originate or another queue answers its Local channel first, joins that, and then itself."""
+    talk, half, speaker = relayed(centre)
+    half.application, half.bridge, speaker.bridge = application, "", ""
+    looked: list[str] = []
+
+    def joins(action: dict[str, str]) -> bytes:
+        looked.append("half")
+        if len(looked) == 3:
+            centre.enters(half, "behind", 1)
+        return centre.pbx.usually("Status")(action)
+
+    def follows(action: dict[str, str]) -> bytes:
+        looked.append("bridge")
+        if looked.count("bridge") == 3:
+            centre.enters(speaker, "behind", 2)
+        return centre.pbx.usually("BridgeInfo")(action)
+
+    centre.pbx.answers |= {"Status": joins, "BridgeInfo": follows}
+    await centre.asks(talk=talk)
+    centre.connects(talk)
+    await centre.until_capture("running")
+    assert set(centre.runner.state.behind) == {half.uniqueid, speaker.uniqueid}
+
+
+@pytest.mark.parametrize("line", ["the first", "the second"])
+async def test_who_comes_behind_while_we_still_ask_asterisk_is_seen(centre: Centre, line: str) -> None:
+    talk, _, _ = relayed(centre)
+    if line == "the second":
+        await centre.asks(talk=talk)
+    stranger = FakeChannel(name="PJSIP/trunk-00000009", uniqueid="1795298009.1", linkedid="1795298009.1")
+
+    def comes(action: dict[str, str]) -> bytes:
+        del centre.pbx.answers["BridgeInfo"]
+        told = centre.pbx.usually("BridgeInfo")(action)
+        centre.enters(stranger, "behind", 3)
+        return told
+
+    centre.pbx.answers["BridgeInfo"] = comes
+    await centre.asks(talk=talk)
+    centre.connects(talk)
+    await centre.until_talking()
+    assert not any(mix.open for mix in centre.mixes)
+    assert centre.runner.state.consent == "prohibited"
+
+
+async def test_where_no_other_half_is_found_nobody_is_asked(centre: Centre) -> None:
+    talk, half, _ = relayed(centre)
+    centre.pbx.channels.remove(half)
+    await centre.asks(talk=talk)
+    assert talk.visit is not None
+    assert talk.visit.received("STREAM FILE") == []
 
 
 @pytest.mark.parametrize("deep", [False, True], ids=["the half itself", "one more Local channel"])
