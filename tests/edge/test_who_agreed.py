@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -71,11 +71,11 @@ async def test_one_that_waits_for_its_bridge_is_waited_for(centre: Centre) -> No
     half.bridge = speaker.bridge = ""
     looked: list[str] = []
 
-    def joins(action: dict[str, str]) -> bytes:
+    def joins(action: Mapping[str, str]) -> bytes:
         looked.append("half")
         if len(looked) == 3:
             half.bridge = speaker.bridge = "behind"
-        return centre.pbx._status(action)
+        return centre.pbx.usually("Status")(action)
 
     centre.pbx.answers["Status"] = joins
     await centre.asks(talk=talk)
@@ -91,13 +91,13 @@ async def test_who_dialled_the_local_channel_is_its_company_though_joined_after_
     half.application, half.bridge, speaker.bridge = application, "", ""
     looked: list[str] = []
 
-    def joins(action: dict[str, str]) -> bytes:
+    def joins(action: Mapping[str, str]) -> bytes:
         looked.append("half")
         if len(looked) == 3:
             centre.enters(half, "behind", 1)
         return centre.pbx.usually("Status")(action)
 
-    def follows(action: dict[str, str]) -> bytes:
+    def follows(action: Mapping[str, str]) -> bytes:
         looked.append("bridge")
         if looked.count("bridge") == 3:
             centre.enters(speaker, "behind", 2)
@@ -117,7 +117,7 @@ async def test_who_comes_behind_while_we_still_ask_asterisk_is_seen(centre: Cent
         await centre.asks(talk=talk)
     stranger = FakeChannel(name="PJSIP/trunk-00000009", uniqueid="1795298009.1", linkedid="1795298009.1")
 
-    def comes(action: dict[str, str]) -> bytes:
+    def comes(action: Mapping[str, str]) -> bytes:
         del centre.pbx.answers["BridgeInfo"]
         told = centre.pbx.usually("BridgeInfo")(action)
         centre.enters(stranger, "behind", 3)
