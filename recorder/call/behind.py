@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Behind = Mapping[Uniqueid, BridgeId | None]
 """Where each leg behind the caller stands."""
 
+
 def is_somebody_else(state: CallState, event: BridgeEntered) -> bool:
     """Whether somebody may speak through the caller's channel now who did not when the call came to its line.
 

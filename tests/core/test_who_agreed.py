@@ -111,7 +111,11 @@ def test_after_blindness_a_chain_that_was_optimised_while_we_saw_it_is_the_same_
     behind = {HALF.uniqueid: BEHIND, nearer.uniqueid: BEHIND, near.uniqueid: ELSEWHERE, SPEAKER.uniqueid: ELSEWHERE}
     state = begin(admitted(behind=behind)).state
     optimised = (entered(SPEAKER, 2, BEHIND), hung_up(near), hung_up(nearer))
-    for event in (*TALKING, *optimised, resynchronised((CALLER, TALK), (AGENT, TALK), (HALF, BEHIND), (SPEAKER, BEHIND))):
+    for event in (
+        *TALKING,
+        *optimised,
+        resynchronised((CALLER, TALK), (AGENT, TALK), (HALF, BEHIND), (SPEAKER, BEHIND)),
+    ):
         state = advance(state, event).state
     assert state.captures[0].state is CaptureState.RUNNING
     assert advance(state, entered(OUTSIDER, 3, BEHIND)).state.captures[0].state is CaptureState.STOPPING
