@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from recorder.call import CallEvent, CallState, CaptureState, Seek, Stop, advance, begin, outcome
-from recorder.model import BridgeId, ConsentState, Outcome
+from recorder.model import BridgeId, ConsentState, Outcome, Uniqueid
 from tests.core.call_cast import (
     AGENT,
     BEHIND,
@@ -108,6 +108,7 @@ def test_after_blindness_only_the_same_company_goes_on(where: BridgeId | None, s
 def test_after_blindness_a_chain_that_was_optimised_while_we_saw_it_is_the_same_company() -> None:
     """The nearer Local channel is gone, and who spoke into it stands where its far end stood."""
     near, nearer = channel("Local/6100@house-00000002;1", "1.7"), channel("Local/6100@house-00000002;2", "1.8")
+    behind: dict[Uniqueid, BridgeId | None]
     behind = {HALF.uniqueid: BEHIND, nearer.uniqueid: BEHIND, near.uniqueid: ELSEWHERE, SPEAKER.uniqueid: ELSEWHERE}
     state = begin(admitted(behind=behind)).state
     optimised = (entered(SPEAKER, 2, BEHIND), hung_up(near), hung_up(nearer))
