@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from recorder.model import Channel, Linkedid, RecordingId, Uniqueid
 from tests.edge.centre import Centre, Talk, until
 from tests.fakes.pbx import FakeChannel, FakePbx, response
 
@@ -194,6 +197,26 @@ async def test_a_mixmonitor_that_goes_on_under_anothers_name_is_stopped(centre: 
     await until(lambda: not centre.mixes[0].open, "the MixMonitor to be stopped")
     assert [action["Channel"] for action in centre.pbx.received("StopMixMonitor")] == [taken.name]
     assert await centre.outcome() == ("abandoned", None)
+
+
+async def test_many_who_hang_up_at_once_are_sought_in_two_lists_and_not_each_in_its_own(centre: Centre) -> None:
+    talk = await centre.asks()
+    await centre.until_capture("armed")
+    taken = FakeChannel(name="PJSIP/trunk-00000009", uniqueid="1795298009.1", linkedid="1795298009.1")
+    taken.variables = {"RECORDER_ID": centre.mixes[0].id, "RECORDER_CALLER_ID": talk.caller.uniqueid}
+    centre.mixes[0].channel = taken
+    centre.pbx.channels.append(taken)
+    desk = centre.assembly.daemon.parts.capture
+    before = len(centre.pbx.received("Status"))
+    others = [Channel(name=f"PJSIP/x-{n}", uniqueid=Uniqueid(f"9.{n}"), linkedid=Linkedid("9")) for n in range(20)]
+    last = Channel(
+        name=talk.caller.name, uniqueid=Uniqueid(talk.caller.uniqueid), linkedid=Linkedid(talk.caller.linkedid)
+    )
+    async with asyncio.TaskGroup() as group:
+        for gone in (*others, last):
+            group.create_task(desk.seek(RecordingId(uuid4()), gone, None))
+    assert len(centre.pbx.received("Status")) - before == 2
+    assert not centre.mixes[0].open
 
 
 async def test_who_has_hung_up_for_good_leaves_nothing_to_stop(centre: Centre) -> None:
