@@ -116,7 +116,7 @@ def _mode(state: CallState) -> ConsentMode | None:
 
 def take_parties(draft: Draft, event: CallAdmitted) -> None:
     if event.caller is not None:
-        draft.know(caller=event.caller)
+        draft.know(caller=event.caller, behind=event.behind or {})
         see(draft, event.caller, PartyKind.CALLER)
     if event.agent is not None:
         draft.know(agents=draft.state.agents | {event.agent.uniqueid})

@@ -22,8 +22,9 @@ CONSULTING: Final = "TRANSFERERNAME"
 ASKED_WITHIN: Final = 0.5
 JOINED_WITHIN: Final = 0.2
 LOOK_EVERY: Final = 0.02
-DIALLED: Final = frozenset({"", "AppDial", "AppDial2", "AppQueue"})
-"""What a half runs that was dialled and answered, and is about to be joined with whoever dialled."""
+DIALLED: Final = frozenset({"", "AppDial", "AppDial2", "AppQueue", "Dial"})
+"""What a half runs that was dialled and answered, and is about to be joined with whoever dialled; or the other way
+round, where an outgoing call is dialled through it."""
 MOST: Final = 16
 """Legs behind one caller; a longer chain is nobody whom we know."""
 

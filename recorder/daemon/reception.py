@@ -205,10 +205,18 @@ class FrontDesk:
             return None
         if runner is not None and runner.state.direction is Direction.INCOMING:
             return None  # a caller of ours is sent outside: nobody is asked for what will not be captured
+        moment = self._book.moment
+        behind = await self._behind(visit.channel)  # a callee whom the house dials through a Local channel
+        runner = self._book.of_channel(visit.channel)  # its event may have come meanwhile
         if runner is None:
             runner = self._book.open(
                 self._admitted(
-                    rules, Direction.OUTGOING, caller=visit.channel, agent=visit.dialler, unrecorded=visit.unrecorded
+                    rules,
+                    Direction.OUTGOING,
+                    caller=visit.channel,
+                    agent=visit.dialler,
+                    unrecorded=visit.unrecorded,
+                    behind=behind,
                 )
             )
         else:
@@ -219,12 +227,18 @@ class FrontDesk:
                 agent=visit.dialler if not runner.state.agents else None,
                 call=runner.state.call,
                 unrecorded=visit.unrecorded,
+                behind=behind,
             )
+            self._book.watch(runner, event)
             try:
                 await asyncio.wait_for(runner.apply(event), ADMITTED_WITHIN.total_seconds())
             except TimeoutError:
                 self._broke(runner, LostReason.CATALOGUE_AWAY)
                 return None
+        self._book.tell_since(runner, moment)
+        if not behind.known and rules.mode is not ConsentMode.NEVER:
+            self._broke(runner, LostReason.PBX_AWAY)
+            return None
         return self._admission(runner, rules, visit, None)
 
     # ---- the dialogue

@@ -182,6 +182,42 @@ async def test_where_nobody_can_tell_who_stands_behind_nobody_is_asked(centre: C
     assert await centre.outcome() == ("lost", "pbx_away")
 
 
+def relaying(centre: Centre) -> tuple[Talk, FakeChannel]:
+    """An outgoing call that the house dials through a Local channel, and who is called behind it."""
+    talk = centre.new_outgoing()
+    talk.caller.name = "Local/2001@house-00000001;1"
+    leg(centre, "Local/2001@house-00000001;2", 1, bridge="behind")
+    return talk, leg(centre, "PJSIP/desk-00000001", 2, bridge="behind")
+
+
+@pytest.mark.parametrize("heard", [True, False], ids=["its event was heard", "the visit came first"])
+async def test_the_capture_of_an_outgoing_call_ends_when_somebody_new_comes_to_who_was_called(
+    centre: Centre, heard: bool
+) -> None:
+    talk, called = relaying(centre)
+    if heard:
+        centre.dials_out(talk)
+        await until(lambda: len(centre.runners) == 1, "the call")
+    await centre.answers_call(talk)
+    centre.bridges(talk)
+    await centre.until_capture("running")
+    stranger = FakeChannel(name="PJSIP/trunk-00000009", uniqueid="1795298009.1", linkedid="1795298009.1")
+    centre.leaves(called, 1)
+    centre.enters(stranger, "behind", 2)
+    await centre.until_capture("stopped")
+    assert not centre.mixes[0].open
+
+
+async def test_where_nobody_can_tell_who_was_called_behind_a_local_channel_nobody_is_asked(centre: Centre) -> None:
+    talk, _ = relaying(centre)
+    centre.dials_out(talk)
+    centre.pbx.answers["BridgeInfo"] = lambda _: None
+    await centre.answers_call(talk)
+    assert talk.visit is not None
+    assert talk.visit.received("STREAM FILE") == []
+    assert centre.mixes == []
+
+
 async def test_a_mixmonitor_that_goes_on_under_anothers_name_is_stopped(centre: Centre) -> None:
     """As after an attended transfer into a queue: the caller's channel is gone, what was armed on it is not."""
     talk = await centre.asks()
