@@ -85,7 +85,7 @@ async def test_one_that_waits_for_its_bridge_is_waited_for(centre: Centre) -> No
     assert set(centre.runner.state.behind.values()) == {"behind"}
 
 
-@pytest.mark.parametrize("application", ["AppDial", "AppDial2", "AppQueue"])
+@pytest.mark.parametrize("application", ["AppDial", "AppDial2", "AppQueue", "Dial"])
 async def test_who_dialled_the_local_channel_is_its_company_though_joined_after_our_look(
     centre: Centre, application: str
 ) -> None:
