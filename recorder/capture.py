@@ -8,7 +8,7 @@ grow do; the files are taken from the spool only when nobody writes them any mor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ from typing import Protocol
 
 import structlog
 
-from recorder.ami import Ami, AmiError, AmiRefused
+from recorder.ami import Ami, AmiError, AmiRefused, ChannelSnapshot
 from recorder.call import CallEvent, RecordingEmptied, RecordingErased, RecordingMade, RecordingUnmade
 from recorder.model import Channel, LostReason, RecorderError, RecordingId, Silenced
 from recorder.quality import BRIDGE_TOLERANCE_SECONDS, Finding, Measures, assess, file_findings
@@ -134,6 +134,8 @@ class CaptureDesk:
         audio: Executor,
         clock: Callable[[], datetime],
     ) -> None:
+        self._sought: list[tuple[RecordingId, Channel, str | None]] = []
+        self._seeking = asyncio.Lock()
         self._ami = ami
         self._storage = storage
         self._spool = spool
@@ -232,20 +234,33 @@ class CaptureDesk:
         """Stop this MixMonitor where it runs on though its channel is gone: on whoever has taken that channel's place.
 
         Asterisk then leaves the MixMonitor and the variables with the one who comes, under the name of the one who
-        comes (main/channel.c, channel_do_masquerade). Both variables must be ours: an id alone is given out again.
+        comes (main/channel.c, channel_do_masquerade). Both variables must be ours: an id alone is given out again. All
+        who are gone while Asterisk lists its channels are sought in its next list: a list is long, and in a house whose
+        callers all hang up at once they are many.
         """
+        self._sought.append((recording, gone, mixmonitor))
+        async with self._seeking:
+            sought, self._sought = self._sought, []
+            if sought:
+                await self._seek(sought)
+
+    async def _seek(self, sought: Sequence[tuple[RecordingId, Channel, str | None]]) -> None:
         try:
             rows = await self._ami.channels((MIXMONITOR_VARIABLE, CALLER_VARIABLE))
         except AmiError as error:
-            log.warning("capture_not_sought", recording=str(recording), why=str(error))
+            log.warning("capture_not_sought", recordings=[str(recording) for recording, _, _ in sought], why=str(error))
             return
+        places: dict[str, list[ChannelSnapshot]] = {}
         for row in rows:
-            known = row.variables.get(MIXMONITOR_VARIABLE)
-            if known is None or (mixmonitor is not None and known != mixmonitor):
-                continue
-            if row.variables.get(CALLER_VARIABLE) == gone.uniqueid != row.channel.uniqueid:
-                log.warning("capture_taken_over", recording=str(recording))
-                await self.stop(recording, row.channel, known)
+            places.setdefault(row.variables.get(CALLER_VARIABLE, ""), []).append(row)
+        for recording, gone, mixmonitor in sought:
+            for row in places.get(gone.uniqueid, ()):
+                known = row.variables.get(MIXMONITOR_VARIABLE)
+                if known is None or (mixmonitor is not None and known != mixmonitor):
+                    continue
+                if row.channel.uniqueid != gone.uniqueid:
+                    log.warning("capture_taken_over", recording=str(recording))
+                    await self.stop(recording, row.channel, known)
 
     async def quiet(self, channel: Channel, mixmonitor: str | None, *, quiet: bool, within: timedelta) -> bool:
         """Have silence written, or speech again; False where Asterisk did not take it in time."""

@@ -16,6 +16,8 @@ from recorder.chain import Body, Head, Link, canonical, is_committed, sha256, wa
 
 KIND: Final = "recorder consent proof"
 VERSION: Final = 1
+MOST_NAMED: Final = 1000
+"""Of missing consent events: a number is what the file says."""
 _PARTS: Final = ("proof", "version", "call", "head", "links", "acts", "prompts")
 _STRINGS: Final[tuple[type, ...]] = (str,)
 _SHAPES: Final[dict[str, dict[str, tuple[type, ...]]]] = {
@@ -71,6 +73,7 @@ class Checked:
     wrong: list[str] = field(default_factory=list)
     unheard: int = 0  # how many of these say only that a prompt's sound is not in the file
     heads_met: int = 0  # of those that were noted elsewhere
+    later_acts: list[str] = field(default_factory=list)  # behind all of these: the heads say nothing of them
 
 
 # --------------------------------------------------------------------------- making one
@@ -248,15 +251,20 @@ def _order(proof: Proof) -> Iterator[str]:
 
 def _whole(proof: Proof) -> Iterator[str]:
     """Whether all the consent events of the call are there: they are counted, and the end says how many there were."""
-    numbers = {act.body.get("number") for act in proof.consents}
+    numbers = [act.body.get("number") for act in proof.consents]
     end = proof.end
-    counted = end.body.get("consents") if end is not None else None
-    told = [number for number in (*numbers, counted) if isinstance(number, int)]
-    missing = [number for number in range(1, max(told, default=1) + 1) if number not in numbers]
+    counted = end.body.get("consents") if end is not None else len(numbers)
+    known = [number for number in numbers if type(number) is int]
+    told = [number for number in (*known, counted) if type(number) is int]
+    missing = [number for number in range(1, min(max(told, default=1), MOST_NAMED) + 1) if number not in known]
     for number in missing:
         yield f"consent event {number} of the call is missing from the proof"
-    if len(numbers) != len(proof.consents):
+    if len(set(known)) != len(known):
         yield "a consent event stands in the proof twice"
+    elif not missing and known != list(range(1, len(numbers) + 1)):
+        yield "the consent events are not numbered in the order in which they were chained"
+    if not missing and counted != len(numbers):
+        yield f"the call had {counted} consent events when it ended, and the proof has {len(numbers)}"
     if end is not None and proof.acts[-1] is not end:
         yield "something stands behind the call's end"
 
@@ -288,14 +296,18 @@ def _prompts_named(proof: Proof) -> dict[str, str]:
 
 def _compare_heads(checked: Checked, proof: Proof, noted: Iterable[Head]) -> None:
     links = {(link.node, link.seq): link for link in proof.links}
+    newest = 0
     for head in noted:
         link = links.get((head.node, head.seq))
         if link is None:
             continue
         if link.digest == head.digest:
             checked.heads_met += 1
+            newest = max(newest, head.seq)
         else:
             checked.wrong.append(
                 f"the head that was noted as {head.node}:{head.seq} has another digest than this link: since it was"
                 " noted the chain was written anew"
             )
+    if checked.heads_met:
+        checked.later_acts = [act.name for act in proof.acts if act.seq > newest]

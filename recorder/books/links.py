@@ -65,8 +65,8 @@ def _act(chained: Chained) -> Iterator[Mismatch]:
     if not is_committed(link.salt, link.body, link.commitment):
         yield _broken(link, "holds something else than it committed to")
         return
-    body, said = json.loads(link.body), _said(chained)
-    if (body["call"], body.get("id")) != (str(link.call), None if link.consent is None else str(link.consent)):
+    body, said = _body(link.body), _said(chained)
+    if (body.get("call"), body.get("id")) != (str(link.call), None if link.consent is None else str(link.consent)):
         yield _broken(link, "names another act than it committed to")
         return
     act = f"consent event {link.consent}" if link.consent is not None else "the end of the call"
@@ -76,6 +76,15 @@ def _act(chained: Chained) -> Iterator[Mismatch]:
     elif names := differing(body, said):
         what = f"{act} says otherwise than link {link.seq} of the chain: {', '.join(names)}"
         yield Mismatch(code=Code.CHAINED_ACT_CHANGED, what=what, call=link.call)
+
+
+def _body(text: str) -> Body:
+    """What was committed to; empty where it is nothing of ours, which names no act."""
+    try:
+        read = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return read if isinstance(read, dict) else {}
 
 
 def _broken(link: ChainRow, how: str) -> Mismatch:

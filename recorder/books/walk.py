@@ -55,6 +55,8 @@ class Books:
     consent_events: int = 0
     links: int = 0
     head: Head | None = None  # of the node's chain
+    heads_noted: int = 0
+    heads_compared: int = 0  # those of this node
     settled_bytes: int = 0
     files: int = 0
     staged_files: int = 0
@@ -247,7 +249,9 @@ async def _walk_chain(books: Books, catalogue: Catalogue, progress: Progress) ->
 
 
 async def _compare_heads(books: Books, catalogue: Catalogue, heads: Iterable[Head]) -> None:
-    noted = [head for head in heads if head.node == books.node]
+    every = tuple(heads)
+    noted = [head for head in every if head.node == books.node]
+    books.heads_noted, books.heads_compared = len(every), len(noted)
     found = await catalogue.links_named(books.node, {head.seq for head in noted})
     books.mismatches += [item for head in noted if (item := judge_head(head, found.get(head.seq))) is not None]
 

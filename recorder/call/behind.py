@@ -6,13 +6,17 @@ channel stays the same whoever speaks into the other.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from recorder.model import BridgeEntered
+from recorder.model import BridgeEntered, BridgeId, Uniqueid
 
 if TYPE_CHECKING:
     from recorder.call.events import CallResynchronised
     from recorder.call.state import CallState
+
+Behind = Mapping[Uniqueid, BridgeId | None]
+"""Where each leg behind the caller stands."""
 
 
 def is_somebody_else(state: CallState, event: BridgeEntered) -> bool:
@@ -23,6 +27,17 @@ def is_somebody_else(state: CallState, event: BridgeEntered) -> bool:
     known = event.channel.uniqueid in state.behind
     there = event.bridge in state.behind.values()
     return known is not there
+
+
+def moved(behind: Behind, event: BridgeEntered) -> Behind:
+    """Where they stand once one of them has gone to others of them: a Local channel between them was optimised away."""
+    leg = event.channel.uniqueid
+    return behind if behind.get(leg, event.bridge) == event.bridge else {**behind, leg: event.bridge}
+
+
+def without(behind: Behind, gone: Uniqueid) -> Behind:
+    """Those who are left; the last one stays noted, gone or not: else nobody who comes were anybody else."""
+    return {leg: bridge for leg, bridge in behind.items() if leg != gone} or behind
 
 
 def may_be_somebody_else(state: CallState, event: CallResynchronised) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
-from recorder.call.behind import has_company, is_somebody_else, may_be_somebody_else
+from recorder.call.behind import has_company, is_somebody_else, may_be_somebody_else, moved, without
 from recorder.call.draft import (
     Draft,
     Seek,
@@ -116,7 +116,7 @@ def _mode(state: CallState) -> ConsentMode | None:
 
 def take_parties(draft: Draft, event: CallAdmitted) -> None:
     if event.caller is not None:
-        draft.know(caller=event.caller)
+        draft.know(caller=event.caller, behind=event.behind or {})
         see(draft, event.caller, PartyKind.CALLER)
     if event.agent is not None:
         draft.know(agents=draft.state.agents | {event.agent.uniqueid})
@@ -152,6 +152,7 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
         consent=worth if worth is not None else ConsentState.NONE,
         override=None,
         behind=event.behind or {},
+        supplanted=False,
     )
 
 
@@ -192,6 +193,8 @@ def _prompt_played(draft: Draft, event: PromptPlayed) -> None:
 
 def _answered(draft: Draft, event: ConsentAnswered) -> None:
     stands = draft.state.consent in OBJECTIONS_THAT_STAND and event.answer is not draft.state.consent
+    if stands and event.answer in OBJECTIONS:
+        stands = not _is_prohibited_as_nobodys(draft.state)
     if draft.state.phase is not Phase.ASKING or stands or not _is_caller(draft.state, event.channel):
         draft.expected = False
         return
@@ -205,6 +208,11 @@ def _answered(draft: Draft, event: ConsentAnswered) -> None:
     if decide(now).permitted:
         begun = event.noted is not None
         authorise(draft, event.recording, event.consent, event.channel, event.hindrance, begun=begun)
+
+
+def _is_prohibited_as_nobodys(state: CallState) -> bool:
+    """Whether consent is prohibited for this alone, that somebody else came: a refusal counts, whoever says it."""
+    return state.supplanted and state.consent is ConsentState.PROHIBITED and _mode(state) is not None
 
 
 def _dialogue_broke(draft: Draft, event: DialogueBroke) -> None:
@@ -336,6 +344,8 @@ def _bridge_entered(draft: Draft, event: BridgeEntered) -> None:
         _recognise_callee(draft)
     if draft.state.behind and is_somebody_else(draft.state, event):
         _answer_is_nobodys(draft)
+    else:
+        draft.know(behind=moved(draft.state.behind, event))
 
 
 def _answer_is_nobodys(draft: Draft) -> None:
@@ -382,6 +392,7 @@ def _renamed(draft: Draft, event: ChannelRenamed) -> None:
 def _hung_up(draft: Draft, event: ChannelHungUp) -> None:
     gone = event.channel.uniqueid
     draft.state = without_leg(draft.state, gone)
+    draft.know(behind=without(draft.state.behind, gone))
     state = draft.state
     for capture in state.captures:
         if capture.channel.uniqueid == gone and capture.state in UNMET and capture.bridged_at is None:

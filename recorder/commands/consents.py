@@ -260,6 +260,7 @@ def _shown(checked: Checked) -> dict[str, Any]:
         "ok": not checked.wrong,
         "wrong": checked.wrong,
         "heads_met": checked.heads_met,
+        "acts_behind_heads": checked.later_acts,
         "call": told.call if told else None,
         "head": asdict(told.head) if told else None,
         "acts": [act.body for act in told.acts] if told else [],
@@ -280,7 +281,15 @@ def _print_checked(console: Console, checked: Checked, heads: int | None) -> Non
     print_line(
         console, "The proof is whole: nothing in it was changed, left out or put in another order.", style="green"
     )
-    if checked.heads_met:
+    if checked.later_acts:
+        met, acts = number(checked.heads_met, "head", "heads"), ", ".join(checked.later_acts)
+        print_line(
+            console,
+            f"It stands on {met} that you noted, and none was noted since: {acts}. These could have been written anew"
+            " at any time after: compare a head that is not older.",
+            style="bold yellow",
+        )
+    elif checked.heads_met:
         met = number(checked.heads_met, "head", "heads")
         print_line(
             console, f"It stands on {met} that you noted, so the chain was not written anew since.", style="green"
@@ -292,8 +301,8 @@ def _print_checked(console: Console, checked: Checked, heads: int | None) -> Non
     else:
         print_line(
             console,
-            "Whoever owns the recorder could have written the whole chain anew: compare the head with one that was"
-            " noted elsewhere at the time (--heads).",
+            "Anybody can write such a file, and whoever owns the recorder the whole chain anew: compare the head with"
+            " one that was noted elsewhere at the time (--heads).",
         )
 
 

@@ -46,6 +46,11 @@ def verify_books(
     known = noted(heads)
     step_back()  # every settled file is read: the daemon's own disk work goes first
     with _Bar(screen(error=True)) as bar, settings_at(context, copy) as settings:
+        if known and not any(one.node == settings.node.name for one in known):
+            nodes = ", ".join(sorted({one.node for one in known}))
+            raise typer.BadParameter(
+                f"they are of {nodes}, and this node is {settings.node.name}", param_hint="--heads"
+            )
         storage = storage_of(settings)
         begin = moment(since, now)
         books = ask(
@@ -89,6 +94,7 @@ def counts(books: Books) -> dict[str, Any]:
         "consent_events": books.consent_events,
         "links": books.links,
         "head": str(books.head) if books.head else None,
+        "heads_compared": books.heads_compared,
         "recordings": {status: books.recordings[status] for status in RecordingStatus},
         "settled_bytes": books.settled_bytes,
         "files": books.files,
@@ -215,7 +221,12 @@ def _facts(books: Books) -> list[tuple[str, str]]:
 
 def _chain(books: Books) -> str:
     links = number(books.links, "link")
-    return f"{links} read, the newest {books.head.seq}, digest {books.head.digest[:8]}..." if books.head else links
+    compared = (
+        f"; {books.heads_compared} of {number(books.heads_noted, 'noted head')} compared" if books.heads_noted else ""
+    )
+    if books.head is None:
+        return links + compared
+    return f"{links} read, the newest {books.head.seq}, digest {books.head.digest[:8]}...{compared}"
 
 
 def _reach(books: Books, name: str, unit: str) -> str:

@@ -22,8 +22,9 @@ CONSULTING: Final = "TRANSFERERNAME"
 ASKED_WITHIN: Final = 0.5
 JOINED_WITHIN: Final = 0.2
 LOOK_EVERY: Final = 0.02
-DIALLED: Final = frozenset({"", "AppDial", "AppDial2"})
-"""What a half runs that was dialled and answered, and is about to be joined with whoever dialled."""
+DIALLED: Final = frozenset({"", "AppDial", "AppDial2", "AppQueue", "Dial"})
+"""What a half runs that was dialled and answered, and is about to be joined with whoever dialled; or the other way
+round, where an outgoing call is dialled through it."""
 MOST: Final = 16
 """Legs behind one caller; a longer chain is nobody whom we know."""
 
@@ -79,6 +80,8 @@ class _Walk:
             halves += [_other_half(member.name) for member in await self._beside(row)]
             if len(self.legs) > MOST:
                 return Behind(known=False)
+        if not self.legs:  # no other half by this name, or Asterisk does not say: nobody could be told from another
+            return Behind(known=False, consults=self.consults)
         return Behind(legs=self.legs, consults=self.consults)
 
     async def _joined(self, name: str) -> ChannelSnapshot | None:
@@ -92,16 +95,23 @@ class _Walk:
             await asyncio.sleep(LOOK_EVERY)
 
     async def _beside(self, row: ChannelSnapshot) -> list[Channel]:
-        """The others in its bridge, who are noted."""
+        """The others in its bridge, who are noted; the second to be joined comes there a moment after the first."""
         if row.bridge is None:
             return []
-        try:
-            members = await self.ami.bridge_members(row.bridge)
-        except AmiRefused:  # it ended meanwhile
-            members = []
+        deadline = asyncio.get_running_loop().time() + JOINED_WITHIN
+        members = await self._members(row.bridge)
+        while len(members) == 1 and asyncio.get_running_loop().time() <= deadline:
+            await asyncio.sleep(LOOK_EVERY)
+            members = await self._members(row.bridge)
         others = [member for member in members if member.uniqueid not in self.legs]
         self.legs |= {member.uniqueid: row.bridge for member in others}
         return others
+
+    async def _members(self, bridge: BridgeId) -> list[Channel]:
+        try:
+            return await self.ami.bridge_members(bridge)
+        except AmiRefused:  # it ended meanwhile
+            return []
 
 
 def _other_half(name: str) -> str | None:

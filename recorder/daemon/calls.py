@@ -6,6 +6,7 @@ to the one whose bridge they enter; a call that entered no line of ours is nobod
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -50,6 +51,8 @@ log = structlog.get_logger(__name__)
 Key = TypeVar("Key")
 
 REMEMBERED_FOR = timedelta(minutes=10)
+COMINGS_REMEMBERED = 4096
+"""Of all bridges. Longer than any look behind a caller takes (behind.py), also in a house of thousands of channels."""
 
 
 class CallBook:
@@ -92,6 +95,8 @@ class CallBook:
         self._by_linkedid: dict[Linkedid, CallRunner] = {}
         self._by_bridge: dict[BridgeId, CallRunner] = {}
         self._past: dict[Uniqueid, datetime] = {}  # legs of closed calls, the oldest first
+        self._comings: deque[tuple[int, BridgeEntered]] = deque(maxlen=COMINGS_REMEMBERED)
+        self._came = 0
 
     @property
     def lists(self) -> DoNotRecord:
@@ -148,6 +153,18 @@ class CallBook:
             if bridge is not None:
                 self._by_bridge.setdefault(bridge, runner)
 
+    @property
+    def moment(self) -> int:
+        """What `tell_since` takes: who comes to a bridge from now on."""
+        return self._came
+
+    def tell_since(self, runner: CallRunner, moment: int) -> None:
+        """Tell the call who came behind its caller since then: while that was looked at, nobody heard them for it."""
+        behind = runner.state.behind
+        for number, coming in self._comings:
+            if number > moment and (coming.channel.uniqueid in behind or coming.bridge in behind.values()):
+                runner.put(coming)
+
     def restore(
         self,
         state: CallState,
@@ -171,6 +188,9 @@ class CallBook:
 
     def deliver(self, event: PbxEvent) -> None:
         """Route an event of Asterisk's to its call; one of a call that entered no line of ours is not our affair."""
+        if isinstance(event, BridgeEntered):
+            self._came += 1
+            self._comings.append((self._came, event))
         channels = _channels(event)
         runner = next((found for channel in channels if (found := self._owner(channel)) is not None), None)
         if runner is None and isinstance(event, BridgeEntered):

@@ -108,6 +108,7 @@ class FrontDesk:
     async def admit_incoming(self, visit: Visit) -> Admission | None:
         """Open the call, or take it on to another line; None where it must be passed on at once."""
         rules = self._rules(visit.line)
+        moment = self._book.moment
         behind = await self._behind(visit.channel)
         if visit.consults or behind.consults or await self._is_member(visit.channel):
             log.info("internal_call", line=rules.name)
@@ -127,10 +128,11 @@ class FrontDesk:
                     rules, Direction.INCOMING, caller=visit.channel, unrecorded=visit.unrecorded, behind=behind
                 )
             )
+            self._book.tell_since(runner, moment)
         else:
             try:
                 rules = replace(rules, mode=stricter(runner.state.mode, rules.mode))
-                talk = await self._another_line(runner, rules, visit, behind)
+                talk = await self._another_line(runner, rules, visit, behind, moment)
             except TimeoutError:
                 self._broke(runner, LostReason.CAPTURE_FAILED)
                 return None
@@ -140,7 +142,7 @@ class FrontDesk:
         return self._admission(runner, rules, visit, talk)
 
     async def _another_line(
-        self, runner: CallRunner, rules: LineRules, visit: Visit, behind: Behind
+        self, runner: CallRunner, rules: LineRules, visit: Visit, behind: Behind, moment: int
     ) -> Dialogue | None:
         """The same call passes a second line: its answer goes along as far as it is worth anything there."""
         worth = (
@@ -159,6 +161,7 @@ class FrontDesk:
         self._book.watch(runner, event)
         async with asyncio.timeout((ADMITTED_WITHIN + CLOSED_WITHIN).total_seconds()):
             await runner.apply(event)
+            self._book.tell_since(runner, moment)
             while capture_in_hand(runner.state) is not None:
                 await asyncio.sleep(0.01)  # the first line's capture closes; never two on one channel
         return settled(Answer(consent=worth)) if worth is not None else None
@@ -202,10 +205,18 @@ class FrontDesk:
             return None
         if runner is not None and runner.state.direction is Direction.INCOMING:
             return None  # a caller of ours is sent outside: nobody is asked for what will not be captured
+        moment = self._book.moment
+        behind = await self._behind(visit.channel)  # a callee whom the house dials through a Local channel
+        runner = self._book.of_channel(visit.channel)  # its event may have come meanwhile
         if runner is None:
             runner = self._book.open(
                 self._admitted(
-                    rules, Direction.OUTGOING, caller=visit.channel, agent=visit.dialler, unrecorded=visit.unrecorded
+                    rules,
+                    Direction.OUTGOING,
+                    caller=visit.channel,
+                    agent=visit.dialler,
+                    unrecorded=visit.unrecorded,
+                    behind=behind,
                 )
             )
         else:
@@ -216,12 +227,18 @@ class FrontDesk:
                 agent=visit.dialler if not runner.state.agents else None,
                 call=runner.state.call,
                 unrecorded=visit.unrecorded,
+                behind=behind,
             )
+            self._book.watch(runner, event)
             try:
                 await asyncio.wait_for(runner.apply(event), ADMITTED_WITHIN.total_seconds())
             except TimeoutError:
                 self._broke(runner, LostReason.CATALOGUE_AWAY)
                 return None
+        self._book.tell_since(runner, moment)
+        if not behind.known and rules.mode is not ConsentMode.NEVER:
+            self._broke(runner, LostReason.PBX_AWAY)
+            return None
         return self._admission(runner, rules, visit, None)
 
     # ---- the dialogue

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from uuid import UUID
 
@@ -12,6 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recorder.books.links import judge_links
+from recorder.books.mismatch import Code
+from recorder.catalogue import Chained, ChainRow
 from recorder.chain import (
     Head,
     Link,
@@ -24,6 +28,7 @@ from recorder.chain import (
     is_committed,
     way_back,
 )
+from recorder.model import CallId, ConsentEventId
 from tests.proofs import another, bodies_of, chained
 
 LINKS, ACTS = chained([body for number in range(30) for body in bodies_of(UUID(int=number))])
@@ -96,3 +101,25 @@ def test_a_head_is_read_as_it_is_printed() -> None:
         assert head_from(text) is None
     with pytest.raises(ValueError, match="line 2"):
         heads_noted(f"{head}\nsomething else\n")
+
+
+@pytest.mark.parametrize("body", ["[]", "null", "what is this", '{"after":"given"}', "[" * 100_000])
+def test_a_link_that_commits_to_no_act_of_ours_is_named_and_stops_nobody(body: str) -> None:
+    """Somebody who owns the database can write such a one, with all that must fit it."""
+    salt = "5a" * 32
+    row = ChainRow(
+        node="pbx1",
+        seq=1,
+        at=datetime(2026, 3, 2, tzinfo=UTC),
+        call=CallId(UUID(int=1)),
+        consent=ConsentEventId(UUID(int=2)),
+        salt=salt,
+        body=body,
+        commitment=commitment(salt, body),
+        digest="",
+        previous=None,
+        further=None,
+    )
+    row = replace(row, digest=row.link.digest)
+    (found,) = judge_links([Chained(link=row)], 0)
+    assert (found.code, "names another act than it committed to" in found.what) == (Code.CHAIN_BROKEN, True)

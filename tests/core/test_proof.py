@@ -7,13 +7,13 @@ import copy
 import json
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from recorder.chain import Head, head_from
-from recorder.proof import check
-from tests.proofs import WAV, a_proof, another, at, chained, leaves, said_by_the_lines
+from recorder.proof import check, document
+from tests.proofs import HEARD, WAV, a_proof, another, at, bodies_of, chained, ended, leaves, said_by_the_lines
 
 PROOF = a_proof()
 Change = Callable[[dict[str, Any]], None]
@@ -191,3 +191,27 @@ def test_a_head_that_was_noted_elsewhere_is_met_or_shows_that_the_chain_was_writ
     rewritten = check(json.dumps(PROOF), [Head(node=head.node, seq=head.seq, digest="ab" * 32)])
     assert rewritten.heads_met == 0
     assert "the chain was written anew" in rewritten.wrong[0]
+
+
+def test_of_an_act_that_was_chained_behind_every_noted_head_these_say_nothing() -> None:
+    """Whoever wrote the chain anew from that head on shows it among the links all the same."""
+    links, acts = chained([*(ended(uuid4(), 0) for _ in range(3)), *bodies_of(UUID(int=7))])
+    noted = Head(node=links[2].node, seq=3, digest=links[2].digest)
+    proof = document(str(UUID(int=7)), links, acts[3:], HEARD)
+    checked = check(json.dumps(proof), [noted])
+    assert (checked.wrong, checked.heads_met, len(checked.later_acts)) == ([], 1, 4)
+    last = Head(node=links[-1].node, seq=links[-1].seq, digest=links[-1].digest)
+    assert check(json.dumps(proof), [noted, last]).later_acts == []
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"number": 2}, {"number": []}, {"number": "3"}, {"number": True}, {"number": 10**12}, {"consents": 2}],
+    ids=str,
+)
+def test_consent_events_that_are_counted_otherwise_than_they_are_there_are_found(told: dict[str, Any]) -> None:
+    """Chained so: nothing but the count is wrong with them."""
+    bodies = bodies_of(UUID(int=7))
+    bodies[3 if "consents" in told else 2] |= told
+    links, acts = chained(bodies)
+    assert check(json.dumps(document(str(UUID(int=7)), links, acts, HEARD))).wrong

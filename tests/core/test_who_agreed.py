@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from recorder.call import CallEvent, CallState, CaptureState, Seek, Stop, advance, begin, outcome
-from recorder.model import BridgeId, ConsentState, Outcome
+from recorder.model import BridgeId, ConsentState, Outcome, Uniqueid
 from tests.core.call_cast import (
     AGENT,
     BEHIND,
@@ -20,6 +20,7 @@ from tests.core.call_cast import (
     admitted,
     answered,
     armed,
+    channel,
     connected,
     entered,
     hung_up,
@@ -102,6 +103,33 @@ def test_after_blindness_only_the_same_company_goes_on(where: BridgeId | None, s
     state = advance(after(*TALKING), found).state
     assert (state.captures[0].state is CaptureState.RUNNING) is same
     assert state.captures[0].unproved is not same
+
+
+def test_after_blindness_a_chain_that_was_optimised_while_we_saw_it_is_the_same_company() -> None:
+    """The nearer Local channel is gone, and who spoke into it stands where its far end stood."""
+    near, nearer = channel("Local/6100@house-00000002;1", "1.7"), channel("Local/6100@house-00000002;2", "1.8")
+    behind: dict[Uniqueid, BridgeId | None]
+    behind = {HALF.uniqueid: BEHIND, nearer.uniqueid: BEHIND, near.uniqueid: ELSEWHERE, SPEAKER.uniqueid: ELSEWHERE}
+    state = begin(admitted(behind=behind)).state
+    optimised = (entered(SPEAKER, 2, BEHIND), hung_up(near), hung_up(nearer))
+    for event in (
+        *TALKING,
+        *optimised,
+        resynchronised((CALLER, TALK), (AGENT, TALK), (HALF, BEHIND), (SPEAKER, BEHIND)),
+    ):
+        state = advance(state, event).state
+    assert state.captures[0].state is CaptureState.RUNNING
+    assert advance(state, entered(OUTSIDER, 3, BEHIND)).state.captures[0].state is CaptureState.STOPPING
+
+
+def test_where_all_who_stood_behind_are_gone_whoever_comes_there_is_somebody_else() -> None:
+    state = after(*TALKING, hung_up(SPEAKER), hung_up(HALF), entered(OUTSIDER, 1, BEHIND))
+    assert state.captures[0].state is CaptureState.STOPPING
+
+
+def test_a_refusal_that_follows_somebody_elses_coming_stands_on_every_line() -> None:
+    state = after(entered(OUTSIDER, 3, BEHIND), answered(ConsentState.REFUSED))
+    assert (state.consent, state.objected) == (ConsentState.REFUSED, True)
 
 
 def test_the_queue_log_proves_nothing_of_a_talk_whose_speaker_may_have_changed() -> None:

@@ -266,6 +266,18 @@ def test_a_head_is_a_line_that_verify_takes_back(house: House, tmp_path: Path) -
     assert house.run("verify", "--heads", str(heads)).exit_code == 1
 
 
+def test_heads_of_other_nodes_alone_are_no_comparison_and_how_many_were_compared_is_said(
+    house: House, tmp_path: Path
+) -> None:
+    heads = tmp_path / "heads"
+    heads.write_text(f"pbx2:1:{'ab' * 32}\n")
+    done = house.run("verify", "--heads", str(heads))
+    assert (done.exit_code, "this node is pbx1" in done.stderr) == (2, True)
+    heads.write_text(heads.read_text() + house.run("consents", "head").stdout)
+    done = house.run("verify", "--heads", str(heads))
+    assert (done.exit_code, "1 of 2 noted heads compared" in done.stdout) == (0, True)
+
+
 # --------------------------------------------------------------------------- offline, of a copy
 
 

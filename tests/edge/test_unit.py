@@ -76,6 +76,13 @@ def test_the_look_is_made_at_each_start_of_the_daemon_and_more_often_than_it_may
     assert timedelta(minutes=int(found[1])) * 3 <= LOOKED_WITHIN
 
 
+def test_the_look_of_a_start_is_made_behind_it_and_no_number_of_looks_ends_them() -> None:
+    """The daemon believes no look of before its own start; a start limit would end the path unit with the service."""
+    text = (UNIT.parent / "recorder-rivals.service").read_text("utf-8")
+    assert re.search(r"(?m)^After=.*\brecorder\.service\b", text)
+    assert "\nStartLimitIntervalSec=0\n" in text
+
+
 def test_the_sandbox_lets_analysis_step_back_behind_the_calls() -> None:
     """The class @resources, which it refuses, holds setpriority; the last word on a call counts."""
     filters = re.findall(r"(?m)^SystemCallFilter=(.+)$", UNIT.read_text("utf-8"))

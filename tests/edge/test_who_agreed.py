@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from recorder.model import Channel, Linkedid, RecordingId, Uniqueid
 from tests.edge.centre import Centre, Talk, until
 from tests.fakes.pbx import FakeChannel, FakePbx, response
 
@@ -71,15 +74,72 @@ async def test_one_that_waits_for_its_bridge_is_waited_for(centre: Centre) -> No
     half.bridge = speaker.bridge = ""
     looked: list[str] = []
 
-    def joins(action: object) -> bytes:
+    def joins(action: Mapping[str, str]) -> bytes:
         looked.append("half")
         if len(looked) == 3:
             half.bridge = speaker.bridge = "behind"
-        return centre.pbx._status(action)  # type: ignore[arg-type]
+        return centre.pbx.usually("Status")(action)
 
     centre.pbx.answers["Status"] = joins
     await centre.asks(talk=talk)
     assert set(centre.runner.state.behind.values()) == {"behind"}
+
+
+@pytest.mark.parametrize("application", ["AppDial", "AppDial2", "AppQueue", "Dial"])
+async def test_who_dialled_the_local_channel_is_its_company_though_joined_after_our_look(
+    centre: Centre, application: str
+) -> None:
+    """A Dial, an Originate or another queue answers its Local channel first, joins that, and then itself."""
+    talk, half, speaker = relayed(centre)
+    half.application, half.bridge, speaker.bridge = application, "", ""
+    looked: list[str] = []
+
+    def joins(action: Mapping[str, str]) -> bytes:
+        looked.append("half")
+        if len(looked) == 3:
+            centre.enters(half, "behind", 1)
+        return centre.pbx.usually("Status")(action)
+
+    def follows(action: Mapping[str, str]) -> bytes:
+        looked.append("bridge")
+        if looked.count("bridge") == 3:
+            centre.enters(speaker, "behind", 2)
+        return centre.pbx.usually("BridgeInfo")(action)
+
+    centre.pbx.answers |= {"Status": joins, "BridgeInfo": follows}
+    await centre.asks(talk=talk)
+    centre.connects(talk)
+    await centre.until_capture("running")
+    assert set(centre.runner.state.behind) == {half.uniqueid, speaker.uniqueid}
+
+
+@pytest.mark.parametrize("line", ["the first", "the second"])
+async def test_who_comes_behind_while_we_still_ask_asterisk_is_seen(centre: Centre, line: str) -> None:
+    talk, _, _ = relayed(centre)
+    if line == "the second":
+        await centre.asks(talk=talk)
+    stranger = FakeChannel(name="PJSIP/trunk-00000009", uniqueid="1795298009.1", linkedid="1795298009.1")
+
+    def comes(action: Mapping[str, str]) -> bytes:
+        del centre.pbx.answers["BridgeInfo"]
+        told = centre.pbx.usually("BridgeInfo")(action)
+        centre.enters(stranger, "behind", 3)
+        return told
+
+    centre.pbx.answers["BridgeInfo"] = comes
+    await centre.asks(talk=talk)
+    centre.connects(talk)
+    await centre.until_talking()
+    assert not any(mix.open for mix in centre.mixes)
+    assert centre.runner.state.consent == "prohibited"
+
+
+async def test_where_no_other_half_is_found_nobody_is_asked(centre: Centre) -> None:
+    talk, half, _ = relayed(centre)
+    centre.pbx.channels.remove(half)
+    await centre.asks(talk=talk)
+    assert talk.visit is not None
+    assert talk.visit.received("STREAM FILE") == []
 
 
 @pytest.mark.parametrize("deep", [False, True], ids=["the half itself", "one more Local channel"])
@@ -122,6 +182,42 @@ async def test_where_nobody_can_tell_who_stands_behind_nobody_is_asked(centre: C
     assert await centre.outcome() == ("lost", "pbx_away")
 
 
+def relaying(centre: Centre) -> tuple[Talk, FakeChannel]:
+    """An outgoing call that the house dials through a Local channel, and who is called behind it."""
+    talk = centre.new_outgoing()
+    talk.caller.name = "Local/2001@house-00000001;1"
+    leg(centre, "Local/2001@house-00000001;2", 1, bridge="behind")
+    return talk, leg(centre, "PJSIP/desk-00000001", 2, bridge="behind")
+
+
+@pytest.mark.parametrize("heard", [True, False], ids=["its event was heard", "the visit came first"])
+async def test_the_capture_of_an_outgoing_call_ends_when_somebody_new_comes_to_who_was_called(
+    centre: Centre, heard: bool
+) -> None:
+    talk, called = relaying(centre)
+    if heard:
+        centre.dials_out(talk)
+        await until(lambda: len(centre.runners) == 1, "the call")
+    await centre.answers_call(talk)
+    centre.bridges(talk)
+    await centre.until_capture("running")
+    stranger = FakeChannel(name="PJSIP/trunk-00000009", uniqueid="1795298009.1", linkedid="1795298009.1")
+    centre.leaves(called, 1)
+    centre.enters(stranger, "behind", 2)
+    await centre.until_capture("stopped")
+    assert not centre.mixes[0].open
+
+
+async def test_where_nobody_can_tell_who_was_called_behind_a_local_channel_nobody_is_asked(centre: Centre) -> None:
+    talk, _ = relaying(centre)
+    centre.dials_out(talk)
+    centre.pbx.answers["BridgeInfo"] = lambda _: None
+    await centre.answers_call(talk)
+    assert talk.visit is not None
+    assert talk.visit.received("STREAM FILE") == []
+    assert centre.mixes == []
+
+
 async def test_a_mixmonitor_that_goes_on_under_anothers_name_is_stopped(centre: Centre) -> None:
     """As after an attended transfer into a queue: the caller's channel is gone, what was armed on it is not."""
     talk = await centre.asks()
@@ -137,6 +233,26 @@ async def test_a_mixmonitor_that_goes_on_under_anothers_name_is_stopped(centre: 
     await until(lambda: not centre.mixes[0].open, "the MixMonitor to be stopped")
     assert [action["Channel"] for action in centre.pbx.received("StopMixMonitor")] == [taken.name]
     assert await centre.outcome() == ("abandoned", None)
+
+
+async def test_many_who_hang_up_at_once_are_sought_in_two_lists_and_not_each_in_its_own(centre: Centre) -> None:
+    talk = await centre.asks()
+    await centre.until_capture("armed")
+    taken = FakeChannel(name="PJSIP/trunk-00000009", uniqueid="1795298009.1", linkedid="1795298009.1")
+    taken.variables = {"RECORDER_ID": centre.mixes[0].id, "RECORDER_CALLER_ID": talk.caller.uniqueid}
+    centre.mixes[0].channel = taken
+    centre.pbx.channels.append(taken)
+    desk = centre.assembly.daemon.parts.capture
+    before = len(centre.pbx.received("Status"))
+    others = [Channel(name=f"PJSIP/x-{n}", uniqueid=Uniqueid(f"9.{n}"), linkedid=Linkedid("9")) for n in range(20)]
+    last = Channel(
+        name=talk.caller.name, uniqueid=Uniqueid(talk.caller.uniqueid), linkedid=Linkedid(talk.caller.linkedid)
+    )
+    async with asyncio.TaskGroup() as group:
+        for gone in (*others, last):
+            group.create_task(desk.seek(RecordingId(uuid4()), gone, None))
+    assert len(centre.pbx.received("Status")) - before == 2
+    assert not centre.mixes[0].open
 
 
 async def test_who_has_hung_up_for_good_leaves_nothing_to_stop(centre: Centre) -> None:
