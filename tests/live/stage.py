@@ -100,6 +100,10 @@ class Performance:
     def __getitem__(self, story: Story) -> Ended:
         return self.by_name[story.name]
 
+    def said(self, story: Story) -> str:
+        """For whoever reads a failure: all that is wrong, and the daemon's log."""
+        return "\n".join([*self[story].wrong, self.log])
+
 
 def perform(
     release: str,

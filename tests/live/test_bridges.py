@@ -156,4 +156,4 @@ THEATRE = Theatre.of(CAST)
 
 def test_whoever_comes_to_the_caller_is_in_no_recording(release: str, story: Story) -> None:
     performance = THEATRE.on(release)
-    assert performance[story].wrong == [], performance.log
+    assert performance[story].wrong == [], performance.said(story)

@@ -243,7 +243,7 @@ def performance(release: str) -> Performance:
 
 @pytest.mark.parametrize("story", CAST, ids=lambda story: story.name)
 def test_the_call_ends_as_it_should_by_outcome_files_and_tones(performance: Performance, story: Story) -> None:
-    assert performance[story].wrong == [], performance.log
+    assert performance[story].wrong == [], performance.said(story)
 
 
 def test_the_spool_is_empty_and_every_settled_file_has_its_call(performance: Performance) -> None:

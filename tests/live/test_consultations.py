@@ -218,7 +218,7 @@ THEATRE = Theatre.of(CAST, LINES)
 
 def test_who_agreed_is_who_is_captured(release: str, story: Story) -> None:
     performance = THEATRE.on(release)
-    assert performance[story].wrong == [], performance.log
+    assert performance[story].wrong == [], performance.said(story)
 
 
 @pytest.mark.asterisk16

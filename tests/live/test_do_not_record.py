@@ -187,7 +187,7 @@ def performance(release: str) -> Performance:
 
 @pytest.mark.parametrize("story", CAST, ids=lambda story: story.name)
 def test_who_must_not_be_recorded_is_in_no_recording(performance: Performance, story: Story) -> None:
-    assert performance[story].wrong == [], performance.log
+    assert performance[story].wrong == [], performance.said(story)
 
 
 def test_who_is_on_a_list_is_asked_nothing_and_nothing_is_armed(performance: Performance) -> None:

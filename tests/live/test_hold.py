@@ -131,7 +131,7 @@ THEATRE = Theatre.of(CAST)
 
 def test_a_hold_is_exact_silence_and_keeps_the_time_line(release: str, story: Story) -> None:
     performance = THEATRE.on(release)
-    assert performance[story].wrong == [], performance.log
+    assert performance[story].wrong == [], performance.said(story)
 
 
 @pytest.mark.asterisk16

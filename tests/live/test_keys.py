@@ -250,4 +250,4 @@ def performance(release: str) -> Performance:
 
 @pytest.mark.parametrize("story", CAST, ids=lambda story: story.name)
 def test_a_key_does_what_it_says_and_the_tones_prove_it(performance: Performance, story: Story) -> None:
-    assert performance[story].wrong == [], performance.log
+    assert performance[story].wrong == [], performance.said(story)

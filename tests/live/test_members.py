@@ -206,7 +206,7 @@ THEATRE = Theatre.of(CAST)
 
 def test_a_call_is_the_lines_or_nobodys_by_outcome_files_and_tones(release: str, story: Story) -> None:
     performance = THEATRE.on(release)
-    assert performance[story].wrong == [], performance.log
+    assert performance[story].wrong == [], performance.said(story)
 
 
 @pytest.mark.asterisk16

@@ -423,4 +423,4 @@ THEATRE = Theatre.of(CAST, {**LINES, "sales": {"consent": "opt_in", "answer_seco
 
 def test_a_transferred_call_ends_as_it_should_by_outcome_files_and_tones(release: str, story: Story) -> None:
     performance = THEATRE.on(release)
-    assert performance[story].wrong == [], performance.log
+    assert performance[story].wrong == [], performance.said(story)

@@ -229,17 +229,21 @@ class PbxServer:
         began = time.monotonic()
         await _podman(*command)
         self._pid = int(await _podman("inspect", "--format={{.State.Pid}}", self.name))
-        await self._until_booted(began + 20)
+        await self._until_booted(began + 60)
         self.started_in = time.monotonic() - began
 
     async def _until_booted(self, end: float) -> None:
+        alive_at = time.monotonic()
         while True:
+            if self._alive():
+                alive_at = time.monotonic()
             try:
                 async with await self.admin() as admin:
                     await admin.until("FullyBooted", timeout=max(0.1, end - time.monotonic()))
                     return
             except (OSError, AdminError, TimeoutError):
-                if time.monotonic() > end or not self._alive():
+                # Just begun, the process may not be an Asterisk yet.
+                if time.monotonic() > end or time.monotonic() - alive_at > 1:
                     raise PbxError(f"{self.name} did not come up:\n{self.log_tail()}") from None
             await asyncio.sleep(0.02)
 
