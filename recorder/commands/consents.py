@@ -212,9 +212,14 @@ def _write(output: Path | None, told: str) -> None:
         sys.stdout.write(told)
         return
     try:
-        with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(told)
+        made = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
+        wrong(f"{output}: {error.strerror}. Nothing was written.")
+    try:
+        with os.fdopen(made, "w", encoding="utf-8") as file:
+            file.write(told)
+    except OSError as error:  # half a proof proves nothing
+        output.unlink(missing_ok=True)
         wrong(f"{output}: {error.strerror}. Nothing was written.")
 
 
@@ -258,6 +263,7 @@ def _shown(checked: Checked) -> dict[str, Any]:
     told = checked.proof
     return {
         "ok": not checked.wrong,
+        "ended": told is not None and told.end is not None,  # where not, later acts may be missing: a withdrawal, say
         "wrong": checked.wrong,
         "heads_met": checked.heads_met,
         "acts_behind_heads": checked.later_acts,

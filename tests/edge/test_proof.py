@@ -26,6 +26,7 @@ from tests import books
 from tests.books import Story
 from tests.facts import caller
 from tests.proofs import WAV, auditors_lines, prompt_of
+from tests.small_disk import small_disk
 
 NOBODY = 65534
 
@@ -207,6 +208,12 @@ def test_a_proof_is_written_closed_and_replaces_nothing(house: House, tmp_path: 
     assert (again.exit_code, "Nothing was written" in again.stderr) == (1, True)
 
 
+def test_a_disk_that_fills_up_keeps_no_half_of_a_proof(house: House, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "4k") as disk:
+        done = house.run("consents", "proof", house.call("agreed"), "--output", str(disk / "proof.json"))
+        assert (done.exit_code, "Nothing was written" in done.stderr, list(disk.iterdir())) == (1, True, [])
+
+
 def test_a_proof_up_to_an_older_head_says_that_there_may_be_more(house: House, tmp_path: Path) -> None:
     whole = house.proof("agreed")
     until = whole["acts"][1]["seq"]
@@ -215,6 +222,8 @@ def test_a_proof_up_to_an_older_head_says_that_there_may_be_more(house: House, t
     file = tmp_path / "part.json"
     file.write_text(json.dumps(part))
     assert "The call's end is not in it" in house.run("consents", "check", str(file)).stdout
+    told = json.loads(house.run("consents", "check", str(file), "--json").stdout)
+    assert (told["ok"], told["ended"]) == (True, False)
     beyond = house.run("consents", "proof", house.call("agreed"), "--until", "99999")
     assert (beyond.exit_code, "the newest of its node is" in beyond.stderr) == (1, True)
 
