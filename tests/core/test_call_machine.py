@@ -20,6 +20,7 @@ from recorder.call import (
     CallAdmitted,
     CallEvent,
     CallState,
+    Capture,
     CaptureState,
     Phase,
     PromptPlayed,
@@ -290,12 +291,19 @@ def repeatable(event: CallEvent) -> bool:
     return not isinstance(event, CallAdmitted | MixMonitorStopped)
 
 
+def told(state: CallState) -> list[Capture]:
+    """Whether Asterisk wrote silence last does not matter where it has written nothing."""
+    return [
+        replace(capture, silent=False) if capture.state is CaptureState.EMPTY else capture for capture in state.captures
+    ]
+
+
 @given(calls())
 @hypothesis_settings(max_examples=100, deadline=None)
 def test_an_event_that_comes_twice_changes_nothing_that_matters(events: list[CallEvent]) -> None:
     doubled = [copy for event in events for copy in [event] * (2 if repeatable(event) else 1)]
     once, twice = ended(replayed(events)[-1].state), ended(replayed(doubled)[-1].state)
-    assert (twice.phase, twice.consent, twice.captures) == (once.phase, once.consent, once.captures)
+    assert (twice.phase, twice.consent, told(twice)) == (once.phase, once.consent, told(once))
     assert outcome(twice) == outcome(once)
 
 

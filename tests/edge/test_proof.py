@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,16 @@ def house(tmp_path: Path, catalogue_url: str) -> House:
 # --------------------------------------------------------------------------- elsewhere
 
 
+@cache
+def become() -> list[str]:
+    """How to be nobody; we stay who we are where a nobody may not read this checkout (below /root, say)."""
+    other = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
+    if os.geteuid() != 0:
+        return []
+    able = subprocess.run([*other, sys.executable, "-c", "import recorder"], cwd="/", capture_output=True, check=False)
+    return other if able.returncode == 0 else []
+
+
 class Elsewhere:
     """A clean folder of another user, with nothing of ours in it: no catalogue, no settings, no environment."""
 
@@ -105,9 +116,8 @@ class Elsewhere:
             os.chown(file, NOBODY, NOBODY)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
         return subprocess.run(
-            [*(become if os.geteuid() == 0 else []), *command],
+            [*become(), *command],
             cwd=self.folder,
             env={"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "COLUMNS": "200"},
             capture_output=True,
@@ -147,7 +157,7 @@ def test_a_proof_is_whole_elsewhere_as_another_user_and_without_us(house: House,
         assert (theirs.returncode, theirs.stderr) == (0, ""), theirs.stdout
         assert theirs.stdout.endswith("nothing is wrong\n")
         assert heads.split()[0] in theirs.stdout
-    if os.geteuid() == 0:
+    if become():
         assert elsewhere.run("id", "-u").stdout == f"{NOBODY}\n"
         assert elsewhere.run("cat", str(house.config)).returncode == 1
 
@@ -284,7 +294,7 @@ def test_heads_of_other_nodes_alone_are_no_comparison_and_how_many_were_compared
     assert (done.exit_code, "this node is pbx1" in done.stderr) == (2, True)
     heads.write_text(heads.read_text() + house.run("consents", "head").stdout)
     done = house.run("verify", "--heads", str(heads))
-    assert (done.exit_code, "1 of 2 noted heads compared" in done.stdout) == (0, True)
+    assert (done.exit_code, "1 of 2 noted heads compared" in " ".join(done.stdout.split())) == (0, True)
 
 
 # --------------------------------------------------------------------------- offline, of a copy
