@@ -268,7 +268,7 @@ async def test_the_daemon_is_told_the_lines_name(house: PbxServer, calls: Calls,
     async with listening(house) as daemon:
         call = await calls.incoming("support", STAYING, None, variables={"HOUSE_NAMED": line})
         await reached(calls, call, "queue")
-        assert [channel.arguments for channel in daemon.seen] == [[line, call.linkedid]]
+        assert [channel.arguments for channel in daemon.seen] == [[line, call.linkedid, "no"]]  # no consultation
 
 
 @pytest.mark.asterisk16
