@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -300,21 +301,14 @@ def test_heads_of_other_nodes_alone_are_no_comparison_and_how_many_were_compared
 # --------------------------------------------------------------------------- offline, of a copy
 
 
-class tampering:  # noqa: N801
+@contextmanager
+def tampering(file: Path) -> Iterator[sqlite3.Connection]:
     """An SQLite file whose owner stops at nothing."""
-
-    def __init__(self, file: Path) -> None:
-        self._database = sqlite3.connect(file)
-
-    def __enter__(self) -> sqlite3.Connection:
-        names = self._database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        for (name,) in names:
-            self._database.execute(f"DROP TRIGGER {name}")
-        return self._database
-
-    def __exit__(self, *_: object) -> None:
-        self._database.commit()
-        self._database.close()
+    with closing(sqlite3.connect(file)) as database:
+        for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            database.execute(f"DROP TRIGGER {name}")
+        yield database
+        database.commit()
 
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])

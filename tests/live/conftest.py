@@ -43,6 +43,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 HERE = Path(__file__).parent
 LONGEST = ("test_doctor", "test_fallback", "test_transfers", "test_heard", "test_rivals", "test_keys", "test_upgrades")
 """Files that take minutes: begun first, so that no worker is left alone with one at the end."""
+ALONE = ("test_doctor",)
+"""Files whose tests share nothing, and wait long."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,9 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST)
 
     for item in items:
-        if (
-            item.path.parent == HERE and item.path.stem != "test_doctor"
-        ):  # that one's tests share nothing, and wait long
+        if item.path.parent == HERE and item.path.stem not in ALONE:
             release = getattr(getattr(item, "callspec", None), "params", {}).get("release")
             item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{release}"))
     items.sort(key=begun)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.test_fallback import away
-from tests.live.ways import CONSULTING, LATER, LINES, SECOND, TALKED, Theatre, nobody_else, talked
+from tests.live.ways import CONSULTING, LATER, LINES, SECOND, TALKED, Theatre, keys, nobody_else, talked
 from tests.pbx import tones
 from tests.pbx.calls import Call, Calls, short_number
 from tests.pbx.dialog import Dialog
@@ -43,12 +43,8 @@ async def _asks_a_line(calls: Calls, call: Call, *, behind: bool = False) -> asy
     queue = calls.own_queue()
     await calls.sit(f"own{int(queue)}", f"Local/desk{queue}@phones/n")
     other = calls.joins(call, (Say(SECOND),), rings=f"desk{queue}")
-    since = calls.admin.mark()
-    await agent.press("*2")
-    await calls.admin.until("MusicOnHoldStart", since=since, timeout=10, Uniqueid=call.placed.leg)
-    await asyncio.sleep(0.5)  # Asterisk begins to ask for the number only after the music has begun
-    await agent.press(short_number("support", queue, behind=behind))
-    await calls.admin.until("BridgeLeave", since=since, Uniqueid=agent.leg)
+    await keys(calls, call, "*2", short_number("support", queue, behind=behind))
+    await calls.admin.until("BridgeLeave", since=call.sent_on, Uniqueid=agent.leg)
     await agent.say(CONSULTING)
     return other
 
@@ -97,19 +93,15 @@ async def by_key_and_gone_before_anybody_answered(calls: Calls) -> Call:
     agent = await call.until_rung()
     assert isinstance(agent, Party)
     queue = calls.own_queue()
-    since = calls.admin.mark()
-    await agent.press("*2")
-    await calls.admin.until("MusicOnHoldStart", since=since, timeout=10, Uniqueid=call.placed.leg)
-    await asyncio.sleep(0.5)
-    await agent.press(short_number("support", queue))
-    await calls.admin.until("BridgeLeave", since=since, Uniqueid=agent.leg)
+    await keys(calls, call, "*2", short_number("support", queue))
+    await calls.admin.until("BridgeLeave", since=call.sent_on, Uniqueid=agent.leg)
     await _agrees_if_asked(agent)
     await asyncio.sleep(1)
     await agent.hang_up()
     await asyncio.sleep(1)
     calls.joins(call, (Say(SECOND),), rings=f"desk{queue}")
     await calls.sit(f"own{int(queue)}", f"Local/desk{queue}@phones/n")
-    await calls.admin.until("AgentConnect", since=since, timeout=30, Queue=f"own{int(queue)}")
+    await calls.admin.until("AgentConnect", since=call.sent_on, timeout=30, Queue=f"own{int(queue)}")
     await asyncio.sleep(TALKED + 1)
     await calls.hang_up(call)
     return call

@@ -11,8 +11,7 @@ import pytest
 
 from recorder.catalogue import CallRow
 from tests.live.stage import Performance, Stage, perform, stage
-from tests.live.test_transfers import keys
-from tests.live.ways import AGENT_SPEAKS, CALLER_SPEAKS, SECOND, TALKED, THIRD
+from tests.live.ways import AGENT_SPEAKS, CALLER_SPEAKS, SECOND, TALKED, THIRD, keys
 from tests.pbx import tones
 from tests.pbx.calls import Call, Calls, short_number
 from tests.pbx.party import HangUp, Say, Script, UntilBridged, Wait

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from tests.live.ways import (
     Theatre,
     ends_with_the_line,
     hangs_up_if_there,
+    keys,
     music,
     only_the_second_talk,
     only_the_talk,
@@ -30,7 +30,6 @@ from tests.live.ways import (
     talk,
 )
 from tests.pbx import tones
-from tests.pbx.admin import Event, Matcher
 from tests.pbx.calls import Call, Calls, line_number, short_number
 from tests.pbx.dialog import Dialog
 from tests.pbx.party import Party, Press, Say, Script, UntilPrompt, Wait
@@ -48,35 +47,6 @@ async def refers(calls: Calls, call: Call, exten: str) -> None:
     """The agent's phone transfers the caller blindly, by SIP."""
     agent = await call.until_rung()
     await (await Dialog.of(calls.pbx, calls.admin, agent.channel)).refer(exten)
-
-
-async def keys(calls: Calls, call: Call, feature: str, exten: str) -> None:
-    """The agent presses a feature's key and the extension, and all of it again where Asterisk did not take it."""
-    agent = await call.until_rung()
-    assert isinstance(agent, Party)
-
-    def taken(event: Event) -> bool:
-        blind = event.is_("BlindTransfer", TransfereeUniqueid=call.placed.leg)
-        consults = event.name == "Newchannel" and event["Channel"].startswith(f"Local/{exten}@recorder-transfer-")
-        return blind or consults
-
-    async def heard(wanted: str | Matcher, seconds: float, **headers: str) -> bool:
-        with suppress(TimeoutError):
-            await calls.admin.until(wanted, since=since, timeout=seconds, **headers)
-            return True
-        return False
-
-    for _ in range(3):
-        since = call.sent_on = calls.admin.mark()
-        await agent.press(feature)
-        if not await heard("MusicOnHoldStart", 4, Uniqueid=call.placed.leg):
-            continue
-        await asyncio.sleep(0.5)  # Asterisk begins to ask for the number only after the music has begun
-        await agent.press(exten)
-        if await heard(taken, 8):
-            return
-        await heard("MusicOnHoldStop", 10, Uniqueid=call.placed.leg)
-    raise TimeoutError(f"Asterisk did not take {feature} and {exten}")
 
 
 # ---------------------------------------------------------------- blind

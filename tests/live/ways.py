@@ -17,7 +17,7 @@ import pytest
 
 from tests.live.stage import Performance, perform
 from tests.pbx import tones
-from tests.pbx.admin import Event
+from tests.pbx.admin import Event, Matcher
 from tests.pbx.calls import Call, Calls
 from tests.pbx.party import Gone, Party, Say, Script
 from tests.pbx.sip import SipParty
@@ -72,6 +72,35 @@ async def speaks_on(calls: Calls, call: Call, other: Awaitable[Party | SipParty]
     await asyncio.sleep(TALKED)
     await calls.hang_up(call)
     return call
+
+
+async def keys(calls: Calls, call: Call, feature: str, exten: str) -> None:
+    """The agent presses a feature's key and the extension, and all of it again where Asterisk did not take it."""
+    agent = await call.until_rung()
+    assert isinstance(agent, Party)
+
+    def taken(event: Event) -> bool:
+        blind = event.is_("BlindTransfer", TransfereeUniqueid=call.placed.leg)
+        consults = event.name == "Newchannel" and event["Channel"].startswith(f"Local/{exten}@")
+        return blind or consults
+
+    async def heard(wanted: str | Matcher, seconds: float, **headers: str) -> bool:
+        with suppress(TimeoutError):
+            await calls.admin.until(wanted, since=since, timeout=seconds, **headers)
+            return True
+        return False
+
+    for _ in range(3):
+        since = call.sent_on = calls.admin.mark()
+        await agent.press(feature)
+        if not await heard("MusicOnHoldStart", 4, Uniqueid=call.placed.leg):
+            continue
+        await asyncio.sleep(0.5)  # Asterisk begins to ask for the number only after the music has begun
+        await agent.press(exten)
+        if await heard(taken, 8):
+            return
+        await heard("MusicOnHoldStop", 10, Uniqueid=call.placed.leg)
+    raise TimeoutError(f"Asterisk did not take {feature} and {exten}")
 
 
 async def hangs_up_if_there(party: Party | SipParty) -> None:
