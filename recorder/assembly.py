@@ -208,7 +208,7 @@ class Assembly:
             ledger=daemon.ledger,
             queue_log=QueueLog(settings.pbx.queue_log) if settings.pbx.queue_log else None,
             lines=lines,
-            in_progress=lambda uniqueid: _is_in_progress(book, uniqueid),
+            callers=lambda: _callers(book),
             has_leg=book.has_leg,
             now=now,
         )
@@ -551,11 +551,11 @@ def _addresses(host: str) -> frozenset[str]:
 
 def _knows(book: CallBook, uniqueid: Uniqueid) -> bool:
     """Whether the channel is one that a call in the book began with, or an agent's of it."""
-    return _is_in_progress(book, uniqueid) or any(uniqueid in runner.state.agents for runner in book)
+    return uniqueid in _callers(book) or any(uniqueid in runner.state.agents for runner in book)
 
 
-def _is_in_progress(book: CallBook, uniqueid: Uniqueid) -> bool:
-    return any(runner.state.caller is not None and runner.state.caller.uniqueid == uniqueid for runner in book)
+def _callers(book: CallBook) -> frozenset[Uniqueid]:
+    return frozenset(runner.state.caller.uniqueid for runner in book if runner.state.caller is not None)
 
 
 def _marks(name: str, folder: CaptureFolder | StorageAt) -> Marks:

@@ -93,7 +93,7 @@ class Sweeps:
         ledger: Ledger,
         queue_log: QueueLog | None,
         lines: Mapping[str, LineRules],
-        in_progress: Callable[[Uniqueid], bool],
+        callers: Callable[[], frozenset[Uniqueid]],
         has_leg: Callable[[Uniqueid], bool],
         now: Callable[[], datetime],
     ) -> None:
@@ -105,7 +105,8 @@ class Sweeps:
         self._queue_log = queue_log
         self._mark = ReadingMark(catalogue, node, QUEUE_LOG)
         self._lines = lines
-        self._in_progress = in_progress
+        self._callers = callers  # of the calls in progress
+        self._booked: frozenset[Uniqueid] = frozenset()  # of what was read last: it is read again while any call lasts
         self._has_leg = has_leg  # of any call in progress
         self._now = now
         self._postponed = Postponed()
@@ -214,8 +215,9 @@ class Sweeps:
         self.pending = frozenset(asked)
         told = [passage for passage in whole_ways(entries, self._queues()) if passage.uniqueid not in asked]
         # What is still under way is read again: a call in progress may yet need the log's word for how it went on.
-        held = [passage for passage in told if self._in_progress(passage.uniqueid)]
-        for passage in await self._unknown(told):
+        callers = self._callers()
+        held = [passage for passage in told if passage.uniqueid in callers]
+        for passage in await self._unknown([passage for passage in told if passage.uniqueid not in callers]):
             if self._is_over(passage):
                 await self._write_away(passage)
             else:
@@ -268,10 +270,12 @@ class Sweeps:
     def _queues(self) -> frozenset[str]:
         return frozenset(queue for rules in self._lines.values() for queue in rules.queues)
 
-    async def _unknown(self, told: list[Passage]) -> list[Passage]:
-        past = [passage for passage in told if not self._in_progress(passage.uniqueid)]
-        known = await self._catalogue.known_uniqueids(self._node, [passage.uniqueid for passage in past])
-        return [passage for passage in past if passage.uniqueid not in known]
+    async def _unknown(self, past: list[Passage]) -> list[Passage]:
+        """Those in no call of the books. What was found there once is not asked for again: it stays there."""
+        wanted = {passage.uniqueid for passage in past}
+        found = await self._catalogue.known_uniqueids(self._node, sorted(wanted - self._booked))
+        self._booked = found | (self._booked & wanted)
+        return [passage for passage in past if passage.uniqueid not in self._booked]
 
     def _is_over(self, passage: Passage) -> bool:
         return passage.is_over or passage.entered_at < self._now() - UNFINISHED_FOR

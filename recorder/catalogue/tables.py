@@ -177,6 +177,7 @@ calls = Table(
     CheckConstraint("(reason IS NOT NULL) = (outcome IS NOT NULL AND outcome = 'lost')", name="reason_where_lost"),
     Index(None, "node", "outcome", "ended_at"),
     Index(None, "started_at"),
+    Index(None, "linkedid"),
 )
 
 legs = Table(
@@ -192,6 +193,7 @@ legs = Table(
     PrimaryKeyConstraint("call", "uniqueid"),
     one_of("kind", PartyKind),
     Index(None, "uniqueid"),
+    Index(None, "linkedid"),
 )
 
 prompts = Table(

@@ -54,7 +54,7 @@ class Worker:
             ledger=self._ledger,
             queue_log=None,
             lines={},
-            in_progress=lambda _: False,
+            callers=frozenset,
             has_leg=lambda _: False,
             now=self._clock,
         )
