@@ -153,7 +153,8 @@ class Ended:
 
     def count(self) -> int:
         """How many callers' phones have hung up. What was counted is forgotten: the bench itself must not grow."""
-        legs = [event.get("Uniqueid", "") for event in self.ears.events]
+        # The filter lets HangupRequest through as well, of the same leg.
+        legs = [event.get("Uniqueid", "") for event in self.ears.events if event.name == "Hangup"]
         self.ears.events.clear()
         self.calls += sum(leg.startswith("bench-") and leg.endswith(".1") for leg in legs)
         return self.calls
