@@ -1,11 +1,12 @@
 """Whether the daemon stays the size it is: thousands of short calls at full machine load, and the books at the end.
 
-    ./dev soak [--calls 5200] [--at-once 80] [--warm-up 500]
+    ./dev soak [--calls 18000] [--at-once 110] [--warm-up 12500]
 
 As soon as a call ends the next is placed, so that always as many are in progress and the machine has nothing to spare.
 Most are asked and agree and talk for one to three seconds; some refuse, some hang up in the queue, some pause, some
 come over lines that do not ask. Memory, open files, threads and tasks of the daemon are sampled throughout; growth is
-what a line through the medians of ten windows after the warm-up says (bench/growth.py).
+what a line through the medians of ten windows after the warm-up says (bench/growth.py). The warm-up is longer than the
+ten minutes for which the daemon knows the legs of a closed call again (REMEMBERED_FOR in recorder/daemon/calls.py).
 """
 
 from __future__ import annotations
@@ -212,9 +213,9 @@ def report(soaked: Soaked, calls: int, warm_up: int) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=5200, help="in all (5200)")
-    parser.add_argument("--at-once", type=int, default=80, help="in progress at any time (80)")
-    parser.add_argument("--warm-up", type=int, default=500, help="calls before growth is looked for (500)")
+    parser.add_argument("--calls", type=int, default=18000, help="in all (18000)")
+    parser.add_argument("--at-once", type=int, default=110, help="in progress at any time (110)")
+    parser.add_argument("--warm-up", type=int, default=12500, help="calls before growth is looked for (12500)")
     asked = parser.parse_args()
     print(f"{asked.calls} calls, {asked.at_once} at once; {machine()}")
     soaked = asyncio.run(measure(asked.calls, asked.at_once))
