@@ -6,7 +6,6 @@ and the secret files that they name. Unset is None; an unknown key is a mistake,
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -27,10 +26,11 @@ from pydantic import (
 )
 
 from recorder.alarms import AlarmKind
+from recorder.chain import canonical
 from recorder.do_not_record import DoNotRecord, checked_interface, is_region, written_number
 from recorder.model import ConsentMode, OverrideReason, RecorderError, RivalPolicy
 from recorder.numbers import SHORTEST_KEY, NumberKey
-from recorder.policy import LineRules
+from recorder.policy import LinePolicy, LineRules
 
 ENVIRONMENT_PREFIX = "RECORDER_"
 LINE_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -387,6 +387,14 @@ class Settings(Section):
         """The lines as `policy` and `consent` read them, by name."""
         return {name: _rules(name, line) for name, line in self.line.items()}
 
+    def policies(self) -> tuple[LinePolicy, ...]:
+        """The lines' settings as they are kept, so that what a consent event's digest stands for can be read later."""
+        return tuple(_policy(name, line) for name, line in self.line.items())
+
+
+def _policy(name: str, line: Line) -> LinePolicy:
+    return LinePolicy(line=name, settings=canonical(line.model_dump(mode="json")))
+
 
 def _rules(name: str, line: Line) -> LineRules:
     return LineRules(
@@ -408,7 +416,7 @@ def _rules(name: str, line: Line) -> LineRules:
         announces=line.announce,
         beep=line.beep_seconds,
         asked_without_us=line.fallback == "dialplan",
-        digest=hashlib.sha256(f"{name} {line.model_dump_json()}".encode()).hexdigest()[:16],
+        digest=_policy(name, line).digest,
     )
 
 

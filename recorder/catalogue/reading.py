@@ -40,6 +40,7 @@ from recorder.catalogue.rows import (
     FileAct,
     JournalRow,
     LegRow,
+    PolicyRow,
     PromptRow,
     RecordingRow,
     Unchained,
@@ -56,6 +57,7 @@ from recorder.catalogue.tables import (
     file_acts,
     legs,
     numbers,
+    policies,
     prompts,
     recordings,
     sweeps,
@@ -284,6 +286,25 @@ def file_acts_of(connection: Connection, files: Iterable[UUID]) -> tuple[FileAct
         for part in _parts(list(files))
         for act in _all(
             connection, FileAct, select(*columns).where(file_acts.c.of_file.in_(part)).order_by(file_acts.c.seq)
+        )
+    )
+
+
+def policies_of(connection: Connection, line: str | None = None) -> tuple[PolicyRow, ...]:
+    """Return every line's settings as they were, or one line's; as they first came into force."""
+    rows = select(policies).where(*_matches(policies, line=line))
+    return _all(connection, PolicyRow, rows.order_by(policies.c.first_at, policies.c.line, policies.c.digest))
+
+
+def policies_named(connection: Connection, digests: Iterable[str]) -> tuple[PolicyRow, ...]:
+    """Return those of these settings that were kept, as they first came into force."""
+    return tuple(
+        row
+        for part in _parts(list(digests))
+        for row in _all(
+            connection,
+            PolicyRow,
+            select(policies).where(policies.c.digest.in_(part)).order_by(policies.c.first_at, policies.c.node),
         )
     )
 

@@ -57,6 +57,7 @@ CONSENT_COLUMNS: Final = (
     Column(name="heard", right=True),
     Column(name="reason"),
     Column(name="by", wide=True),
+    Column(name="policy", page=True),
 )
 
 Heads = Annotated[
@@ -100,7 +101,8 @@ def consents(
 def _cells(console: Console, row: ConsentRow) -> tuple[object, ...]:
     heard = "" if row.played_ms is None else f"{row.played_ms / 1000:.1f} s"
     when = at(row.at, console)
-    return short(row.call, console), when, row.before, row.after, row.key, heard, row.reason, row.actor or row.basis
+    by = row.actor or row.basis
+    return short(row.call, console), when, row.before, row.after, row.key, heard, row.reason, by, row.policy
 
 
 def noted(path: Path | None) -> tuple[Head, ...]:

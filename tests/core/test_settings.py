@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from recorder.model import ConsentMode, OverrideReason
-from recorder.settings import Settings, SettingsMistaken, host_and_port, load, settings_from
+from recorder.settings import Line, Settings, SettingsMistaken, host_and_port, load, settings_from
 
 ROOT = Path(__file__).parents[2]
 SECRET = "hunter2-and-more"
@@ -53,6 +55,17 @@ def test_the_digest_of_a_line_changes_with_its_settings_and_with_nothing_else() 
     digest = read(SUPPORT).rules()["support"].digest
     assert read(SUPPORT + "[line.sales]\n", RECORDER_HTTP__BIND="127.0.0.1:1").rules()["support"].digest == digest
     assert read(SUPPORT + "retries = 3\n").rules()["support"].digest != digest
+
+
+def test_the_settings_of_a_line_are_kept_as_the_text_of_which_the_digest_is_taken_and_hold_no_secret() -> None:
+    settings = read(SUPPORT + 'consent = "opt_in"\nlanguages = ["en", "fr"]\n')
+    (policy,) = settings.policies()
+    taken = hashlib.sha256(f"support {policy.settings}".encode()).hexdigest()[:16]
+    assert (policy.line, policy.digest, settings.rules()["support"].digest) == ("support", taken, taken)
+    kept = json.loads(policy.settings)
+    assert set(kept) == set(Line.model_fields)
+    assert (kept["consent"], kept["languages"], kept["retries"]) == ("opt_in", ["en", "fr"], 2)
+    assert SECRET not in policy.settings
 
 
 MISTAKEN = """
