@@ -30,6 +30,16 @@ OBJECTIONS = frozenset({ConsentState.REFUSED, ConsentState.WITHDRAWN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OverrideTerms:
+    """On what one reason to capture without consent rests, and what follows from it (OV-02)."""
+
+    reason: OverrideReason
+    basis: str
+    retention: str | None = None  # the name of the retention rule that such a recording falls under
+    tells_caller: bool = False  # whether the caller hears that it is captured, once it is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LineRules:
     """What the settings say of one ACD line. `digest` names exactly these settings in every consent event."""
 
@@ -43,7 +53,7 @@ class LineRules:
     refuse: str = "2"
     answer: timedelta = timedelta(seconds=5)
     retries: int = 2
-    override: frozenset[OverrideReason] = frozenset()
+    override: tuple[OverrideTerms, ...] = ()
     basis: str | None = None
     preroll: timedelta = timedelta()
     pause_longest: timedelta = timedelta(minutes=5)
@@ -52,6 +62,14 @@ class LineRules:
     beep: int | None = None  # seconds between two beeps that the far party hears (CN-12)
     asked_without_us: bool = False  # while the daemon is away the dialplan asks (fallback = "dialplan")
     digest: str = ""
+
+    @property
+    def listed(self) -> frozenset[OverrideReason]:
+        """The reasons for which an agent may override on this line."""
+        return frozenset(terms.reason for terms in self.override)
+
+    def terms(self, reason: OverrideReason) -> OverrideTerms | None:
+        return next((terms for terms in self.override if terms.reason is reason), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -145,7 +145,9 @@ FURTHER_KEYS = """\
 # answer_seconds = 5
 # retries = 2
 # fallback = "skip"                  # or "dialplan": ask while the recorder is away; then run `recorder init` again
-# override = ["emergency", "legal", "business"]    # reasons for which an agent may record without consent
+# An agent may record without consent for the reasons that stand here (emergency, legal, business), each with its legal
+# basis; `retention` names the rule that such a recording falls under, `tells_caller` has the caller hear of it.
+# override.emergency = { legal_basis = "...", retention = "...", tells_caller = false }
 """
 
 
