@@ -131,7 +131,7 @@ async def test_an_override_is_answered_to_the_agent_alone_once_asterisk_captures
 async def test_a_caller_who_is_to_be_told_of_an_override_hears_of_it_once_asterisk_captures(
     release: str, language: str
 ) -> None:
-    """OV-02: in the language of the caller, who alone hears it; the recording has the talk before and after it."""
+    """OV-02: in the language of the caller, who alone hears it; the recording has it in the agent's place."""
     async with stage(release, lines=TELLING, changes=TO_LISTEN) as on:
         refuses: Script = (*REFUSES, UntilBridged(), Say(CALLER), Wait(9), HangUp())
         agent: Script = (Say(AGENT), UntilBridged(), Wait(1), Press("*71"), Say(AGENT))
@@ -150,6 +150,10 @@ async def test_a_caller_who_is_to_be_told_of_an_override_hears_of_it_once_asteri
         (path,) = await on.settled_paths(row)
         assert tones.stretches(path, LEFT, CALLER)
         assert tones.stretches(path, RIGHT, AGENT)
+        sound = tones.read(path).samples / 32768
+        assert (
+            ears.likeness(sound[:, RIGHT], ears.read(said)) > 0.8 > 0.5 > ears.likeness(sound[:, LEFT], ears.read(said))
+        )
 
 
 async def test_an_override_that_cannot_be_written_down_starts_no_capture_and_is_answered_by_silence(
