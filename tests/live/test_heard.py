@@ -150,10 +150,10 @@ async def test_a_caller_who_is_to_be_told_of_an_override_hears_of_it_once_asteri
         (path,) = await on.settled_paths(row)
         assert tones.stretches(path, LEFT, CALLER)
         assert tones.stretches(path, RIGHT, AGENT)
-        sound = tones.read(path).samples / 32768
-        assert (
-            ears.likeness(sound[:, RIGHT], ears.read(said)) > 0.8 > 0.5 > ears.likeness(sound[:, LEFT], ears.read(said))
-        )
+        sound, words = tones.read(path).samples / 32768, ears.read(said)
+        rest = words[len(words) // 2 :]  # the capture may begin in its first word
+        assert ears.likeness(sound[:, RIGHT], rest) > ears.CLEARLY
+        assert ears.likeness(sound[:, LEFT], rest) < ears.HARDLY
 
 
 async def test_an_override_that_cannot_be_written_down_starts_no_capture_and_is_answered_by_silence(
