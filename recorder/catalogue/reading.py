@@ -23,6 +23,7 @@ from sqlalchemy import (
     Select,
     Table,
     bindparam,
+    case,
     exists,
     func,
     select,
@@ -392,7 +393,8 @@ def unchained(connection: Connection, node: str, since: datetime | None, limit: 
     events = events.join(calls, calls.c.id == consent_events.c.call).where(calls.c.node == node, ~has_link)
     events = _between(events, calls.c.started_at, since, None).order_by(consent_events.c.seq)
     asked = exists().where(consent_events.c.call == calls.c.id)
-    has_end = exists().where(chain.c.call == calls.c.id, chain.c.consent.is_(None))
+    is_end = case((chain.c.consent.is_(None), 1), else_=0) == 1  # or SQLite looks every end up, for each call
+    has_end = exists().where(chain.c.call == calls.c.id, is_end)
     ends = select(calls.c.id.label("call")).where(calls.c.node == node, calls.c.outcome.is_not(None), asked, ~has_end)
     ends = _between(ends, calls.c.started_at, since, None).order_by(calls.c.id)
     found = [Unchained(call=row.call, consent=row.consent) for row in connection.execute(events.limit(limit))]

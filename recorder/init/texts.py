@@ -69,6 +69,8 @@ cli = {json.dumps(list(proposal.cli))}
 {queue_log}
 # read for calls that no queue has, and to count those that pass no line; cdr_csv writes it
 {cdr}
+# what else records in this house, once recorder-rivals.timer of deploy/ runs: it looks, the daemon tells
+# rivals_note = "/run/recorder-rivals/note.json"
 
 [agi]
 # bind = "127.0.0.1:4573"            # where the dialplan asks; another address also goes into the global RECORDER_AGI
