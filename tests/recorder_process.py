@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from recorder.catalogue import CallRow, Catalogue, RecordingRow, WholeCall, open_catalogue
+from tests.facts import override_for
 from tests.pbx.server import PbxServer
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ LINES: Mapping[str, Mapping[str, object]] = {
         "numbers": ["18005550100"],
         "consent": "opt_in",
         "languages": ["en", "fr"],
-        "override": ["emergency", "legal", "business"],
+        "override": override_for("emergency", "legal", "business"),
         "answer_seconds": 2,
         "retries": 1,
     },
@@ -253,4 +254,10 @@ def _body(content: bytes) -> Any:
 
 
 def _table(name: str, keys: Mapping[str, object]) -> str:
-    return f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+    return f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in keys.items())
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + " }"
+    return json.dumps(value)
