@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tomllib
@@ -21,7 +20,7 @@ from typing import Any, Self, TypeVar
 
 from recorder.catalogue import CallRow, Catalogue, RecordingRow, WholeCall, open_catalogue
 from tests.facts import override_for
-from tests.pbx.server import PbxServer
+from tests.pbx.server import PbxServer, free_port
 
 T = TypeVar("T")
 
@@ -38,14 +37,6 @@ LINES: Mapping[str, Mapping[str, object]] = {
     },
     "sales": {"numbers": ["18005550101"], "consent": "opt_in"},
 }
-
-
-def free_port() -> int:
-    """A loopback port that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Recorder:
