@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from recorder.catalogue import CALLER_WAITS, READER_WAITS, Catalogue, CatalogueError
+from recorder.catalogue import CALLER_WAITS, READER_WAITS, Catalogue, CatalogueError, CatalogueRefused
 from recorder.policy import LinePolicy
 
 log = structlog.get_logger(__name__)
@@ -30,18 +30,17 @@ class PolicyWatch:
         now: Callable[[], datetime],
     ) -> None:
         self._catalogue = catalogue
-        self._lines = lines
+        self._owed = list(lines)
         self._node = node
         self._version = version
         self._since = now()
-        self._owed = bool(lines)
 
     async def begin(self) -> None:
         """Write them now, where the catalogue takes them; what it does not take is said and stays owed."""
         try:
             await self._write(CALLER_WAITS)
         except CatalogueError as error:
-            log.warning("policies_owed", lines=len(self._lines), why=str(error))
+            log.warning("policies_owed", lines=len(self._owed), why=str(error))
 
     async def look(self) -> bool:
         """Write what is owed. CatalogueError passes, and it stays owed."""
@@ -49,6 +48,10 @@ class PolicyWatch:
         return False
 
     async def _write(self, within: timedelta) -> None:
-        if self._owed:
-            await self._catalogue.write_policies(self._node, self._since, self._version, self._lines, within)
-            self._owed = False
+        """Each line by itself: one that was changed past the recorder keeps no other from being kept."""
+        for line in tuple(self._owed):
+            try:
+                await self._catalogue.write_policies(self._node, self._since, self._version, [line], within)
+            except CatalogueRefused as error:  # trying again mends it no more; `verify` names it too
+                log.error("policy_refused", line=line.line, policy=line.digest, why=str(error))
+            self._owed.remove(line)

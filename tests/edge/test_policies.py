@@ -99,6 +99,20 @@ async def test_who_has_written_them_does_not_write_again(store: Catalogue, catal
     moved_to(catalogue_url, newest())
 
 
+async def test_one_line_whose_kept_settings_were_changed_keeps_no_other_from_being_kept(
+    store: Catalogue, catalogue_url: str
+) -> None:
+    await store.write_policies(NODE, NOON, "1.0", [FIRST])
+    with owner(catalogue_url) as connection:
+        connection.exec_driver_sql("UPDATE policies SET settings = '{}'")
+    watch = PolicyWatch(store, (FIRST, SALES), node=NODE, version="1.0", now=lambda: NOON)
+    with capture_logs() as said:
+        await watch.begin()
+        assert await watch.look() is False
+    assert [(line["event"], line["policy"]) for line in said] == [("policy_refused", FIRST.digest)]
+    assert {row.digest for row in await store.policies()} == {FIRST.digest, SALES.digest}
+
+
 # --------------------------------------------------------------------------- in the catalogue
 
 
