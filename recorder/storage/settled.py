@@ -259,12 +259,13 @@ class Storage:
 def _attempt(target: Path) -> Path:
     """Make the empty file of a new attempt, in place of those that cut ones left.
 
-    It has a name of its own: two attempts at once cannot write into one file. One of a few, which are looked for by
-    name: a folder may hold a day's hundred thousand recordings, and is never listed for one of them.
+    Its name is another than theirs: of two attempts at once, which the daemon's one audio thread does not make, the
+    earlier one fails. It is one of a few, which are looked for by name: a folder may hold a day's hundred thousand
+    recordings, and is never listed for one of them.
     """
     names = [target.with_name(f".{target.stem}.{number:08x}.staging") for number in range(ATTEMPTS)]
     while True:
-        there = [number for number, path in enumerate(names) if path.exists()]
+        there = [number for number, path in enumerate(names) if os.path.lexists(path)]
         for number in there:
             names[number].unlink(missing_ok=True)
         path = names[(max(there, default=-1) + 1) % ATTEMPTS]
