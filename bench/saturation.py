@@ -84,7 +84,7 @@ async def measure(keys: int, rate: float, start: int, step: int, most: int) -> F
         if found.saturated is not None:
             await _agree(on, ears, found, keys, rate)
         await on.admin.action("Hangup", {"Channel": "/.*/"})
-        await on.until_quiet(timeout=300)
+        await on.until_quiet(timeout=900)  # some gigabytes are settled
         await on.accounted()
         await asyncio.to_thread(on.verified)
     return found

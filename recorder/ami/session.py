@@ -57,7 +57,8 @@ class AmiLimits:
     ping_every: timedelta = timedelta(seconds=1)  # also what wakes a sleeping AMI session (asterisk issue 2145)
     pings_unanswered: int = 3
     retry_first: timedelta = timedelta(milliseconds=250)
-    retry_longest: timedelta = timedelta(seconds=30)
+    retry_longest: timedelta = timedelta(seconds=5)  # while we are blind calls go by unrecorded
+    retry_refused: timedelta = timedelta(seconds=30)  # after a login that the PBX refused
     steady: timedelta = timedelta(seconds=10)  # a connection that lasted this long starts the back-off anew
 
 
@@ -168,7 +169,7 @@ class Ami(Actions):
                 await self._session()
             except AmiLoginRefused as error:
                 self._down(error)
-                await self._pause(self._limits.retry_longest.total_seconds())
+                await self._pause(self._limits.retry_refused.total_seconds())
                 continue
             except (AmiError, OSError, UnicodeError) as error:
                 self._down(error)

@@ -14,7 +14,7 @@ import wave
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,13 @@ LINES: Mapping[str, Mapping[str, Any]] = {
     "sales": {"consent": "opt_in", "answer_seconds": 1, "retries": 0},
     "private": {"consent": "never"},
 }
+
+
+UNHURRIED = timedelta(seconds=10)
+"""What the daemon waits for its catalogue here, where nobody holds it (`away`): a machine that plays three suites at
+once may stand still for longer than a caller may wait, and then the daemon rightly captures nothing."""
+
+_held: set[str] = set()  # the catalogues that `away` holds
 
 
 async def until(true: Callable[[], object], what: str = "it", *, seconds: float = 10) -> None:
@@ -129,6 +136,7 @@ class Centre:
         self._stop = asyncio.Event()
         self._closing = AsyncExitStack()
         await self.assembly.build(self._closing)
+        self._be_unhurried()
         self._http = asyncio.create_task(self.assembly.http.run(), name="http")
         begun = asyncio.Event()
         self._running = asyncio.create_task(self.assembly.daemon.run(self._stop, begun.set), name="daemon")
@@ -139,6 +147,15 @@ class Centre:
             self._running.result()
         if ready:
             await self.until_ready()
+
+    def _be_unhurried(self) -> None:
+        rooms = self.assembly.catalogue._rooms
+        ask = rooms.ask
+
+        async def unhurried(work: Callable[[Any], Any], within: timedelta, *, writes: bool) -> Any:
+            return await ask(work, within if self.url in _held else max(within, UNHURRIED), writes=writes)
+
+        rooms.ask = unhurried  # type: ignore[method-assign]
 
     async def until_ready(self) -> None:
         await until(lambda: not self.reasons, "the daemon to be ready")
@@ -454,7 +471,17 @@ def look(url: str, statement: str) -> list[tuple[Any, ...]]:
 
 @contextmanager
 def away(url: str) -> Iterator[None]:
-    """Nobody can write the catalogue meanwhile."""
+    """Nobody can write the catalogue meanwhile, and the daemon waits no longer than it does at work."""
+    _held.add(url)
+    try:
+        with _locked(url):
+            yield
+    finally:
+        _held.discard(url)
+
+
+@contextmanager
+def _locked(url: str) -> Iterator[None]:
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as holder:
             holder.execute("BEGIN IMMEDIATE")

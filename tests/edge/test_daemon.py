@@ -1520,6 +1520,7 @@ async def test_a_caller_who_refused_is_not_asked_again_on_a_second_line(centre: 
     assert centre.mixes == []
 
 
+@pytest.mark.usefixtures("limits_of_work")
 async def test_a_second_line_whose_first_capture_does_not_close_goes_on_without_one(centre: Centre) -> None:
     talk = await centre.asks()
     centre.connects(talk)
