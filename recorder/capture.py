@@ -41,6 +41,7 @@ from recorder.storage import (
 log = structlog.get_logger(__name__)
 
 MIXMONITOR_VARIABLE = "RECORDER_ID"
+UNTOLD_VARIABLE = "RECORDER_UNTOLD"
 CALLER_VARIABLE = "RECORDER_CALLER_ID"
 REMIND_KEY = "D"
 """Of features_recorder.conf (recorder-remind)."""
@@ -195,6 +196,13 @@ class CaptureDesk:
         """The id that MixMonitor left on the channel; None where it left none or the PBX cannot be asked."""
         try:
             return await self._ami.getvar(channel.name, MIXMONITOR_VARIABLE)
+        except AmiError:
+            return None
+
+    async def untold_id(self, channel: Channel) -> str | None:
+        """The id that the dialplan left of a MixMonitor that it ended itself: its caller could not be told of it."""
+        try:
+            return await self._ami.getvar(channel.name, UNTOLD_VARIABLE)
         except AmiError:
             return None
 

@@ -49,6 +49,7 @@ from recorder.queue_log import (
     keys_noted,
     passages,
     talks_noted,
+    tellings_noted,
     whole_ways,
 )
 from recorder.rotated import Place
@@ -226,6 +227,8 @@ class Sweeps:
         places += [Place(inode=entry.inode, offset=entry.offset) for entry in asked.values()]
         # So is a key: an outgoing call has no passage, and its key may still be unheard.
         places += [key.place for key in keys_noted(entries) if self._has_leg(key.presser) or self._has_leg(key.caller)]
+        # And what became of telling a caller of an override.
+        places += [told.place for told in tellings_noted(entries) if self._has_leg(told.caller)]
         # And a talk with a callee, which is no call of a queue.
         places += [
             Place(inode=entry.inode, offset=entry.offset)
@@ -238,7 +241,7 @@ class Sweeps:
         return False
 
     async def unseen(self) -> Unseen:
-        """What the queue log tells of since the bookmark: proofs of talks, and keys, that we did not see."""
+        """What the queue log tells of since the bookmark: proofs of talks, keys and tellings that we did not see."""
         if self._queue_log is None:
             return Unseen()
         place = await self._place()
@@ -252,7 +255,12 @@ class Sweeps:
         told = {
             leg: passage for leg, passage in passages(entries).items() if passage.is_outgoing or passage.queue in queues
         }
-        return Unseen(passages=told, keys=keys_noted(entries), asked=asked_without_us(entries))
+        return Unseen(
+            passages=told,
+            keys=keys_noted(entries),
+            tellings=tellings_noted(entries),
+            asked=asked_without_us(entries),
+        )
 
     async def _not_taken_in(self, asked: Mapping[Uniqueid, tuple[Entry, ...]]) -> dict[Uniqueid, Entry]:
         """The first line of each caller whom the dialplan asked by itself, until the books have the call.

@@ -210,7 +210,13 @@ def authorise(
             audit=audit.audit if audit else None,
         )
     )
-    capture = Capture(id=recording, state=CaptureState.ARMING, channel=channel, authority=draft.state.consent)
+    capture = Capture(
+        id=recording,
+        state=CaptureState.ARMING,
+        channel=channel,
+        authority=draft.state.consent,
+        to_tell=audit.telling if audit else None,
+    )
     draft.know(captures=(*draft.state.captures, capture))
     if not begun:
         draft.commands.append(Arm(recording=recording, channel=channel, beep=draft.state.beep))

@@ -27,6 +27,7 @@ from recorder.call.draft import (
 from recorder.call.events import (
     AgentListed,
     CallAdmitted,
+    CallerTold,
     CallResynchronised,
     CaptureArmed,
     CaptureClosed,
@@ -86,6 +87,7 @@ from recorder.model import (
     MixMonitorMuted,
     MixMonitorStopped,
     PartyKind,
+    Prompt,
     SilenceCause,
     Uniqueid,
     Unrecorded,
@@ -94,6 +96,11 @@ from recorder.policy import OBJECTIONS, Circumstances, decide, may_override
 
 CLOCKS_DIFFER_BY: Final = timedelta(seconds=2)
 """The queue log counts whole seconds: a line may look older or younger than it is."""
+
+PLAYED: Final = "SUCCESS"
+"""PLAYBACKSTATUS of a file that Asterisk could open and that nothing cut (apps/app_playback.c)."""
+CUT_AT_MOST: Final = timedelta(milliseconds=250)
+"""Playing ends with the last frame that is sent and not with its sound; and two looks at the clock lie beside it."""
 
 SILENCED: Final = frozenset({CaptureState.QUIET, CaptureState.PAUSED})
 """In these silence is written, and nobody may have it otherwise."""
@@ -280,6 +287,47 @@ def _refuse_override(draft: Draft, event: OverridePressed, on_list: Unrecorded) 
             details={"reason": event.reason, "prior_state": draft.state.consent, "do_not_record": on_list},
         )
     )
+
+
+def _caller_told(draft: Draft, event: CallerTold) -> None:
+    """Told, as a fact of the call; or not, and then nothing of what was captured is kept."""
+    capture = next((row for row in draft.state.captures if row.id == event.recording), None)
+    prompt = capture.to_tell if capture is not None else None
+    if capture is None or prompt is None:
+        draft.expected = False
+        return
+    was_told = event.status == PLAYED and _was_heard(prompt, event.played_ms)
+    played = {} if event.played_ms is None else {"played_ms": str(event.played_ms)}
+    draft.facts.append(
+        AuditEntry(
+            id=event.audit,
+            at=event.at,
+            actor="recorder",
+            action="override told" if was_told else "override not told",
+            call=draft.state.call,
+            recording=capture.id,
+            details={
+                "prompt": prompt.id,
+                "language": prompt.language,
+                "version": prompt.version,
+                "sha256": prompt.sha256,
+                "status": event.status or "no word",
+                **played,
+            },
+        )
+    )
+    draft.know_capture(capture.id, to_tell=None, disowned=capture.disowned or not was_told)
+    if not was_told:
+        lose(draft, LostReason.PROMPT_FAILED)
+        draft.raise_trigger(Trigger.DISOWNED, capture.id)
+        draft.raise_trigger(Trigger.PARTED, capture.id)
+
+
+def _was_heard(prompt: Prompt, played_ms: int | None) -> bool:
+    """An announcement is one to its end. Asterisk calls it a success too where the file holds less than ours."""
+    whole = timedelta(seconds=prompt.seconds) - CUT_AT_MOST
+    least = max(timedelta(milliseconds=prompt.min_played_ms), whole)
+    return played_ms is not None and timedelta(milliseconds=played_ms) >= least
 
 
 def _silence_confirmed(draft: Draft, event: MixMonitorMuted) -> None:
@@ -572,6 +620,7 @@ READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
     ConsentAnswered: _answered,
     DialogueBroke: _dialogue_broke,
     OverridePressed: _override,
+    CallerTold: _caller_told,
     AgentListed: _agent_listed,
     DialBegan: _dial_began,
     LocalBridged: _local_bridged,

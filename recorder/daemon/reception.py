@@ -21,6 +21,7 @@ from recorder.ami import AmiError
 from recorder.call import (
     AgentListed,
     CallAdmitted,
+    CallerTold,
     CallState,
     ConsentAnswered,
     ConsultationPassed,
@@ -57,6 +58,7 @@ from recorder.model import (
     UserEventRaised,
 )
 from recorder.policy import PERMITTED_BY_MODE, LineRules, stricter
+from recorder.queue_log import telling_from_text
 
 log = structlog.get_logger(__name__)
 
@@ -339,9 +341,10 @@ class FrontDesk:
             # The settings have changed in mid-call. On what it rests nobody could say, so nothing is captured.
             log.warning("override_without_basis", call=str(runner.state.call), reason=str(reason))
             return
-        hindrance = self._readiness.hindrance
-        if terms is not None and terms.tells_caller and reason in runner.state.listed:
-            hindrance = hindrance or await self._hand_over(visit.channel, runner.state)
+        recording = RecordingId(uuid4())
+        hindrance, telling = self._readiness.hindrance, None
+        if hindrance is None and terms is not None and terms.tells_caller and reason in runner.state.listed:
+            telling, hindrance = await self._hand_over(visit, runner.state, recording)
         event = OverridePressed(
             at=self._now(),
             reason=reason,
@@ -349,26 +352,48 @@ class FrontDesk:
             agent=runner.state.interface or visit.agent.rpartition("-")[0] or visit.agent,
             consent=ConsentEventId(uuid4()),
             audit=uuid4(),
-            recording=RecordingId(uuid4()),
+            recording=recording,
             hindrance=hindrance,
             presser=Channel(name=visit.agent, uniqueid=runner.names[visit.agent], linkedid=visit.channel.linkedid),
             basis=terms.basis if terms else None,
             retention=terms.retention if terms else None,
             tells_caller=terms.tells_caller if terms else None,
+            telling=telling,
         )
         await asyncio.wait_for(runner.apply(event, lent), CONCLUDED_WITHIN.total_seconds())
 
-    async def _hand_over(self, far: Channel, state: CallState) -> LostReason | None:
-        """Leave the dialplan what the caller hears once the capture has begun. Who cannot be told is not captured."""
+    async def _hand_over(
+        self, visit: Visit, state: CallState, recording: RecordingId
+    ) -> tuple[Prompt | None, LostReason | None]:
+        """Leave the dialplan what the caller hears once the capture has begun; who cannot be told is not captured.
+
+        What it is, or what stands against it.
+        """
         prompt = self._in_their_language(PromptKind.OVERRIDDEN, state)
-        if prompt is None:
-            return LostReason.PROMPT_FAILED
+        if not visit.tells:
+            why = "the extensions_recorder.conf that the PBX runs is older than this recorder"
+            log.warning("caller_not_told", call=str(state.call), why=why)
+        if prompt is None or not visit.tells:
+            return None, LostReason.PROMPT_FAILED
         try:
-            await self._teller.tell(far, RECORDER_TELL=prompt.path)
+            await self._teller.tell(visit.channel, RECORDER_TELL_OF=str(recording), RECORDER_TELL=prompt.path)
         except AmiError as error:
             log.warning("caller_not_told", call=str(state.call), why=str(error))
-            return LostReason.PBX_AWAY
-        return None
+            return None, LostReason.PBX_AWAY
+        return prompt, None
+
+    def told(self, event: UserEventRaised) -> None:
+        """The dialplan says how telling a caller of an override went; whether they were told the machine says."""
+        runner = self._book.of_caller(event.channel.uniqueid)
+        told = telling_from_text(event.fields.get("Note", ""))
+        if runner is None or told is None:
+            log.warning("key_without_call", reason="told")
+            return
+        runner.put(
+            CallerTold(
+                at=event.at, recording=told.recording, audit=uuid4(), status=told.status, played_ms=told.played_ms
+            )
+        )
 
     def _is_agents_key(self, runner: CallRunner, visit: Visit) -> bool:
         presser = runner.names.get(visit.agent)

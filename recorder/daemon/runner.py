@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Protocol, TypeGuard
+from uuid import uuid4
 
 import structlog
 
@@ -20,6 +21,7 @@ from recorder.ami import AmiError
 from recorder.call import (
     Acknowledge,
     Arm,
+    CallerTold,
     CallEvent,
     CallResynchronised,
     CallState,
@@ -71,6 +73,10 @@ STOP_TOLD_WITHIN = timedelta(milliseconds=300)
 """Asterisk's event of a stop follows its answer; where it does not come the answer counts."""
 UNHOOKED_FOR = timedelta(milliseconds=100)
 """How long a channel must have been without a capture before the next one hears both parties (decision 0020)."""
+TOLD_WITHIN = timedelta(seconds=4)
+"""After the announcement's own length. By then Asterisk has said what became of it, or nobody will know."""
+READ_WITHIN = timedelta(seconds=1)
+"""And what it said has been read, also by a daemon that stood still until now."""
 SAME_KEY_WITHIN = timedelta(seconds=2)
 
 
@@ -215,6 +221,12 @@ class CallRunner:
     def begun(self, recording: RecordingId) -> None:
         """The dialplan has started this capture itself, before we could hear of it."""
         self._claimed.add(recording)
+
+    def expect_told(self) -> None:
+        """See to it that nobody is captured on, of whom nobody says that they were told of it."""
+        for capture in self.state.captures:
+            if self._is_untold(capture.id):
+                self._around.bells.spawn(self._unless_told(capture), f"tell {capture.id}")
 
     def has_heard(self, act: KeyAct, presser: Uniqueid, at: datetime) -> bool:
         return any((act, presser) == known[:2] and abs(at - known[2]) <= SAME_KEY_WITHIN for known in self._keys)
@@ -399,9 +411,26 @@ class CallRunner:
             await self._take(CaptureLost(at=self._around.now(), recording=command.recording, reason=reason))
             return
         self._around.counters.captures_started += 1
+        self.expect_told()
         if mixmonitor is not None:
             await self._take(CaptureArmed(at=self._around.now(), recording=command.recording, mixmonitor=mixmonitor))
         self._around.bells.spawn(self._prove(command.recording), f"prove {command.recording}")
+
+    def _is_untold(self, recording: RecordingId) -> bool:
+        """Whether this recording goes on though its caller was to be told and is not known to have been."""
+        hand = capture_in_hand(self.state)
+        return hand is not None and hand.id == recording and hand.to_tell is not None
+
+    async def _unless_told(self, capture: Capture) -> None:
+        assert capture.to_tell is not None
+        await asyncio.sleep(capture.to_tell.seconds + TOLD_WITHIN.total_seconds())
+        await asyncio.sleep(READ_WITHIN.total_seconds())
+        self.ask(lambda _: self._require_told(capture.id))
+
+    async def _require_told(self, recording: RecordingId) -> None:
+        if self._is_untold(recording):
+            log.warning("caller_not_told", call=str(self.state.call), why="the dialplan has not said that they were")
+            await self._take(CallerTold(at=self._around.now(), recording=recording, audit=uuid4()))
 
     async def _prove(self, recording: RecordingId) -> None:
         """Asterisk's Success and its start event prove nothing: the files do."""
@@ -417,6 +446,10 @@ class CallRunner:
         mixmonitor = mine.mixmonitor if mine else None
         if mine is not None and mine.state is CaptureState.ARMING:
             mixmonitor = await self._around.capture.mixmonitor_id(event.channel)
+            if mixmonitor is None and mine.to_tell is not None:
+                mixmonitor = await self._around.capture.untold_id(
+                    event.channel
+                )  # it may have ended as soon as it began
         if mine is None or (mine.state is CaptureState.ARMING and mixmonitor is None and mine.id not in self.noted):
             await self._around.rivals.meet(self, event)
             return

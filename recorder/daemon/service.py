@@ -53,6 +53,7 @@ log = structlog.get_logger(__name__)
 OUTBOUND_EVENT: Final = "RecorderOutbound"
 KEY_EVENT: Final = "RecorderKey"
 LISTED_EVENT: Final = "RecorderListed"
+TOLD_EVENT: Final = "RecorderTold"
 UNRECORDED_VARIABLE: Final = "RECORDER_UNRECORDED"
 AWAKE_EVERY: Final = timedelta(milliseconds=500)
 ASLEEP_AFTER: Final = timedelta(seconds=2)
@@ -159,6 +160,8 @@ class Daemon:
                 self.parts.away.answered(event)
             elif event.name == LISTED_EVENT:
                 self.parts.front.listed(event)
+            elif event.name == TOLD_EVENT:
+                self.parts.front.told(event)
             return
         self.parts.rivals.hear(event, self.parts.book)
         self.parts.book.deliver(event)
@@ -458,5 +461,5 @@ def _spawned() -> list[asyncio.Task[None]]:
     return [
         task
         for task in asyncio.all_tasks()
-        if task.get_name().startswith(("call ", "prove ", "stop ", "compare ", "confirm ", "answer "))
+        if task.get_name().startswith(("call ", "prove ", "stop ", "compare ", "confirm ", "answer ", "tell "))
     ]

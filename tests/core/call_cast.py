@@ -13,6 +13,7 @@ from uuid import UUID
 from recorder.call import (
     AgentListed,
     CallAdmitted,
+    CallerTold,
     CallEvent,
     CallResynchronised,
     CallState,
@@ -59,13 +60,14 @@ from recorder.model import (
     MixMonitorStarted,
     MixMonitorStopped,
     OverrideReason,
+    Prompt,
     RecordingId,
     RivalFate,
     RivalKind,
     Uniqueid,
     Unrecorded,
 )
-from tests.facts import NOON, QUESTION
+from tests.facts import NOON, OVERRIDDEN, QUESTION
 
 
 def channel(name: str, uniqueid: str) -> Channel:
@@ -156,6 +158,7 @@ def pressed(
     *,
     far: Channel = CALLER,
     hindrance: LostReason | None = None,
+    telling: Prompt | None = None,
 ) -> OverridePressed:
     return OverridePressed(
         at=NOON,
@@ -167,6 +170,17 @@ def pressed(
         recording=RecordingId(UUID(int=recording)),
         hindrance=hindrance,
         presser=AGENT,
+        telling=telling,
+    )
+
+
+def caller_told(recording: int = 1, status: str | None = "SUCCESS", played_ms: int | None = 2300) -> CallerTold:
+    return CallerTold(
+        at=NOON,
+        recording=RecordingId(UUID(int=recording)),
+        audit=UUID(int=700 + recording),
+        status=status,
+        played_ms=played_ms,
     )
 
 
@@ -319,6 +333,11 @@ def _events_of_ours(state: CallState) -> Iterator[CallEvent]:
     yield rival()
     yield from (pressed(reason, mint) for reason in (OverrideReason.EMERGENCY, OverrideReason.BUSINESS))
     yield pressed(recording=mint, far=AGENT)
+    yield pressed(recording=mint, telling=OVERRIDDEN)
+    for capture in state.captures[-1:]:
+        yield caller_told(capture.id.int)
+        yield caller_told(capture.id.int, status="FAILED")
+    yield caller_told(recording=mint)
     yield from (key(act) for act in KeyAct)
     yield key(KeyAct.STOP, CALLER)
     yield key(KeyAct.PAUSE, CALLER)

@@ -112,6 +112,10 @@ class Centre:
         self.mixes: list[Mix] = []
         self.writes_files = True
         self.at_mixmonitor: Callable[[], Answer] = lambda: OK
+        self.dialplan_says: tuple[str, ...] = ("tells",)  # of itself, with an override key
+        self.playback: str | None = "SUCCESS"  # of what a caller is to hear of an override; None: no word of it comes
+        self.played_ms: int | str = 2500
+        self.said: list[str] = []  # what was played so
         self.assembly: Assembly
         self._sections = sections
         self._stop = asyncio.Event()
@@ -313,19 +317,37 @@ class Centre:
         await self._local_leg(far, "outbound", arguments, talk)
 
     async def presses(self, talk: Talk, reason: str = "emergency", *, who: FakeChannel | None = None) -> None:
-        """The agent's override key, all the way through recorder-key."""
+        """The agent's override key, all the way through recorder-key, and recorder-tell where there is something to."""
         far = talk.caller
-        arguments = (far.name, (who or talk.agent).name, reason, far.uniqueid, far.linkedid)
-        await self._local_leg(far, "key", arguments, talk)
+        for left in ("RECORDER_TELL", "RECORDER_TELL_OF", "RECORDER_UNTOLD"):
+            far.variables.pop(left, None)
+        arguments = (far.name, (who or talk.agent).name, reason, far.uniqueid, far.linkedid, *self.dialplan_says)
+        if await self._local_leg(far, "key", arguments, talk) and far.variables.get("RECORDER_TELL"):
+            self._tells(far)
 
-    async def _local_leg(self, far: FakeChannel, script: str, arguments: tuple[str, ...], talk: Talk) -> None:
+    def _tells(self, far: FakeChannel) -> None:
+        """What recorder-tell does once Asterisk has played what it was given, or could not."""
+        if self.playback is None:
+            return
+        self.said.append(far.variables["RECORDER_TELL"])
+        note = f"{far.variables['RECORDER_TELL_OF']}|{self.playback}|{self.played_ms}"
+        self.say("UserEvent", far, ("UserEvent", "RecorderTold"), ("Note", note))
+        if self.playback != "SUCCESS":
+            for mix in self._open_on(far.name, far.variables["RECORDER_ID"]):
+                self.ends(mix)
+                far.variables |= {"RECORDER_ID": "", "RECORDER_UNTOLD": mix.id}
+
+    async def _local_leg(self, far: FakeChannel, script: str, arguments: tuple[str, ...], talk: Talk) -> bool:
+        """Whether a capture was left to the dialplan and began."""
         leg = environment(script=script, channel="Local/s@leg-1;2", uniqueid="1795298000.99", arguments=arguments)
         async with FakeAgi(self.agi_port, leg) as visit:
             talk.visit = visit
             await visit.until_over()
         handed = visit.variables.get(f"SHARED(RECORDER_ARM,{far.name})")
-        if handed is not None and self.at_mixmonitor() is not None:
+        begins = handed is not None and self.at_mixmonitor() is not None
+        if handed is not None and begins:
             self._start_mixmonitor(far, handed)
+        return begins
 
     def connects(self, talk: Talk, *, queue: str = "support") -> None:
         """The queue joins its agent to the caller."""

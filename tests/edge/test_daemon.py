@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import shutil
 import threading
 import time
@@ -15,9 +16,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from recorder.alarms import AlarmKind, Standing
 from recorder.call import CaptureState, Phase
+from recorder.daemon import runner
 from recorder.daemon.runner import QUEUE_LONGEST, UNHOOKED_FOR
 from recorder.model import Channel, ChannelRenamed, ConsentState, Linkedid, LostReason, PbxEvent, Uniqueid
 from recorder.queue_log import Entry, QueueLog
@@ -455,18 +458,155 @@ async def test_the_dialplan_is_left_what_a_caller_is_to_hear_before_it_is_left_w
     centre.hangs_up(talk)
     assert await centre.outcome() == ("recorded", None)
     assert told == [str(PROMPTS / "en" / "overridden")]
-    whole = await centre.catalogue.one_call((await centre.call()).id)
-    assert whole is not None
-    assert [entry.details["tells_caller"] for entry in whole.audit] == ["yes"]
+    assert centre.said == told
+    whole = await centre.whole()
+    pressed, said = whole.audit
+    assert pressed.details["tells_caller"] == "yes"
+    assert (said.action, said.recording, said.actor) == ("override told", pressed.recording, "recorder")
+    prompt = prompts_of(PROMPTS)["overridden", "en"]
+    assert said.details == {
+        "prompt": "overridden",
+        "language": "en",
+        "version": "1",
+        "sha256": prompt,
+        "status": "SUCCESS",
+        "played_ms": "2500",
+    }
+    assert [step.name for step in whole.journal].count("CallerTold") == 1
 
 
-async def test_a_caller_who_cannot_be_told_of_an_override_is_not_captured(centre: Centre) -> None:
+def prompts_of(folder: Path) -> dict[tuple[str, str], str]:
+    """The SHA-256 of each file, by name and language."""
+    return {
+        (path.stem, path.parent.name): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*/*.wav")
+    }
+
+
+async def telling(centre: Centre, keys: str = "2") -> Talk:
+    """A caller who refused talks on a line of which an override tells the caller."""
     await centre.stop()
     centre.change("line", support=TELLS)
     await centre.start()
+    talk = await centre.asks(keys=keys)
+    centre.connects(talk)
+    await centre.until_talking()
+    return talk
+
+
+async def nothing_is_kept(centre: Centre) -> None:
+    """The call is lost because its caller was not told, and no file of it is left."""
+    assert await centre.outcome() == ("lost", "prompt_failed")
+    assert (await centre.recording()).status == "erased"
+    assert (centre.settled(), centre.staged()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("playback", "played_ms"),
+    [("FAILED", 3), ("FAILED", 2500), ("", 2500), ("SUCCESS", 1500), ("SUCCESS", "-40"), ("SUCCESS", "")],
+    ids=["cannot be played", "cut at its end", "no word", "a shorter file", "a clock set back", "no length"],
+)
+async def test_what_was_captured_of_a_caller_who_was_not_told_is_stopped_and_erased(
+    centre: Centre, playback: str, played_ms: int | str
+) -> None:
+    talk = await telling(centre)
+    centre.playback, centre.played_ms = playback, played_ms
+    await centre.presses(talk)
+    await until(lambda: centre.mixes and not centre.mixes[0].open, "the stop")
+    await until(lambda: not centre.staged(), "the erasing")
+    assert centre.runner.state.phase is Phase.TALKING
+    centre.hangs_up(talk)
+    await nothing_is_kept(centre)
+    assert [entry.action for entry in (await centre.whole()).audit] == ["override", "override not told"]
+
+
+async def test_a_caller_who_hangs_up_before_they_were_told_leaves_no_recording(centre: Centre) -> None:
+    talk = await telling(centre)
+    centre.playback = None
+    await centre.presses(talk)
+    await centre.until_capture("running")
+    centre.hangs_up(talk)
+    await nothing_is_kept(centre)
+
+
+async def test_a_capture_of_which_nobody_says_whether_the_caller_was_told_ends(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "TOLD_WITHIN", timedelta(milliseconds=100))
+    monkeypatch.setattr(runner, "READ_WITHIN", timedelta(milliseconds=100))
+    talk = await telling(centre)
+    centre.playback = None
+    await centre.presses(talk)
+    await centre.until_capture("running")
+    await until(lambda: not centre.mixes[0].open, "the stop")
+    centre.hangs_up(talk)
+    await nothing_is_kept(centre)
+    assert [entry.details.get("status") for entry in (await centre.whole()).audit] == [None, "no word"]
+
+
+async def test_a_caller_who_was_told_while_no_daemon_ran_is_recorded_on_the_queue_logs_word(centre: Centre) -> None:
+    talk = await telling(centre)
+    centre.playback = None
+    await centre.presses(talk)
+    await centre.until_capture("running")
+    await until(lambda: not centre.runner.owes, "the writes")
+    await centre.kill()
+    note = f"{talk.caller.variables['RECORDER_TELL_OF']}|SUCCESS|2500"
+    now = datetime.now(UTC).timestamp()
+    with centre.queue_log.open("a") as log:
+        log.write(f"{now:.0f}|{talk.caller.uniqueid}|NONE|NONE|RECORDERTOLD|{note}\n")
+    await centre.start()
+    await until(lambda: centre.runner.state.captures[0].to_tell is None, "the queue log's word")
+    assert centre.mixes[0].open
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert [entry.action for entry in (await centre.whole()).audit] == ["override", "override told"]
+
+
+async def test_what_became_of_telling_is_still_awaited_by_the_next_daemon(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk = await telling(centre)
+    centre.playback = None
+    await centre.presses(talk)
+    await centre.until_capture("running")
+    await until(lambda: not centre.runner.owes, "the writes")
+    await centre.kill()
+    monkeypatch.setattr(runner, "TOLD_WITHIN", timedelta(milliseconds=100))
+    monkeypatch.setattr(runner, "READ_WITHIN", timedelta(milliseconds=100))
+    await centre.start()
+    await until(lambda: not centre.mixes[0].open, "the stop")
+    centre.hangs_up(talk)
+    await nothing_is_kept(centre)
+
+
+async def test_a_dialplan_that_does_not_know_how_to_tell_captures_nobody_who_is_to_be_told(centre: Centre) -> None:
+    talk = await telling(centre)
+    centre.dialplan_says = ()
+    with capture_logs() as said:
+        await centre.presses(talk)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("declined", None)
+    assert (centre.mixes, centre.staged(), centre.said) == ([], [], [])
+    assert "RECORDER_TELL" not in talk.caller.variables
+    (row,) = (await centre.whole()).audit
+    assert (row.action, row.details["hindrance"]) == ("override refused", "prompt_failed")
+    (line,) = [line for line in said if line["event"] == "caller_not_told"]
+    assert "extensions_recorder.conf" in line["why"]
+
+
+async def test_a_dialplan_that_does_not_know_how_to_tell_captures_where_nobody_is_to_be_told(centre: Centre) -> None:
     talk = await centre.asks(keys="2")
     centre.connects(talk)
     await centre.until_talking()
+    centre.dialplan_says = ()
+    await centre.presses(talk)
+    await centre.until_capture("running")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+
+
+async def test_a_caller_who_cannot_be_told_of_an_override_is_not_captured(centre: Centre) -> None:
+    talk = await telling(centre)
     centre.pbx.answers["Setvar"] = lambda action: response(action, "Error", "No such channel")
     await centre.presses(talk)
     centre.hangs_up(talk)
