@@ -14,9 +14,11 @@ from typer.testing import CliRunner, Result
 
 from recorder import __version__, catalogue
 from recorder.__main__ import app
-from recorder.catalogue import Catalogue, CatalogueAway, CatalogueRefused, newest, open_catalogue
+from recorder.catalogue import Catalogue, CatalogueAway, CatalogueRefused, CatalogueSchema, newest, open_catalogue
 from recorder.daemon import PolicyWatch
+from recorder.model import ConsentState
 from recorder.policy import LinePolicy
+from tests.books import Story
 from tests.edge.centre import Centre, until
 from tests.edge.test_chain import owner
 from tests.edge.test_migrations import moved_to
@@ -151,6 +153,36 @@ async def test_the_way_back_keeps_the_settings_and_the_next_upgrade_goes_on(cata
         assert [row.digest for row in await store.policies()] == [FIRST.digest, SECOND.digest]
     finally:
         await store.close()
+
+
+async def stood(url: str, story: Story) -> None:
+    store = await open_catalogue(url)
+    await story.write(store)
+    await store.close()
+
+
+def talking() -> Story:
+    return Story().admitted().answered(ConsentState.REFUSED).talking()
+
+
+async def test_the_way_back_waits_for_a_call_whose_override_an_older_recorder_cannot_read(catalogue_url: str) -> None:
+    story = talking().overridden(basis="the law on emergency")
+    await stood(catalogue_url, story)
+    with pytest.raises(CatalogueSchema, match=rf"on what that rests: {story.call}\. Start this recorder again"):
+        catalogue.downgrade(catalogue_url, "0005")
+    assert catalogue.current(catalogue_url) == newest()
+
+
+@pytest.mark.parametrize(
+    "story",
+    [talking().overridden(), talking().overridden(basis="the law on emergency").lost().hung_up()],
+    ids=["an older recorder's", "over"],
+)
+async def test_the_way_back_is_open_to_calls_whose_override_an_older_recorder_can_read_or_that_are_over(
+    catalogue_url: str, story: Story
+) -> None:
+    await stood(catalogue_url, story)
+    assert catalogue.downgrade(catalogue_url, "0005") == "0005"
 
 
 # --------------------------------------------------------------------------- for people
