@@ -307,7 +307,7 @@ def _policies(proof: Proof) -> Iterator[str]:
     for digest, policy in proof.policies:
         if digest not in named:
             yield f"settings with the digest {digest} are in the file, and no consent event names them"
-        if policy.digest != digest:
+        if not policy.gives(digest):
             yield f"the settings of line {policy.line} in the file are not those of policy {digest}"
     for digest in sorted({digest for digest in digests if digests.count(digest) > 1}):
         yield f"the settings of policy {digest} stand in the file twice"

@@ -40,6 +40,7 @@ from recorder.commands.display import (
     print_table,
     screen,
     short,
+    short_policy,
     text,
 )
 from recorder.model import ConsentState
@@ -368,6 +369,7 @@ def _act_words(act: Act) -> str:
         parts.append(f"prompt {prompt.get('id')} {prompt.get('language')} version {prompt.get('version')}")
     if isinstance(heard := body.get("played_ms"), int):
         parts.append(f"heard {heard / 1000:.1f} s")
-    named = ("key", "language", "actor", "reason", "basis", "line", "mode", "channel", "policy")
+    named = ("key", "language", "actor", "reason", "basis", "line", "mode", "channel")
     parts += [f"{name} {body[name]}" for name in named if body.get(name) is not None]
+    parts += [f"policy {short_policy(body['policy'])}"] if isinstance(body.get("policy"), str) else []
     return ", ".join(parts)

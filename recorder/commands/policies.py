@@ -10,8 +10,8 @@ from rich.console import Console
 
 from recorder.catalogue import PolicyRow
 from recorder.commands.asking import SOMETHING_WRONG, Json, Line, ask, settings_of, wrong
-from recorder.commands.display import Column, at, print_json, print_line, print_table, screen
-from recorder.policy import LinePolicy, changes
+from recorder.commands.display import Column, at, print_json, print_line, print_table, screen, short_policy
+from recorder.policy import OLDER_DIGITS, LinePolicy, changes
 
 app = typer.Typer(
     help="The settings that each line had, as consent events name them; `show` tells one, and what changed."
@@ -46,14 +46,14 @@ def policies(context: typer.Context, line: Line = None, as_json: Json = False) -
     print_table(
         console,
         POLICY_COLUMNS,
-        ((row.digest, row.line, at(row.first_at, console), row.node, row.version) for row in rows),
+        ((short_policy(row.digest), row.line, at(row.first_at, console), row.node, row.version) for row in rows),
     )
 
 
 @app.command("show")
 def show(
     context: typer.Context,
-    policy: Digest,
+    digest: Digest,
     against: Annotated[
         str | None,
         typer.Option("--against", metavar="ID", help="What to compare with; else what the line had before."),
@@ -63,7 +63,7 @@ def show(
     """Show the settings that a line had, and what had changed since those before. Exit 1 where they are not as kept."""
     settings = settings_of(context)
     rows = ask(settings, lambda catalogue: catalogue.policies())
-    row = _named(rows, policy)
+    row = _named(rows, digest)
     older = _named(rows, against) if against is not None else _before(rows, row)
     if as_json:
         differing = [_change(change) for change in _changes(older, row)] if older is not None else None
@@ -78,8 +78,15 @@ def show(
 
 
 def _named(rows: Sequence[PolicyRow], begins: str) -> PolicyRow:
-    """The settings with this digest, as they first came into force; or a sentence and exit 1."""
+    """The settings with this digest, as they first came into force; or a sentence and exit 1.
+
+    The same settings may be kept by the older digest too, which is the beginning of theirs.
+    """
     found = {row.digest: row for row in reversed(rows) if begins and row.digest.startswith(begins)}
+    if begins in found:
+        return found[begins]
+    whole = {digest[:OLDER_DIGITS] for digest in found if len(digest) > OLDER_DIGITS}
+    found = {digest: row for digest, row in found.items() if digest not in whole}
     if not found:
         wrong(
             f"No settings {begins!r} are in the catalogue: `recorder policies` lists those there are. Older recorders"
@@ -117,7 +124,7 @@ def _changes(older: PolicyRow, row: PolicyRow) -> tuple[tuple[str, str, str], ..
 
 def _is_whole(row: PolicyRow) -> bool:
     """Whether the text is the one that the digest was taken of."""
-    return _text(row).digest == row.digest
+    return _text(row).gives(row.digest)
 
 
 def _shown(row: PolicyRow) -> dict[str, Any]:

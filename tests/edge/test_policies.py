@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator
@@ -202,6 +203,14 @@ async def config(sqlite_template: Path, tmp_path: Path) -> Path:
     return file
 
 
+async def kept(url: str, *rows: tuple[str, float, LinePolicy]) -> None:
+    """By node, seconds after noon, and text."""
+    store = await open_catalogue(url)
+    for node, after, policy in rows:
+        await store.write_policies(node, later(after), "1.2", [policy])
+    await store.close()
+
+
 def policies(config: Path, *words: str) -> Result:
     return CliRunner().invoke(app, ["--config", str(config), "policies", *words])
 
@@ -209,9 +218,9 @@ def policies(config: Path, *words: str) -> Result:
 def test_the_settings_of_a_line_are_listed_as_they_came_into_force(config: Path) -> None:
     listed = policies(config, "--line", "support").stdout.splitlines()
     assert [line.split()[:2] for line in listed[1:]] == [
-        [FIRST.digest, "support"],
-        [SECOND.digest, "support"],
-        [SECOND.digest, "support"],
+        [FIRST.digest[:16], "support"],
+        [SECOND.digest[:16], "support"],
+        [SECOND.digest[:16], "support"],
     ]
     told = json.loads(policies(config, "--json").stdout)
     assert [(row["policy"], row["settings"], row["ok"]) for row in told] == [
@@ -240,6 +249,26 @@ def test_what_a_line_had_is_shown_with_what_had_changed_since_before(config: Pat
     told = json.loads(policies(config, "show", FIRST.digest, "--against", SECOND.digest, "--json").stdout)
     assert (told["before"], told["changes"]) == (SECOND.digest, [{"setting": "retries", "was": "3", "now": "2"}])
     assert told["since"] == [{"node": NODE, "first_at": NOON.isoformat()}]
+
+
+def test_settings_that_an_older_recorder_kept_by_the_beginning_of_their_digest_are_found_and_whole(
+    config: Path,
+) -> None:
+    url = f"sqlite:///{config.parent / 'catalogue.db'}"
+    with owner(url) as connection:
+        connection.exec_driver_sql(
+            f"UPDATE policies SET digest = '{FIRST.digest[:16]}' WHERE digest = '{FIRST.digest}'"
+        )
+    asyncio.run(kept(url, (NODE, 120, FIRST)))
+    told = {
+        words: json.loads(policies(config, "show", words, "--json").stdout)
+        for words in (FIRST.digest[:16], FIRST.digest[:8], FIRST.digest)
+    }
+    assert [(row["policy"], row["ok"]) for row in told.values()] == [
+        (FIRST.digest[:16], True),
+        (FIRST.digest, True),
+        (FIRST.digest, True),
+    ]
 
 
 @pytest.mark.parametrize(
