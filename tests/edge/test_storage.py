@@ -44,6 +44,7 @@ from recorder.storage import (
     is_closed,
     repair_header,
 )
+from recorder.storage.settled import ATTEMPTS, _attempt
 from tests.small_disk import small_disk
 
 Wav = npt.NDArray[np.int16]
@@ -575,6 +576,67 @@ def test_the_folder_of_a_days_recordings_is_not_listed_to_settle_one(
     monkeypatch.setattr(os, "scandir", listed)
     monkeypatch.setattr(os, "listdir", listed)
     assert storage.settle(RECORDING, AT).path.exists()
+    other = RecordingId(uuid4())
+    put_staged(spool, noise(10), noise(10), other)
+    assert storage.settle(other, AT).path.exists()
+
+
+def test_what_a_cut_attempt_of_an_older_version_left_is_removed_by_the_next_one_of_that_recording_alone(
+    storage: Storage, spool: Spool
+) -> None:
+    other = RecordingId(uuid4())
+    put_staged(spool, noise(1000), noise(1000))
+    whole = storage.settle(RECORDING, AT)
+    left = [whole.path.with_name(f".{RECORDING}.{name}.staging") for name in ("00c0ffee", "deadbeef", "00000008")]
+    others = [whole.path.with_name(f".{name}.staging") for name in (f"{other}.00c0ffee", f"{RECORDING}.c0ffee", "x")]
+    for path in (*left, *others):
+        path.write_bytes(b"RIFF")
+    newer = Storage(storage.root, spool)
+    assert newer.settle(RECORDING, AT) == whole
+    assert sorted(found.path for found in newer.walk()) == sorted((whole.path, *others))
+    put_staged(spool, noise(10), noise(10), other)
+    settled = newer.settle(other, AT)
+    assert sorted(found.path for found in newer.walk()) == sorted((whole.path, settled.path, *others[1:]))
+
+
+def test_a_folder_that_was_there_before_is_listed_once_for_all_its_recordings(
+    storage: Storage, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_staged(spool, noise(10), noise(10))
+    storage.settle(RECORDING, AT)
+    listed: list[object] = []
+    scandir = os.scandir
+
+    def scanned(folder: Path) -> object:
+        listed.append(folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    newer = Storage(storage.root, spool)
+    for recording in (RECORDING, RecordingId(uuid4()), RecordingId(uuid4())):
+        put_staged(spool, noise(10), noise(10), recording)
+        newer.settle(recording, AT)
+    assert listed == [storage.path(RECORDING, AT).parent]
+
+
+def test_each_attempt_takes_another_name_than_the_one_before_and_removes_what_that_left(tmp_path: Path) -> None:
+    target = tmp_path / f"{RECORDING}.wav"
+    names = []
+    for _ in range(ATTEMPTS + 2):
+        path = _attempt(target)
+        names.append(path.name)
+        assert [left.name for left in tmp_path.iterdir()] == [path.name]
+    assert len(set(names[:ATTEMPTS])) == ATTEMPTS
+    assert names[ATTEMPTS:] == names[:2]
+
+
+def test_an_attempt_takes_no_name_that_leads_elsewhere(tmp_path: Path) -> None:
+    target, elsewhere = tmp_path / f"{RECORDING}.wav", tmp_path / "elsewhere"
+    first = _attempt(target)
+    first.unlink()
+    first.symlink_to(elsewhere)
+    second = _attempt(target)
+    assert (second.name == first.name, first.is_symlink(), elsewhere.exists()) == (False, False, False)
 
 
 def test_another_recordings_staging_file_is_left_alone(storage: Storage, spool: Spool) -> None:
