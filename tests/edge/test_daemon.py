@@ -615,6 +615,67 @@ async def test_a_caller_who_cannot_be_told_of_an_override_is_not_captured(centre
     assert centre.rows("SELECT action FROM audit") == [("override refused",)]
 
 
+async def test_a_pbx_that_does_not_answer_costs_a_key_less_than_its_leash(centre: Centre) -> None:
+    talk = await telling(centre)
+    centre.pbx.answers["Setvar"] = lambda _: None
+    began = time.monotonic()
+    await centre.presses(talk)
+    assert time.monotonic() - began < 1
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("declined", None)
+    assert centre.mixes == []
+    (row,) = (await centre.whole()).audit
+    assert (row.action, row.details["hindrance"]) == ("override refused", "pbx_away")
+
+
+async def meanwhile(centre: Centre, talk: Talk, happens: Callable[[], None], known: Callable[[], object]) -> None:
+    """The agent presses, and while the PBX takes what the caller is to hear something happens, and is known here."""
+    usual = centre.pbx.usually("Setvar")
+
+    def slow(action: Action) -> None:
+        async def answer() -> None:
+            happens()
+            await until(known, "the daemon to know")
+            for writer in centre.pbx._writers:
+                writer.write(usual(action))
+
+        pending.append(asyncio.create_task(answer()))
+        del centre.pbx.answers["Setvar"]
+
+    pending: list[asyncio.Task[None]] = []
+    centre.pbx.answers["Setvar"] = slow
+    await centre.presses(talk)
+    await asyncio.gather(*pending)
+    assert len(pending) == 1
+
+
+async def test_a_key_whose_presser_left_before_the_caller_could_be_told_captures_nothing(centre: Centre) -> None:
+    talk = await telling(centre)
+    boss = FakeChannel(name="PJSIP/boss-1", uniqueid="9.9", linkedid=talk.caller.linkedid)
+
+    def changes_places() -> None:
+        centre.leaves(talk.agent, 1)
+        centre.enters(boss, talk.bridge, 2)
+
+    with capture_logs() as said:
+        await meanwhile(centre, talk, changes_places, lambda: talk.agent.uniqueid not in centre.runner.state.bridges)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("declined", None)
+    assert (centre.mixes, centre.rows("SELECT action FROM audit")) == ([], [])
+    assert "key_not_of_the_agent" in [line["event"] for line in said]
+
+
+async def test_what_stands_against_a_capture_since_the_key_was_pressed_hinders_it(centre: Centre) -> None:
+    talk = await telling(centre)
+    readiness = centre.assembly.daemon.parts.readiness
+    await meanwhile(centre, talk, lambda: readiness.disk(["full"]), lambda: readiness.hindrance)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("declined", None)
+    assert centre.mixes == []
+    (row,) = (await centre.whole()).audit
+    assert (row.action, row.details["hindrance"]) == ("override refused", "spool_unready")
+
+
 async def test_a_reason_that_the_settings_list_no_more_captures_nothing_in_a_call_of_before(centre: Centre) -> None:
     talk = await centre.asks(keys="2")
     centre.connects(talk)
