@@ -155,7 +155,9 @@ def record_consent(
     prompt: Any = None,
     reason: OverrideReason | None = None,
     actor: str | None = None,
+    policy: str | None = None,
 ) -> None:
+    """`policy` where the event rests on other settings than the call was asked under."""
     draft.facts.append(
         ConsentRecorded(
             id=event_id,
@@ -164,7 +166,7 @@ def record_consent(
             before=draft.state.consent,
             after=after,
             channel=channel,
-            policy=draft.state.policy,
+            policy=policy or draft.state.policy,
             node=draft.state.node,
             line=draft.state.line,
             mode=draft.state.mode,

@@ -160,7 +160,9 @@ class OverridePressed(OwnEvent):
     """An agent pressed an override key. `far` is the channel to capture, `agent` the one whose key it was.
 
     `basis`, `retention` and `tells_caller` are the reason's terms (policy.OverrideTerms); `telling` is what the caller
-    is to hear once it is captured, and what became of that the dialplan says (CallerTold). An older journal has none.
+    is to hear once it is captured, and what became of that the dialplan says (CallerTold). `policy` is the digest of
+    the settings that have these terms; where they list the reason no more, it is `unfounded`. An older journal has
+    none of them.
     """
 
     reason: OverrideReason
@@ -175,6 +177,8 @@ class OverridePressed(OwnEvent):
     retention: str | None = None
     tells_caller: bool | None = None
     telling: Prompt | None = None
+    policy: str | None = None
+    unfounded: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -235,7 +235,10 @@ def _override(draft: Draft, event: OverridePressed) -> None:
     state = draft.state
     on_list = unrecorded(state)
     if on_list is not None:
-        _refuse_override(draft, event, on_list)
+        _refuse_override(draft, event, do_not_record=on_list)
+        return
+    if event.unfounded:
+        _refuse_override(draft, event, hindrance="without_basis")
         return
     may = may_override(_mode(state), event.reason, state.listed) and _is_caller(state, event.far)
     if state.phase is not Phase.TALKING or capture_in_hand(state) is not None or not may:
@@ -258,7 +261,16 @@ def _override(draft: Draft, event: OverridePressed) -> None:
         lose(draft, event.hindrance)
         return
     far, key = event.far.uniqueid, event.reason
-    record_consent(draft, event.consent, ConsentState.OVERRIDDEN, far, event=event, reason=key, actor=event.agent)
+    record_consent(
+        draft,
+        event.consent,
+        ConsentState.OVERRIDDEN,
+        far,
+        event=event,
+        reason=key,
+        actor=event.agent,
+        policy=event.policy,
+    )
     draft.know(override=event.reason)
     authorise(draft, event.recording, event.consent, event.far, None, audit=event)
     if event.presser is not None:
@@ -267,14 +279,15 @@ def _override(draft: Draft, event: OverridePressed) -> None:
 
 def _terms(event: OverridePressed) -> dict[str, str]:
     """What the reason rests on and what follows from it; an older journal, whose audit row is written, has none."""
+    policy = {} if event.policy is None else {"policy": event.policy}
     if event.basis is None:
-        return {}
+        return policy
     retention = {} if event.retention is None else {"retention": event.retention}
-    return {"basis": event.basis, **retention, "tells_caller": "yes" if event.tells_caller else "no"}
+    return {"basis": event.basis, **retention, "tells_caller": "yes" if event.tells_caller else "no", **policy}
 
 
-def _refuse_override(draft: Draft, event: OverridePressed, on_list: Unrecorded) -> None:
-    """Nothing outranks a do-not-record list, and that it was tried is kept."""
+def _refuse_override(draft: Draft, event: OverridePressed, **why: str) -> None:
+    """Nothing outranks a do-not-record list, nor the want of a basis; and that it was tried is kept."""
     draft.expected = False
     draft.facts.append(
         AuditEntry(
@@ -284,7 +297,7 @@ def _refuse_override(draft: Draft, event: OverridePressed, on_list: Unrecorded) 
             action="override refused",
             call=draft.state.call,
             recording=None,
-            details={"reason": event.reason, "prior_state": draft.state.consent, "do_not_record": on_list},
+            details={"reason": event.reason, "prior_state": draft.state.consent, **why, **_terms(event)},
         )
     )
 

@@ -350,7 +350,12 @@ class FrontDesk:
 
     def _override(self, runner: CallRunner, visit: Visit, reason: OverrideReason) -> OverridePressed:
         """The key with its terms, as the settings of now have them."""
-        terms = self._rules(runner.state.line).terms(reason)
+        rules = self._rules(runner.state.line)
+        terms = rules.terms(reason)
+        # The settings have changed in mid-call: on what it rests nobody could say, so nothing is captured.
+        is_unfounded = terms is None and reason in runner.state.listed
+        if is_unfounded:
+            log.warning("override_without_basis", call=str(runner.state.call), reason=str(reason))
         return OverridePressed(
             at=self._now(),
             reason=reason,
@@ -364,6 +369,8 @@ class FrontDesk:
             basis=terms.basis if terms else None,
             retention=terms.retention if terms else None,
             tells_caller=terms.tells_caller if terms else None,
+            policy=rules.digest or None,
+            unfounded=is_unfounded or None,
         )
 
     async def _hand_over(self, event: OverridePressed, visit: Visit, state: CallState) -> OverridePressed:

@@ -159,6 +159,7 @@ def pressed(
     far: Channel = CALLER,
     hindrance: LostReason | None = None,
     telling: Prompt | None = None,
+    unfounded: bool | None = None,
 ) -> OverridePressed:
     return OverridePressed(
         at=NOON,
@@ -171,6 +172,7 @@ def pressed(
         hindrance=hindrance,
         presser=AGENT,
         telling=telling,
+        unfounded=unfounded,
     )
 
 
@@ -334,6 +336,7 @@ def _events_of_ours(state: CallState) -> Iterator[CallEvent]:
     yield from (pressed(reason, mint) for reason in (OverrideReason.EMERGENCY, OverrideReason.BUSINESS))
     yield pressed(recording=mint, far=AGENT)
     yield pressed(recording=mint, telling=OVERRIDDEN)
+    yield pressed(recording=mint, unfounded=True)
     for capture in state.captures[-1:]:
         yield caller_told(capture.id.int)
         yield caller_told(capture.id.int, status="FAILED")

@@ -48,6 +48,7 @@ from recorder.model import (
     BridgeEntered,
     CallEnded,
     ConsentMode,
+    ConsentRecorded,
     ConsentState,
     DialBegan,
     Direction,
@@ -486,6 +487,22 @@ def test_a_capture_that_ends_before_its_caller_was_told_is_erased_though_told_of
 def test_an_override_of_which_an_older_journal_says_nothing_of_telling_is_kept_as_it_was() -> None:
     steps = replayed([*TELLING[:-2], pressed(recording=2), armed(2), hung_up(), closed(2), made(2)])
     assert outcome(steps[-1].state) == (Outcome.RECORDED, None)
+
+
+def test_an_override_that_rests_on_nothing_any_more_captures_nothing_and_that_it_was_tried_is_kept() -> None:
+    steps = replayed([*TELLING[:-2], pressed(recording=2, unfounded=True)])
+    (refused,) = steps[-1].facts
+    assert isinstance(refused, AuditEntry)
+    assert (refused.action, refused.recording, refused.actor) == ("override refused", None, "PJSIP/alice")
+    assert refused.details == {"reason": "emergency", "prior_state": "refused", "hindrance": "without_basis"}
+    assert (steps[-1].state, steps[-1].commands) == (steps[-2].state, ())
+
+
+def test_an_override_rests_on_the_settings_of_the_key_and_the_answer_on_those_of_its_question() -> None:
+    steps = replayed([*TELLING[:-2], replace(pressed(recording=2), basis="s. 1", policy="later")])
+    facts = [fact for step in steps for fact in step.facts]
+    assert [fact.policy for fact in facts if isinstance(fact, ConsentRecorded)] == ["digest", "later"]
+    assert [fact.details["policy"] for fact in facts if isinstance(fact, AuditEntry)] == ["later"]
 
 
 def test_a_capture_confirmed_beside_a_stranger_is_stopped_at_once() -> None:

@@ -410,18 +410,20 @@ async def test_an_override_is_audited_before_it_captures_and_sealed(centre: Cent
 
 @BOTH
 async def test_an_override_says_on_what_it_rests_in_its_event_and_in_its_audit_row(centre: Centre) -> None:
-    await centre.stop()
-    centre.change("line", support={**LINES["support"], "override": override_for("emergency", retention="dispute")})
-    await centre.start()
+    """The settings are those of the key: the caller was asked under others."""
     talk = await centre.asks(keys="2")
     centre.connects(talk)
     await centre.until_talking()
+    await centre.stop()
+    centre.change("line", support={**LINES["support"], "override": override_for("emergency", retention="dispute")})
+    await centre.start()
+    await centre.until_talking()
+    before, now = (row.digest for row in await centre.catalogue.policies("support"))
     await centre.presses(talk)
     await centre.until_capture("running")
     centre.hangs_up(talk)
     assert await centre.outcome() == ("recorded", None)
-    whole = await centre.catalogue.one_call((await centre.call()).id)
-    assert whole is not None
+    whole = await centre.whole()
     assert [event.basis for event in whole.consents if event.reason is not None] == ["the law on emergency"]
     assert [entry.details for entry in whole.audit] == [
         {
@@ -431,7 +433,13 @@ async def test_an_override_says_on_what_it_rests_in_its_event_and_in_its_audit_r
             "basis": "the law on emergency",
             "retention": "dispute",
             "tells_caller": "no",
+            "policy": now,
         }
+    ]
+    assert [(event.after, event.policy) for event in whole.consents] == [
+        ("asked", before),
+        ("refused", before),
+        ("overridden", now),
     ]
     assert "RECORDER_TELL" not in talk.caller.variables
 
@@ -687,7 +695,16 @@ async def test_a_reason_that_the_settings_list_no_more_captures_nothing_in_a_cal
     await centre.presses(talk)
     centre.hangs_up(talk)
     assert await centre.outcome() == ("declined", None)
-    assert (centre.mixes, centre.rows("SELECT action FROM audit")) == ([], [])
+    assert centre.mixes == []
+    (row,) = (await centre.whole()).audit
+    _, now = await centre.catalogue.policies("support")
+    assert (row.action, row.actor, row.recording) == ("override refused", "PJSIP/alice", None)
+    assert row.details == {
+        "reason": "emergency",
+        "prior_state": "refused",
+        "hindrance": "without_basis",
+        "policy": now.digest,
+    }
 
 
 async def test_a_key_that_the_caller_presses_does_nothing(centre: Centre) -> None:
