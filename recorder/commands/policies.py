@@ -20,7 +20,7 @@ app = typer.Typer(
 POLICY_COLUMNS: Final = (
     Column(name="policy"),
     Column(name="line"),
-    Column(name="in force from (UTC)"),
+    Column(name="first in force (UTC)"),
     Column(name="node"),
     Column(name="recorder", wide=True),
 )
@@ -32,7 +32,7 @@ Digest = Annotated[
 
 @app.callback(invoke_without_command=True)
 def policies(context: typer.Context, line: Line = None, as_json: Json = False) -> None:
-    """List the settings that each line had, in the order in which they came into force."""
+    """List the settings that each line had, in the order in which they first came into force on each node."""
     if context.invoked_subcommand is not None:
         return
     rows = ask(settings_of(context), lambda catalogue: catalogue.policies(line))
@@ -64,16 +64,19 @@ def show(
     settings = settings_of(context)
     rows = ask(settings, lambda catalogue: catalogue.policies())
     row = _named(rows, digest)
+    same = [one for one in rows if one.digest == row.digest]
+    row = next(filter(_is_whole, same), row)
     older = _named(rows, against) if against is not None else _before(rows, row)
     if as_json:
         differing = [_change(change) for change in _changes(older, row)] if older is not None else None
         print_json(
             _shown(row)
+            | {"ok": all(map(_is_whole, same))}
             | {"before": older.digest if older else None, "changes": differing, "since": _first_times(rows, row)}
         )
     else:
-        _print(screen(), rows, row, older)
-    if not _is_whole(row):
+        _print(screen(), rows, row, [older] if against is not None and older is not None else _all_before(rows, row))
+    if not all(map(_is_whole, same)):
         raise typer.Exit(SOMETHING_WRONG)
 
 
@@ -105,9 +108,20 @@ def _before(rows: Sequence[PolicyRow], row: PolicyRow) -> PolicyRow | None:
     return earlier[-1] if earlier else None
 
 
+def _all_before(rows: Sequence[PolicyRow], row: PolicyRow) -> list[PolicyRow]:
+    """What each node had before these settings; they are told of once where two nodes had the same."""
+    each = (_before(rows, one) for one in rows if one.digest == row.digest)
+    return list({older.digest: older for older in each if older is not None}.values())
+
+
 def _first_times(rows: Sequence[PolicyRow], row: PolicyRow) -> list[dict[str, Any]]:
-    """When these settings first came into force, on each node."""
-    return [{"node": one.node, "first_at": one.first_at} for one in rows if one.digest == row.digest]
+    """When these settings first came into force, on each node, and what that had before."""
+    return [
+        {"node": one.node, "first_at": one.first_at, "before": older.digest if older else None}
+        for one in rows
+        if one.digest == row.digest
+        for older in (_before(rows, one),)
+    ]
 
 
 def _text(row: PolicyRow) -> LinePolicy:
@@ -144,22 +158,33 @@ def _change(change: tuple[str, str, str]) -> dict[str, str]:
     return {"setting": name, "was": was, "now": now}
 
 
-def _print(console: Console, rows: Sequence[PolicyRow], row: PolicyRow, older: PolicyRow | None) -> None:
+def _print(console: Console, rows: Sequence[PolicyRow], row: PolicyRow, others: Sequence[PolicyRow]) -> None:
     print_line(console, f"Policy {row.digest}", style="bold")
     for one in rows:
         if one.digest == row.digest:
             print_line(
-                console, f"  line {one.line}, node {one.node}, from {at(one.first_at)} UTC, recorder {one.version}"
+                console,
+                f"  line {one.line}, node {one.node}, first in force {at(one.first_at)} UTC, recorder {one.version}",
             )
+            if not _is_whole(one):
+                print_line(
+                    console, "  wrong: this node's is not the text that the digest was taken of", style="bold red"
+                )
     if not _is_whole(row):
         print_line(console, "wrong: this is not the text that the digest was taken of", style="bold red")
     console.print()
     for words in _settings(row):
         print_line(console, f"  {words}")
-    if older is None:
-        return
-    console.print()
-    print_line(console, f"Against {older.digest}, from {at(older.first_at)} UTC", style="bold")
+    for other in others:
+        console.print()
+        _print_against(console, rows, row, other)
+
+
+def _print_against(console: Console, rows: Sequence[PolicyRow], row: PolicyRow, older: PolicyRow) -> None:
+    print_line(console, f"Against {older.digest}", style="bold")
+    for one in rows:
+        if one.digest == older.digest:
+            print_line(console, f"  line {one.line}, node {one.node}, first in force {at(one.first_at)} UTC")
     differing = _changes(older, row)
     for name, was, now in differing:
         print_line(console, f"  {name}: {was} -> {now}")

@@ -217,6 +217,7 @@ def policies(config: Path, *words: str) -> Result:
 
 def test_the_settings_of_a_line_are_listed_as_they_came_into_force(config: Path) -> None:
     listed = policies(config, "--line", "support").stdout.splitlines()
+    assert "first in force (UTC)" in listed[0]
     assert [line.split()[:2] for line in listed[1:]] == [
         [FIRST.digest[:16], "support"],
         [SECOND.digest[:16], "support"],
@@ -236,19 +237,41 @@ def test_what_a_line_had_is_shown_with_what_had_changed_since_before(config: Pat
     assert shown.exit_code == 0
     assert shown.stdout.splitlines() == [
         f"Policy {SECOND.digest}",
-        "  line support, node pbx1, from 2026-03-02 12:01:00 UTC, recorder 1.1",
-        "  line support, node pbx2, from 2026-03-02 12:01:30 UTC, recorder 1.1",
+        "  line support, node pbx1, first in force 2026-03-02 12:01:00 UTC, recorder 1.1",
+        "  line support, node pbx2, first in force 2026-03-02 12:01:30 UTC, recorder 1.1",
         "",
         '  consent = "opt_in"',
         "  retries = 3",
         "",
-        f"Against {FIRST.digest}, from 2026-03-02 12:00:00 UTC",
+        f"Against {FIRST.digest}",
+        "  line support, node pbx1, first in force 2026-03-02 12:00:00 UTC",
         "  retries: 2 -> 3",
     ]
     assert "Against" not in policies(config, "show", FIRST.digest).stdout
     told = json.loads(policies(config, "show", FIRST.digest, "--against", SECOND.digest, "--json").stdout)
     assert (told["before"], told["changes"]) == (SECOND.digest, [{"setting": "retries", "was": "3", "now": "2"}])
-    assert told["since"] == [{"node": NODE, "first_at": NOON.isoformat()}]
+    assert told["since"] == [{"node": NODE, "first_at": NOON.isoformat(), "before": None}]
+
+
+def test_what_each_of_several_nodes_had_before_is_told_with_what_changed_there(config: Path) -> None:
+    other = LinePolicy(line="support", settings='{"consent":"notice","retries":3}')
+    url = f"sqlite:///{config.parent / 'catalogue.db'}"
+    asyncio.run(kept(url, ("pbx3", 10, other), ("pbx4", 20, other), ("pbx3", 100, SECOND), ("pbx4", 100, SECOND)))
+    shown = policies(config, "show", SECOND.digest).stdout
+    assert shown[shown.index("Against") :].splitlines() == [
+        f"Against {FIRST.digest}",
+        "  line support, node pbx1, first in force 2026-03-02 12:00:00 UTC",
+        "  retries: 2 -> 3",
+        "",
+        f"Against {other.digest}",
+        "  line support, node pbx3, first in force 2026-03-02 12:00:10 UTC",
+        "  line support, node pbx4, first in force 2026-03-02 12:00:20 UTC",
+        '  consent: "notice" -> "opt_in"',
+    ]
+    told = json.loads(policies(config, "show", SECOND.digest, "--json").stdout)
+    befores = {row["node"]: row["before"] for row in told["since"]}
+    assert befores == {"pbx1": FIRST.digest, "pbx2": None, "pbx3": other.digest, "pbx4": other.digest}
+    assert policies(config, "show", SECOND.digest, "--against", FIRST.digest).stdout.count("Against") == 1
 
 
 def test_settings_that_an_older_recorder_kept_by_the_beginning_of_their_digest_are_found_and_whole(
@@ -294,3 +317,20 @@ def test_settings_that_were_changed_past_the_recorder_are_shown_as_wrong(config:
     assert "wrong: this is not the text that the digest was taken of" in done.stdout
     told = policies(config, "show", SECOND.digest, "--json")
     assert (told.exit_code, json.loads(told.stdout)["ok"]) == (1, False)
+
+
+def test_settings_that_one_of_two_nodes_has_otherwise_are_shown_by_the_others_text_and_the_node_is_named(
+    config: Path,
+) -> None:
+    with owner(f"sqlite:///{config.parent / 'catalogue.db'}") as connection:
+        connection.exec_driver_sql(
+            f"UPDATE policies SET settings = '{{}}' WHERE digest = '{SECOND.digest}' AND node = '{NODE}'"
+        )
+    done = policies(config, "show", SECOND.digest)
+    shown = done.stdout.splitlines()
+    assert done.exit_code == 1
+    assert "node pbx1" in shown[1]
+    assert shown[2] == "  wrong: this node's is not the text that the digest was taken of"
+    assert "node pbx2" in shown[3]
+    assert "  retries = 3" in shown
+    assert json.loads(policies(config, "show", SECOND.digest, "--json").stdout)["ok"] is False
