@@ -22,7 +22,7 @@ import psycopg
 
 from recorder.assembly import Assembly
 from recorder.catalogue import CallRow, Catalogue, RecordingRow, WholeCall
-from recorder.daemon import CallRunner
+from recorder.daemon import CallRunner, Parts
 from recorder.settings import Settings
 from tests.facts import override_for
 from tests.fakes.agi import OK, Answer, FakeAgi, environment
@@ -112,6 +112,7 @@ class Centre:
         self.mixes: list[Mix] = []
         self.writes_files = True
         self.at_mixmonitor: Callable[[], Answer] = lambda: OK
+        self.before_it_runs: Callable[[Parts], None] = lambda _: None
         self.dialplan_says: tuple[str, ...] = ("tells",)  # of itself, with an override key
         self.playback: str | None = "SUCCESS"  # of what a caller is to hear of an override; None: no word of it comes
         self.played_ms: int | str = 2500
@@ -141,6 +142,7 @@ class Centre:
         self._closing = AsyncExitStack()
         await self.assembly.build(self._closing)
         self._be_unhurried()
+        self.before_it_runs(self.assembly.daemon.parts)
         self._http = asyncio.create_task(self.assembly.http.run(), name="http")
         begun = asyncio.Event()
         self._running = asyncio.create_task(self.assembly.daemon.run(self._stop, begun.set), name="daemon")

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from recorder import __version__, catalogue
 from recorder.__main__ import app
 from recorder.catalogue import Catalogue, CatalogueAway, CatalogueRefused, CatalogueSchema, newest, open_catalogue
-from recorder.daemon import PolicyWatch
+from recorder.daemon import Parts, PolicyWatch
 from recorder.model import ConsentState
 from recorder.policy import LinePolicy
 from tests.books import Story
@@ -75,6 +75,44 @@ async def test_the_settings_are_kept_once_and_others_from_the_next_start_on(cent
 async def test_the_settings_are_kept_before_anybody_is_asked(centre: Centre) -> None:
     await centre.start(ready=False)  # the door opens after that; nobody looked at a sweep
     assert {row.line for row in await centre.catalogue.policies()} == {"support", "sales", "private"}
+
+
+async def test_the_settings_are_kept_before_the_door_opens(centre: Centre) -> None:
+    class Looks:
+        """In place of the watch: whether anybody could come in when it began, and when it was done."""
+
+        def __init__(self, watch: PolicyWatch, port: int) -> None:
+            self.watch, self.port = watch, port
+            self.was_open: list[bool] = []
+
+        async def begin(self) -> None:
+            self.was_open.append(await is_open(self.port))
+            await self.watch.begin()
+            self.was_open.append(await is_open(self.port))
+
+        async def look(self) -> bool:
+            return await self.watch.look()
+
+    looks: list[Looks] = []
+
+    def put(parts: Parts) -> None:
+        looks.append(Looks(parts.policies, parts.ivr.port))
+        parts.policies = looks[0]  # type: ignore[assignment]
+
+    centre.before_it_runs = put
+    await centre.start(ready=False)
+    assert looks[0].was_open == [False, False]
+    assert await is_open(centre.agi_port)
+
+
+async def is_open(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
 
 
 async def test_what_the_catalogue_cannot_take_at_the_start_is_owed_and_stops_nobody(

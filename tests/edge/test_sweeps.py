@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
+from uuid import uuid4
 
 import pytest
 
@@ -15,19 +16,33 @@ from recorder.ami import Ami, AmiAddress, AmiDown
 from recorder.call import CallEvent, RecordingEmptied, RecordingMade
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway
-from recorder.model import CallId, ConsentState, Fact, RecordingAuthorised, RecordingSettled, RecordingStatus
+from recorder.model import (
+    CallId,
+    ConsentMode,
+    ConsentState,
+    Fact,
+    RecordingAuthorised,
+    RecordingId,
+    RecordingSettled,
+    RecordingStatus,
+    Uniqueid,
+)
+from recorder.policy import LineRules
+from recorder.queue_log import QueueLog, Telling
 from recorder.storage import LegFile, Spool, Storage
 from recorder.sweeps import POSTPONE, Sweeps
-from tests import facts
+from tests import books, facts
 from tests.edge.centre import away
+from tests.edge.test_chain import owner
 from tests.facts import NODE
 from tests.small_disk import small_disk
 
 
 class Worker:
-    """The sweeps, what they work on, and a ledger that writes what they tell."""
+    """The sweeps, what they work on, and a ledger that writes what they tell. `callers` are those in progress."""
 
-    def __init__(self, store: Catalogue, spool: Path, recordings: Path) -> None:
+    def __init__(self, store: Catalogue, spool: Path, recordings: Path, log: Path | None = None) -> None:
+        self.callers: frozenset[Uniqueid] = frozenset()
         self.store = store
         self.spool = Spool(spool)
         self.storage = Storage(recordings, self.spool)
@@ -52,10 +67,10 @@ class Worker:
             capture=self.capture,
             spool=self.spool,
             ledger=self._ledger,
-            queue_log=None,
-            lines={},
-            callers=frozenset,
-            has_leg=lambda _: False,
+            queue_log=QueueLog(log) if log else None,
+            lines={"support": LineRules(name="support", mode=ConsentMode.OPT_IN, queues=("support",))},
+            callers=lambda: self.callers,
+            has_leg=lambda leg: leg in self.callers,
             now=self._clock,
         )
 
@@ -249,3 +264,67 @@ async def test_a_capture_that_no_bridge_came_to_is_emptied(worker: Worker) -> No
     await worker.sweeps._settle(replace(row, bridged_at=None, bridged_seconds=None))
     assert [type(event) for event in worker.told] == [RecordingEmptied]
     assert list(worker.spool.here.iterdir()) == []
+
+
+# --------------------------------------------------------------------------- the queue log
+
+
+async def test_channels_that_were_found_in_the_books_are_not_asked_for_again_while_a_call_lasts(
+    store: Catalogue, catalogue_url: str, tmp_path: Path
+) -> None:
+    """The log is read again from the oldest call in progress; what was found in the books once is there."""
+    for name in ("spool", "recordings"):
+        (tmp_path / name).mkdir(mode=0o700)
+    log = tmp_path / "queue_log"
+    log.touch()
+    worker = Worker(store, tmp_path / "spool", tmp_path / "recordings", log)
+    known, lasting, passed = books.refused(), Uniqueid("9.1"), Uniqueid("9.2")
+    await known.write(store)
+    await worker.sweeps.read_queue_log()
+
+    def says(*told: tuple[Uniqueid, str]) -> None:
+        stamp = f"{worker.now.timestamp():.0f}"
+        with log.open("a", encoding="utf-8") as file:
+            file.writelines(f"{stamp}|{caller}|support|NONE|{words}\n" for caller, words in told)
+
+    leg = facts.caller(known.call).uniqueid
+    says((lasting, "ENTERQUEUE||"), (leg, "ENTERQUEUE||"), (leg, "ABANDON|1|1|5"))
+    worker.callers = frozenset({lasting})
+    await worker.sweeps.read_queue_log()
+    assert worker.sweeps._booked == {leg}
+
+    with owner(catalogue_url) as connection:
+        connection.exec_driver_sql("DELETE FROM legs")  # who asked again would find it in no call, and write one
+    says((passed, "ENTERQUEUE||"), (passed, "ABANDON|1|1|5"))
+    await worker.sweeps.read_queue_log()
+    calls = await store.list_calls(10)
+    assert {call.linkedid for call in calls} == {facts.caller(known.call).linkedid, passed}
+
+    says((lasting, "ABANDON|1|1|5"))
+    worker.callers = frozenset()
+    await worker.sweeps.read_queue_log()
+    await worker.sweeps.read_queue_log()
+    assert worker.sweeps._booked == frozenset()  # nothing is read twice any more, and so nothing is remembered
+    worker.close()
+
+
+async def test_what_became_of_telling_a_caller_is_read_again_while_their_call_lasts(
+    store: Catalogue, tmp_path: Path
+) -> None:
+    """The daemon that asks for it after a time in which it could not see may ask later than the sweep has read it."""
+    for name in ("spool", "recordings"):
+        (tmp_path / name).mkdir(mode=0o700)
+    log, recording = tmp_path / "queue_log", RecordingId(uuid4())
+    log.touch()
+    worker = Worker(store, tmp_path / "spool", tmp_path / "recordings", log)
+    worker.callers = frozenset({Uniqueid("9.1")})
+    await worker.sweeps.read_queue_log()
+    stamp = f"{worker.now.timestamp():.0f}"
+    log.write_text(f"{stamp}|9.1|NONE|NONE|RECORDERTOLD|{recording}|SUCCESS|2300\n{stamp}|9.2|q|NONE|ENTERQUEUE||\n")
+    await worker.sweeps.read_queue_log()
+    (noted,) = (await worker.sweeps.unseen()).tellings
+    assert (noted.caller, noted.telling) == ("9.1", Telling(recording=recording, status="SUCCESS", played_ms=2300))
+    worker.callers = frozenset()
+    await worker.sweeps.read_queue_log()
+    assert (await worker.sweeps.unseen()).tellings == ()
+    worker.close()
