@@ -790,6 +790,39 @@ async def test_what_a_call_heard_since_is_not_undone_by_an_older_snapshot(centre
     assert len(told) >= 2  # and who looks for rivals asks too
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [("before, and agreed", ("recorded", None)), ("while nobody saw", ("lost", "pbx_away"))],
+)
+async def test_a_talk_that_nobody_saw_is_no_abandoned_call_where_the_pbx_does_not_answer_us_afterwards(
+    centre: Centre, asked: str, expected: tuple[str, str | None]
+) -> None:
+    """It is connected while AMI is cut; the new connection tells of its hang-up, and not how the channels stand."""
+    talk = await centre.asks() if asked == "before, and agreed" else centre.new_talk()
+    centre.pbx.answers["Status"] = lambda _: None
+    centre.pbx.cut()
+    centre.connects(talk)
+    if asked == "while nobody saw":
+        await until(lambda: centre.reasons)
+        await centre.asks(talk=talk)
+    log = _log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1", "COMPLETECALLER|1|1|1")
+    centre.queue_log.write_text(log)
+    await centre.pbx.until_logins(2)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == expected
+
+
+async def test_a_caller_who_gave_up_unseen_is_abandoned_although_the_pbx_does_not_answer_us(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.pbx.answers["Status"] = lambda _: None
+    centre.pbx.cut()
+    await centre.pbx.until_logins(2)
+    centre.queue_log.write_text(_log(talk, "ENTERQUEUE||", "ABANDON|1|1|9"))
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("abandoned", None)
+    assert (centre.settled(), centre.staged()) == ([], [])
+
+
 # --------------------------------------------------------------------------- keys that pause and end
 
 
