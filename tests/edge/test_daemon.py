@@ -83,6 +83,24 @@ async def test_a_consented_call_becomes_one_settled_recording(centre: Centre) ->
     assert talk.caller.variables["RECORDER_RESULT"] == "given"
 
 
+async def test_what_a_recording_is_silent_of_is_overwritten_in_the_spool_too(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    with centre.mixes[0].caller.open("rb") as staged:
+        centre.say("Hold", talk.agent)
+        await until(lambda: centre.mixes[0].muted)
+        centre.mixes[0].seconds = 30.0  # whatever Asterisk wrote meanwhile
+        centre.hangs_up(talk)
+        assert await centre.outcome() == ("recorded", None)
+        await until(lambda: not centre.staged(), "the spool to be empty")
+        sound = staged.read()[44:]
+    assert len(sound) == 2 * 30 * 8000
+    (path,) = centre.settled()
+    assert len(sound.rstrip(b"\x00")) / 2 / 8000 == pytest.approx(heard_until(path), abs=0.0002)
+    assert heard_until(path) < 29
+
+
 @pytest.mark.parametrize(("keys", "result"), [("2", "refused"), ("  ", "unanswered")])
 async def test_a_caller_who_does_not_agree_is_captured_in_no_way(centre: Centre, keys: str, result: str) -> None:
     talk = await centre.asks(keys=keys)
