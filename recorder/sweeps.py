@@ -162,7 +162,7 @@ class Sweeps:
             self._postponed.until[row.id] = self._now() + POSTPONE
             return
         if not isinstance(event, RecordingUnmade):  # what could not be settled is kept for a person to look at
-            await self._capture.discard_staged(row.id)
+            await self._capture.discard_staged(_staging(row))
 
     async def _erase(self, row: RecordingRow) -> None:
         if not await self._ledger(row.call, await self._capture.erase(_staging(row))):
@@ -190,17 +190,17 @@ class Sweeps:
             return False
         rows = await self._catalogue.recordings_named(ours - self._postponed.now(self._now()))
         done = (RecordingStatus.SETTLED, RecordingStatus.EMPTY, RecordingStatus.ERASED)
-        for recording, row in rows.items():
+        for row in rows.values():
             if row.status in done:
-                await self._remove(recording)
+                await self._remove(row)
         return False
 
-    async def _remove(self, recording: RecordingId) -> None:
+    async def _remove(self, row: RecordingRow) -> None:
         try:
-            await self._capture.discard_staged(recording)
+            await self._capture.discard_staged(_staging(row))
         except StorageError as error:
-            self._postpone("leftovers", recording)
-            log.error("sweep_postponed", sweep="leftovers", recording=str(recording), why=str(error))
+            self._postpone("leftovers", row.id)
+            log.error("sweep_postponed", sweep="leftovers", recording=str(row.id), why=str(error))
 
     async def begin_books(self) -> None:
         """Note since when books are kept here, and for which queues. After the queue log was first looked at."""

@@ -83,6 +83,17 @@ async def resynchronise(
         await resynchronise(moved, ami, capture, unseen, blind_from, now, attempts=attempts - 1)
 
 
+async def conclude(
+    runner: CallRunner, capture: CaptureDesk, unseen: Unseen, blind_from: datetime, now: datetime
+) -> None:
+    """Tell a call whose hang-up is at hand, ahead of it, what the queue log has of the time that nobody saw."""
+    since = min(blind_from, now)
+    _connect(runner, unseen.passages, (), since, ahead=True)
+    _press(runner, unseen.keys, (), since, now, ahead=True)
+    _tell(runner, unseen.tellings, now, ahead=True)
+    runner.put(await _found(runner, capture, (), {}, unseen.passages, since, now), ahead=True)
+
+
 def _is_over(state: CallState, snapshot: Sequence[ChannelSnapshot]) -> bool:
     """Whether the caller's channel is there no more."""
     return state.caller is not None and all(row.channel.uniqueid != state.caller.uniqueid for row in snapshot)

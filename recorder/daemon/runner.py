@@ -51,6 +51,7 @@ from recorder.daemon.owed import TRY_AGAIN_AFTER, CallCounters, Ledgers, Owed, O
 from recorder.do_not_record import NOBODY, DoNotRecord
 from recorder.model import (
     Channel,
+    ChannelHungUp,
     KeyAct,
     LostReason,
     MixMonitorStarted,
@@ -103,6 +104,15 @@ class Bells(Protocol):
     def spawn(self, work: Coroutine[object, object, None], name: str) -> None: ...
 
     async def answer_key(self, state: CallState, presser: Channel, answer: KeyAnswer) -> None: ...
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether there is a time that nobody saw, and the calls in progress are not compared with what stands yet."""
+        ...
+
+    async def conclude(self, runner: CallRunner) -> None:
+        """Tell a call that hangs up what the queue log has of the time that nobody saw."""
+        ...
 
 
 class Rivals(Protocol):
@@ -165,6 +175,7 @@ class CallRunner:
         self._numbers = count()
         self._ahead = 0
         self.held = False  # reads nothing before it has been compared with what stands
+        self._concluded = False  # has read the queue log, for a hang-up at hand
         self._owed = Owed(around.ledgers, seq=seq, steps=owed)
         self._group: asyncio.TaskGroup
         self._paying: asyncio.Task[bool] | None = None
@@ -329,6 +340,11 @@ class CallRunner:
                 self._around.rivals.over(self, item.event)
             elif callable(item.event):
                 await item.event(self)
+            elif isinstance(item.event, ChannelHungUp) and self._ends_unseen(item.event):
+                # How it went the queue log knows: as abandoned a talk that nobody saw would be booked, and thrown away.
+                self._concluded = True
+                await self._around.bells.conclude(self)
+                self._items.put_nowait(item)  # behind what it was told; of its queue one place is free
             elif isinstance(item.event, CallResynchronised):
                 await self._take(await self._looked_again(item.event))
             else:
@@ -340,6 +356,11 @@ class CallRunner:
             self._lent = None
             if item.done is not None and not item.done.done() and not told_later:
                 item.done.set_result(self.state)
+
+    def _ends_unseen(self, event: ChannelHungUp) -> bool:
+        caller = self.state.caller
+        ends = caller is not None and event.channel.uniqueid == caller.uniqueid and self.state.ended_at is None
+        return ends and not self._concluded and self._around.bells.is_blind
 
     async def _tell_when_paid(self, done: asyncio.Future[CallState], state: CallState) -> None:
         """Whoever waits for a step waits until it is written, or cannot be now; the call's next event does not."""

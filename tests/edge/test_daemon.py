@@ -86,6 +86,24 @@ async def test_a_consented_call_becomes_one_settled_recording(centre: Centre) ->
     assert talk.caller.variables["RECORDER_RESULT"] == "given"
 
 
+async def test_what_a_recording_is_silent_of_is_overwritten_in_the_spool_too(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    with centre.mixes[0].caller.open("rb") as staged:
+        centre.say("Hold", talk.agent)
+        await until(lambda: centre.mixes[0].muted)
+        centre.mixes[0].seconds = 30.0  # whatever Asterisk wrote meanwhile
+        centre.hangs_up(talk)
+        assert await centre.outcome() == ("recorded", None)
+        await until(lambda: not centre.staged(), "the spool to be empty")
+        sound = staged.read()[44:]
+    assert len(sound) == 2 * 30 * 8000
+    (path,) = centre.settled()
+    assert len(sound.rstrip(b"\x00")) / 2 / 8000 == pytest.approx(heard_until(path), abs=0.0002)
+    assert heard_until(path) < 29
+
+
 @pytest.mark.parametrize(("keys", "result"), [("2", "refused"), ("  ", "unanswered")])
 async def test_a_caller_who_does_not_agree_is_captured_in_no_way(centre: Centre, keys: str, result: str) -> None:
     talk = await centre.asks(keys=keys)
@@ -1006,6 +1024,39 @@ async def test_what_a_call_heard_since_is_not_undone_by_an_older_snapshot(centre
     assert [capture.state for capture in centre.runner.state.captures] == [CaptureState.RUNNING]
     assert centre.pbx.received("StopMixMonitor") == []
     assert len(told) >= 2  # and who looks for rivals asks too
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [("before, and agreed", ("recorded", None)), ("while nobody saw", ("lost", "pbx_away"))],
+)
+async def test_a_talk_that_nobody_saw_is_no_abandoned_call_where_the_pbx_does_not_answer_us_afterwards(
+    centre: Centre, asked: str, expected: tuple[str, str | None]
+) -> None:
+    """It is connected while AMI is cut; the new connection tells of its hang-up, and not how the channels stand."""
+    talk = await centre.asks() if asked == "before, and agreed" else centre.new_talk()
+    centre.pbx.answers["Status"] = lambda _: None
+    centre.pbx.cut()
+    centre.connects(talk)
+    if asked == "while nobody saw":
+        await until(lambda: centre.reasons)
+        await centre.asks(talk=talk)
+    log = _log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1", "COMPLETECALLER|1|1|1")
+    centre.queue_log.write_text(log)
+    await centre.pbx.until_logins(2)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == expected
+
+
+async def test_a_caller_who_gave_up_unseen_is_abandoned_although_the_pbx_does_not_answer_us(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.pbx.answers["Status"] = lambda _: None
+    centre.pbx.cut()
+    await centre.pbx.until_logins(2)
+    centre.queue_log.write_text(_log(talk, "ENTERQUEUE||", "ABANDON|1|1|9"))
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("abandoned", None)
+    assert (centre.settled(), centre.staged()) == ([], [])
 
 
 # --------------------------------------------------------------------------- keys that pause and end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import struct
 import subprocess
@@ -223,6 +224,30 @@ def test_discarding_what_a_crash_left_of_a_discard_is_fine(spool: Spool) -> None
     put_staged(spool, noise(10), noise(10))
     spool.path(RECORDING, LegFile.CALLER).unlink()
     assert spool.discard(RECORDING) == 1
+
+
+def test_what_the_settled_file_is_silent_of_is_overwritten_before_its_blocks_are_free(spool: Spool) -> None:
+    """Read through handles that were open before: what stays on a disk of an unlinked file."""
+    sound = noise(3 * 8000)
+    put_staged(spool, sound, sound)
+    set_sizes(spool.path(RECORDING, LegFile.AGENT), riff=0, data=0)  # as one that was killed leaves it
+    held = [path.open("rb") for path in spool.paths(RECORDING)]
+    assert spool.discard(RECORDING, silenced=((0.5, 1.25), (2.0, math.inf))) == 2
+    expected = sound.copy()
+    expected[4000:10000] = 0
+    expected[16000:] = 0
+    for file in held:
+        with file:
+            assert file.read()[44:] == expected.tobytes()
+
+
+def test_of_a_staged_file_without_a_header_everything_is_overwritten(spool: Spool) -> None:
+    put_staged(spool, noise(8000), noise(8000))
+    damaged = spool.path(RECORDING, LegFile.CALLER)
+    damaged.write_bytes(b"what was said" * 10_000)
+    with damaged.open("rb") as held:
+        spool.discard(RECORDING, silenced=((0.0, 0.1),))
+        assert held.read() == bytes(130_000)
 
 
 def test_leftovers_name_the_recording_and_strangers_are_told_and_kept(spool: Spool) -> None:
