@@ -21,7 +21,9 @@ from tests.edge.centre import UNHURRIED
 
 ENDS_WITHIN = 5.0
 """Seconds that a thread or socket may take to end by itself after its test."""
-LIMITS_OF_WORK = {name: getattr(reception, name) for name in ("ADMITTED_WITHIN", "CONCLUDED_WITHIN")}
+LIMITS_OF_WORK = {
+    name: getattr(reception, name) for name in ("ADMITTED_WITHIN", "CONCLUDED_WITHIN", "HANDED_OVER_WITHIN")
+}
 
 
 def _sockets() -> set[str]:

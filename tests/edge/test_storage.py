@@ -597,13 +597,14 @@ def test_the_folder_of_a_days_recordings_is_not_listed_to_settle_one(
     def listed(*_: object) -> None:
         pytest.fail("a folder was listed")
 
-    put_staged(spool, noise(10), noise(10))
-    monkeypatch.setattr(os, "scandir", listed)
-    monkeypatch.setattr(os, "listdir", listed)
-    assert storage.settle(RECORDING, AT).path.exists()
     other = RecordingId(uuid4())
-    put_staged(spool, noise(10), noise(10), other)
-    assert storage.settle(other, AT).path.exists()
+    for recording in (RECORDING, other):
+        put_staged(spool, noise(10), noise(10), recording)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", listed)
+        patched.setattr(os, "listdir", listed)
+        for recording in (RECORDING, other):
+            assert storage.settle(recording, AT).path.exists()
 
 
 def test_what_a_cut_attempt_of_an_older_version_left_is_removed_by_the_next_one_of_that_recording_alone(
@@ -636,11 +637,14 @@ def test_a_folder_that_was_there_before_is_listed_once_for_all_its_recordings(
         listed.append(folder)
         return scandir(folder)
 
-    monkeypatch.setattr(os, "scandir", scanned)
-    newer = Storage(storage.root, spool)
-    for recording in (RECORDING, RecordingId(uuid4()), RecordingId(uuid4())):
+    recordings = (RECORDING, RecordingId(uuid4()), RecordingId(uuid4()))
+    for recording in recordings:
         put_staged(spool, noise(10), noise(10), recording)
-        newer.settle(recording, AT)
+    newer = Storage(storage.root, spool)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", scanned)
+        for recording in recordings:
+            newer.settle(recording, AT)
     assert listed == [storage.path(RECORDING, AT).parent]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -33,7 +34,6 @@ from recorder.storage import LegFile, Spool, Storage
 from recorder.sweeps import POSTPONE, Sweeps
 from tests import books, facts
 from tests.edge.centre import away
-from tests.edge.test_chain import owner
 from tests.facts import NODE
 from tests.small_disk import small_disk
 
@@ -269,41 +269,54 @@ async def test_a_capture_that_no_bridge_came_to_is_emptied(worker: Worker) -> No
 # --------------------------------------------------------------------------- the queue log
 
 
+class Asked:
+    """A catalogue that remembers which channels it was asked for."""
+
+    def __init__(self, store: Catalogue) -> None:
+        self._store = store
+        self.channels: list[list[Uniqueid]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def known_uniqueids(self, node: str, uniqueids: Iterable[Uniqueid]) -> frozenset[Uniqueid]:
+        self.channels.append(sorted(uniqueids))
+        return await self._store.known_uniqueids(node, self.channels[-1])
+
+
 async def test_channels_that_were_found_in_the_books_are_not_asked_for_again_while_a_call_lasts(
-    store: Catalogue, catalogue_url: str, tmp_path: Path
+    store: Catalogue, tmp_path: Path
 ) -> None:
     """The log is read again from the oldest call in progress; what was found in the books once is there."""
     for name in ("spool", "recordings"):
         (tmp_path / name).mkdir(mode=0o700)
     log = tmp_path / "queue_log"
     log.touch()
-    worker = Worker(store, tmp_path / "spool", tmp_path / "recordings", log)
+    asked = Asked(store)
+    worker = Worker(cast("Catalogue", asked), tmp_path / "spool", tmp_path / "recordings", log)
     known, lasting, passed = books.refused(), Uniqueid("9.1"), Uniqueid("9.2")
     await known.write(store)
     await worker.sweeps.read_queue_log()
 
-    def says(*told: tuple[Uniqueid, str]) -> None:
+    async def read(*told: tuple[Uniqueid, str]) -> list[list[Uniqueid]]:
+        """What was asked for once these lines had come to the log."""
         stamp = f"{worker.now.timestamp():.0f}"
         with log.open("a", encoding="utf-8") as file:
             file.writelines(f"{stamp}|{caller}|support|NONE|{words}\n" for caller, words in told)
+        asked.channels.clear()
+        await worker.sweeps.read_queue_log()
+        return asked.channels
 
     leg = facts.caller(known.call).uniqueid
-    says((lasting, "ENTERQUEUE||"), (leg, "ENTERQUEUE||"), (leg, "ABANDON|1|1|5"))
     worker.callers = frozenset({lasting})
-    await worker.sweeps.read_queue_log()
-    assert worker.sweeps._booked == {leg}
-
-    with owner(catalogue_url) as connection:
-        connection.exec_driver_sql("DELETE FROM legs")  # who asked again would find it in no call, and write one
-    says((passed, "ENTERQUEUE||"), (passed, "ABANDON|1|1|5"))
-    await worker.sweeps.read_queue_log()
-    calls = await store.list_calls(10)
-    assert {call.linkedid for call in calls} == {facts.caller(known.call).linkedid, passed}
-
-    says((lasting, "ABANDON|1|1|5"))
+    assert await read((lasting, "ENTERQUEUE||"), (leg, "ENTERQUEUE||"), (leg, "ABANDON|1|1|5")) == [[leg]]
+    assert await read() == [[]]
+    assert await read((passed, "ENTERQUEUE||"), (passed, "ABANDON|1|1|5")) == [[passed]]
+    assert {call.linkedid for call in await store.list_calls(10)} == {facts.caller(known.call).linkedid, passed}
+    assert await read() == [[passed]]  # written since then: found now, and not asked for any more
     worker.callers = frozenset()
-    await worker.sweeps.read_queue_log()
-    await worker.sweeps.read_queue_log()
+    assert await read((lasting, "ABANDON|1|1|5")) == [[lasting]]
+    await read()
     assert worker.sweeps._booked == frozenset()  # nothing is read twice any more, and so nothing is remembered
     worker.close()
 
