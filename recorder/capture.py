@@ -351,7 +351,7 @@ class CaptureDesk:
         return RecordingUnmade(at=self._clock(), recording=staging.recording, reason=LostReason.CAPTURE_FAILED)
 
     async def discard_staged(self, staging: Staging) -> None:
-        """Remove the staged files, what was silenced overwritten; only after the catalogue holds the settled recording."""
+        """Remove the staged files, what was silenced overwritten; only after the catalogue holds the recording."""
         silenced = spans_silenced(staging.silences, _kept_seconds(staging))
         discard = partial(self._spool.discard, staging.recording, silenced=silenced)
         # Not on the thread that looks whether captures have begun: overwriting waits for the disk.

@@ -113,7 +113,7 @@ class Spool:
         """Remove both staged files and return how many there were; missing ones are fine.
 
         Only once the catalogue has the recording as settled, empty, or to be erased. What the settled file is silent of
-        (`silenced`, in seconds) is overwritten first: an unlinked file's blocks stay on the disk until others need them.
+        (`silenced`, in seconds) is overwritten first: an unlinked file's blocks stay on the disk until they are needed.
         """
         with translated(self.here, f"discarding {recording}"):
             paths = self.paths(recording)

@@ -67,10 +67,12 @@ async def no_task_left() -> AsyncIterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _a_machine_may_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+def _a_machine_may_stand_still() -> Iterator[None]:
     """The reception's own limits step back behind the catalogue's, which a `Centre` sets."""
-    for limit in LIMITS_OF_WORK:
-        monkeypatch.setattr(reception, limit, 2 * UNHURRIED)
+    with pytest.MonkeyPatch.context() as patch:  # the test's own ends before `_nothing_left` looks
+        for limit in LIMITS_OF_WORK:
+            patch.setattr(reception, limit, 2 * UNHURRIED)
+        yield
 
 
 @pytest.fixture
