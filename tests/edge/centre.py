@@ -45,7 +45,7 @@ LINES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-UNHURRIED = timedelta(seconds=10)
+UNHURRIED = timedelta(seconds=5)
 """What a catalogue may take here, where nobody holds it (`away`): a machine that plays three suites at once may stand
 still for longer than a caller may wait, and then the daemon rightly captures nothing."""
 

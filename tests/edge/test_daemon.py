@@ -1076,6 +1076,79 @@ async def test_a_talk_that_nobody_saw_is_no_abandoned_call_where_the_pbx_does_no
     assert await centre.outcome() == expected
 
 
+async def _uncompared(centre: Centre) -> None:
+    """AMI is back, and Asterisk does not say how the channels stand."""
+    centre.pbx.answers["Status"] = lambda _: None
+    logins = centre.pbx.logins
+    centre.pbx.cut()
+    await centre.pbx.until_logins(logins + 1)
+
+
+async def test_a_talk_that_was_seen_to_begin_is_kept_to_its_end_although_the_pbx_does_not_answer_us_afterwards(
+    centre: Centre,
+) -> None:
+    talk = await talking(centre)
+    await _uncompared(centre)
+    await until(lambda: centre.runner.state.captures[0].unproved, "sight to be lost", seconds=20)
+    log = _log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1", "COMPLETECALLER|1|9|1")
+    centre.queue_log.write_text(log.replace(log[:10], str(int(log[:10]) - 9), 2))
+    centre.leaves(talk.caller, 1)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    row = await centre.recording()
+    assert row.keep_seconds is None or row.keep_seconds > 5  # to the hang-up, and not to the cut
+
+
+async def test_a_talk_that_nothing_proves_is_kept_to_where_our_sight_ended(centre: Centre) -> None:
+    talk = await talking(centre)
+    await _uncompared(centre)
+    await until(lambda: centre.runner.state.captures[0].unproved, "sight to be lost", seconds=20)
+    centre.leaves(talk.caller, 1)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    keep = (await centre.recording()).keep_seconds
+    assert keep is not None
+    assert keep < 4
+
+
+async def test_what_began_after_we_saw_again_is_judged_by_what_was_seen(centre: Centre) -> None:
+    await _uncompared(centre)
+    talk = centre.new_outgoing()
+    centre.dials_out(talk)
+    centre.say("DialBegin", talk.agent, dest=talk.caller)
+    await centre.answers_call(talk)
+    centre.hangs_up(talk)
+    assert (await centre.outcome())[0] != "recorded"
+    call = await centre.call()
+    assert call.ended_at is not None
+    assert call.ended_at >= call.started_at
+    assert call.reason != LostReason.RECORDER_AWAY
+
+
+async def test_who_hangs_up_while_the_queue_log_cannot_be_read_waits_for_it_and_the_daemon_lives_on(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk = await centre.asks()
+    centre.pbx.answers["Status"] = lambda _: None
+    centre.pbx.cut()
+    centre.connects(talk)
+    centre.queue_log.write_text(_log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1", "COMPLETECALLER|1|1|1"))
+    read = QueueLog.read
+    refused: list[Place] = []
+
+    def refuses(log: QueueLog, since: Place) -> tuple[list[Entry], Place]:
+        if centre.runner.hung_up_at is not None and len(refused) < 2:
+            refused.append(since)
+            raise PermissionError(13, "Permission denied")
+        return read(log, since)
+
+    monkeypatch.setattr(QueueLog, "read", refuses)
+    await centre.pbx.until_logins(2)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert len(refused) == 2
+
+
 async def test_a_caller_who_gave_up_unseen_is_abandoned_although_the_pbx_does_not_answer_us(centre: Centre) -> None:
     talk = await centre.asks()
     centre.pbx.answers["Status"] = lambda _: None
