@@ -19,6 +19,7 @@ import signal
 import socket
 import tempfile
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -302,11 +303,26 @@ def free_ports() -> Ports:
     return Ports(ami=ami, sip=sip, rtp=_free_range(), agent=agent, outside=outside)
 
 
+PORTS = range(61000, 65480)
+"""Above those that the system gives to any connection out."""
+WORKERS_AT_MOST = 8
+_given: deque[int] = deque(maxlen=300)
+
+
 def free_port() -> int:
-    """One loopback port, free for TCP and for UDP, above those that the system gives to any connection out."""
+    """One loopback port, free for TCP and for UDP.
+
+    It is bound a while after it was given, and given up between two starts of whoever has it: each of pytest's workers
+    has its own share of them, and gives none twice in a row.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS_AT_MOST
+    share = PORTS[worker::WORKERS_AT_MOST]
     while True:
-        port = 61000 + secrets.randbelow(4500)
+        port = secrets.choice(share)
+        if port in _given:
+            continue
         if free_tcp(port) and all(free_udp(port, host) for host in (HOST, "127.0.0.2", "127.0.0.3")):
+            _given.append(port)
             return port
 
 
