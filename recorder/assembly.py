@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path, PurePosixPath
 from platform import python_version
 
@@ -25,7 +26,7 @@ from recorder import __version__
 from recorder.adoption import Orphanage
 from recorder.alarms import AlarmKind, Alarms, Rule, rules
 from recorder.ami import Ami, AmiAddress
-from recorder.books import Code, Ledgers
+from recorder.books import Code, Ledgers, Whose, balance_apart
 from recorder.call import CaptureState, capture_in_hand
 from recorder.capture import CaptureDesk
 from recorder.catalogue import CatalogueError, Counts, open_catalogue
@@ -222,13 +223,14 @@ class Assembly:
             now=now,
         )
         queues = frozenset(queue for rules in lines.values() for queue in rules.queues)
-        bookkeeper = Bookkeeper(
+        whose = Whose(
             node=settings.node.name,
-            catalogue=self.catalogue,
-            storage=self.storage,
+            catalogue=settings.catalogue.url,
+            storage=settings.storage.path,
+            spool=settings.capture.here,
             ledgers=Ledgers(queue_log=settings.pbx.queue_log, cdr=settings.pbx.cdr, queues=queues),
-            now=now,
         )
+        bookkeeper = Bookkeeper(partial(balance_apart, whose), now)
         fullness = FullnessWatch(
             [(_marks(SPOOL, settings.capture), self.spool), (_marks(STORAGE, settings.storage), self.storage)]
         )

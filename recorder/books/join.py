@@ -80,6 +80,7 @@ class Told:
     _passed: Names = field(default_factory=Names)  # callers in queues of ours
     _queued: Names = field(default_factory=Names)  # callers in any queue
     _connected: Names = field(default_factory=Names)
+    _waiting: Names = field(default_factory=Names)  # in a queue when its log was read: how it ended stands there by now
     _talked: Names = field(default_factory=Names)
     _rows: Names = field(default_factory=Names)  # uniqueids in the CDR
     _lines: Names = field(default_factory=Names)  # uniqueids and linkedids that passed a line
@@ -100,6 +101,8 @@ class Told:
         self._shown.add(passage.uniqueid)
         if passage.connected_at is not None:
             self._connected.add(passage.uniqueid)
+        elif passage.ended_at is None and passage.entered_at + GIVEN_UP_AFTER > self.scope.now:
+            self._waiting.add(passage.uniqueid)
         if ours:
             self._passed.add(passage.uniqueid)
             if _has_talked(passage):
@@ -204,7 +207,9 @@ class Told:
         if call.outcome is Outcome.ABANDONED and self._talked.any_of(call.own):
             what = "the call is abandoned here, and the queue log has its caller talking with an agent"
             yield Mismatch(code=Code.OUTCOME_AGAINST_ASTERISK, what=what, call=call.id)
-        passed = self._passed.any_of(call.own) and not self._connected.any_of(call.own)
+        passed = self._passed.any_of(call.own) and not any(
+            it.any_of(call.own) for it in (self._connected, self._waiting)
+        )
         if call.outcome is Outcome.RECORDED and call.direction is Direction.INCOMING and passed:
             what = "the call is recorded here, and the queue log has no agent connected to its caller"
             yield Mismatch(code=Code.OUTCOME_AGAINST_ASTERISK, what=what, call=call.id)

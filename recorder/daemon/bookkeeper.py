@@ -7,33 +7,28 @@ The invariant: a mismatch that was found stands in /status and in the metrics un
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
-from recorder.books import Books, Code, Ledgers, Mismatch, verify
-from recorder.catalogue import Catalogue
+from recorder.books import Balanced, Code, NotBalanced
 from recorder.chain import Head
-from recorder.storage import Storage, StorageError
 
 log = structlog.get_logger(__name__)
 
 LOOKS_BACK: Final = timedelta(hours=4)
-FIRST_NAMED: Final = 3
+
+Balance = Callable[[datetime, datetime], Awaitable[Balanced]]
+"""The books of the calls started since the first moment, as they are at the second."""
 
 
 class Bookkeeper:
     """The step, and what its last pass found."""
 
-    def __init__(
-        self, *, node: str, catalogue: Catalogue, storage: Storage, ledgers: Ledgers, now: Callable[[], datetime]
-    ) -> None:
-        self._node = node
-        self._catalogue = catalogue
-        self._storage = storage
-        self._ledgers = ledgers
+    def __init__(self, balance: Balance, now: Callable[[], datetime]) -> None:
+        self._balance = balance
         self._now = now
         self._said: Counter[Code] = Counter()
         self._head: Head | None = None
@@ -56,16 +51,8 @@ class Bookkeeper:
         """Balance the books of LOOKS_BACK once. CatalogueError passes."""
         now = self._now()
         try:
-            books = await verify(
-                self._catalogue,
-                self._storage,
-                node=self._node,
-                now=now,
-                ledgers=self._ledgers,
-                since=now - LOOKS_BACK,
-                read_digests=False,
-            )
-        except StorageError as error:
+            books = await self._balance(now - LOOKS_BACK, now)
+        except NotBalanced as error:
             self._unread = str(error)
             log.error("books_not_balanced", why=str(error))
             return False
@@ -73,23 +60,15 @@ class Bookkeeper:
         self._take(books)
         return False
 
-    def _take(self, books: Books) -> None:
-        self.found = Counter(item.code for item in books.mismatches)
+    def _take(self, books: Balanced) -> None:
+        self.found = books.found
         self.personal_calls = books.personal_calls
         if self.found and self.found != self._said:  # once for each state: an alarm each ten minutes is none
-            first = [_words(item) for item in books.mismatches[:FIRST_NAMED]]
-            log.error(
-                "books_do_not_balance", found={str(code): count for code, count in self.found.items()}, first=first
-            )
+            found = {str(code): count for code, count in self.found.items()}
+            log.error("books_do_not_balance", found=found, first=list(books.first))
         elif self._said and not self.found:
             log.info("books_balance_again")
         self._said = self.found
         if books.head is not None and books.head != self._head:  # a log that is sent elsewhere keeps it there
             log.info("chain_head", head=str(books.head))
             self._head = books.head
-
-
-def _words(item: Mismatch) -> str:
-    """The code and the ids; never the words, which may hold what Asterisk was told by a caller."""
-    named = item.call or item.recording or (item.path.name if item.path else "")
-    return f"{item.code} {named}".strip()

@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from recorder.books import Code, Mismatch
-from recorder.books.join import WRITTEN_WITHIN, Scope, Told, join
+from recorder.books.join import GIVEN_UP_AFTER, WRITTEN_WITHIN, Scope, Told, join
 from recorder.books.names import Names
 from recorder.catalogue import BookedCall
 from recorder.cdr import CdrRow, Sign, SignKind
@@ -325,6 +325,25 @@ def test_a_call_that_just_ended_is_given_the_time_to_be_written() -> None:
     just_now = replace(SCOPE, reconciled_at=BEGIN, now=ended + WRITTEN_WITHIN)
     assert codes(world, just_now) == []
     assert codes(world, replace(just_now, now=ended + WRITTEN_WITHIN + timedelta(seconds=1))) == [Code.CALL_UNKNOWN]
+
+
+def in_the_queue(world: World) -> World:
+    """As the queue log told of the call while it waited: how it went on stands in our books alone."""
+    waits = (
+        replace(each, ended_at=None) if each.uniqueid == own(world) else each for each in unconnected(world).passages
+    )
+    return replace(world, passages=tuple(waits))
+
+
+def test_a_caller_who_waited_when_the_queue_log_was_read_may_have_talked_since() -> None:
+    world = in_the_queue(first("recorded"))
+    at = world.calls[0].started_at
+    soon = replace(SCOPE, now=at + timedelta(minutes=2))
+    assert codes(world, soon) == []
+    earlier = passage(own(world), at - timedelta(minutes=1), queue="sales", connected=False)
+    assert codes(replace(world, passages=(earlier, *world.passages)), soon) == []  # and came from another queue
+    late = replace(SCOPE, now=at + GIVEN_UP_AFTER + timedelta(minutes=1))
+    assert codes(world, late) == [Code.OUTCOME_AGAINST_ASTERISK]
 
 
 def test_what_the_daemon_has_taken_in_already_needs_no_more_time() -> None:
