@@ -78,15 +78,18 @@ async def balance_apart(whose: Whose, since: datetime, now: datetime, within: ti
 
     CatalogueAway where the catalogue does not answer, NotBalanced where anything else keeps them from being read.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        "-c",
-        PROGRAM,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-c",
+            PROGRAM,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        raise NotBalanced(f"the program that reads them could not be started: {error.strerror or error}") from error
     try:
         async with asyncio.timeout(within.total_seconds()):
             out, err = await process.communicate(json.dumps(_question(whose, since, now)).encode())

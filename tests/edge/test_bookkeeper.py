@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -166,6 +167,16 @@ async def test_a_program_that_fails_says_its_last_line(whose: Whose, monkeypatch
     monkeypatch.setattr(apart, "PROGRAM", "raise SystemExit('no room for it')")
     with pytest.raises(NotBalanced, match="ended with 1: no room for it"):
         await balance_apart(whose, later(0), later(600))
+
+
+async def test_a_program_that_cannot_be_started_is_no_end_of_the_sweep(
+    whose: Whose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    keeper = bookkeeper(whose)
+    assert await keeper.look() is False
+    (sentence,) = keeper.warnings
+    assert "could not be started: No such file or directory" in sentence
 
 
 async def test_a_catalogue_that_is_away_passes_as_such(whose: Whose, tmp_path: Path) -> None:
