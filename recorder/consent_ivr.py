@@ -109,6 +109,8 @@ class Reception(Protocol):
 
     def announcement(self, call: CallId) -> Mapping[str, str]: ...
 
+    async def consulted(self, visit: Visit, lent: OpenChannel) -> Mapping[str, str]: ...
+
     async def key(self, visit: Visit, lent: OpenChannel) -> None: ...
 
 
@@ -416,7 +418,11 @@ class ConsentIvr:
     async def _inbound(self, connection: AgiConnection, visit: Visit) -> None:
         admission = await self._reception.admit_incoming(replace(visit, waits=connection.is_there))
         if admission is None:
-            await connection.command(f'SET VARIABLE {RESULT_VARIABLE} "{Outcome.LOST}"')
+            told = {RESULT_VARIABLE: str(Outcome.LOST)}
+            if visit.consults:
+                told |= await self._reception.consulted(visit, HeldChannel(connection))
+            for name, value in told.items():
+                await connection.command(f"SET VARIABLE {name} {quoted(value)}")
             return
         result = await self._dialogue(connection, visit.channel, admission, HeldChannel(connection))
         for name, value in self._reception.announcement(admission.call).items():

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from recorder.call.consulted import Consulted
 from recorder.call.events import (
     CallEvent,
+    LineConsulted,
     OverridePressed,
 )
 from recorder.call.state import (
@@ -19,6 +21,7 @@ from recorder.call.state import (
     KeyAnswer,
     OwedAnswer,
     capture_in_hand,
+    prepared,
 )
 from recorder.call.tables import (
     CaptureState,
@@ -228,10 +231,43 @@ def lose(draft: Draft, reason: LostReason) -> None:
 
 
 def end_capture(draft: Draft) -> None:
-    """What is being captured, if anything, stops."""
+    """What is being captured, if anything, stops, and what is prepared will not be."""
     hand = capture_in_hand(draft.state)
     if hand is not None:
         draft.raise_trigger(Trigger.PARTED, hand.id)
+    forsake(draft)
+
+
+def prepare(draft: Draft, event: LineConsulted, leg: Channel) -> None:
+    """Have a capture run on the leg of a consultation, by that line's rules and by what the caller has said already."""
+    home, line = draft.state, event.admitted
+    assert home.caller is not None
+    draft.know(line=line.line, mode=line.mode, policy=line.policy)  # what is written down now is that line's
+    record_consent(draft, event.consent, home.consent, home.caller.uniqueid, event=event)
+    draft.know(line=home.line, mode=home.mode, policy=home.policy)
+    draft.facts.append(
+        RecordingAuthorised(
+            id=event.recording,
+            call=home.call,
+            line=line.line,
+            mode=line.mode,
+            at=event.at,
+            authorised_by=event.consent,
+            state=home.consent,
+            channel=leg,
+        )
+    )
+    capture = Capture(id=event.recording, state=CaptureState.PREPARING, channel=leg, authority=home.consent)
+    consulted = Consulted(recording=event.recording, leg=leg.uniqueid, line=line)
+    draft.know(captures=(*home.captures, capture), consulted=consulted)
+    draft.commands.append(Arm(recording=event.recording, channel=leg, beep=line.beep_seconds))
+
+
+def forsake(draft: Draft) -> None:
+    """What is prepared on the leg of a consultation, if anything, stops, and nothing of it is kept."""
+    beside = prepared(draft.state)
+    if beside is not None:
+        draft.raise_trigger(Trigger.FORSAKEN, beside.id)
 
 
 def prove_until(draft: Draft, moment: datetime, *, blind: bool = False) -> None:

@@ -117,6 +117,21 @@ class ConsultationPassed(OwnEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LineConsulted(OwnEvent):
+    """An agent of the call consults a line, on whose queue the caller may come to speak (CN-13).
+
+    `admitted` is what the line says, with the consultation's leg in the caller's place. `consent` and `recording` are
+    the ids to use where what the caller has said permits a capture there; `hindrance` as in ConsentAnswered.
+    """
+
+    admitted: CallAdmitted
+    consent: ConsentEventId
+    recording: RecordingId
+    hindrance: LostReason | None = None
+    basis: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PromptPlayed(OwnEvent):
     """A prompt that asks or announces was played, `played_ms` of it."""
 

@@ -10,14 +10,18 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
+from recorder.call import consulted as consultation
 from recorder.call.behind import has_company, is_somebody_else, may_be_somebody_else, moved, without
+from recorder.call.consulted import Relay
 from recorder.call.draft import (
     Draft,
     Seek,
     authorise,
     end_capture,
+    forsake,
     lose,
     owe,
+    prepare,
     prove_until,
     record_consent,
     see,
@@ -35,6 +39,7 @@ from recorder.call.events import (
     ConsultationPassed,
     DialogueBroke,
     KeyPressed,
+    LineConsulted,
     OverridePressed,
     PromptPlayed,
     RecordingEmptied,
@@ -52,14 +57,18 @@ from recorder.call.state import (
     Standing,
     capture_in_hand,
     is_agent,
+    is_beyond,
     is_listed,
+    prepared,
     standing,
+    talk_bridge,
     unrecorded,
     with_leg,
     without_leg,
     worth_on,
 )
 from recorder.call.tables import (
+    BESIDE,
     FINISHED,
     UNCLOSED,
     CaptureState,
@@ -87,6 +96,7 @@ from recorder.model import (
     MixMonitorStopped,
     PartyKind,
     SilenceCause,
+    TransferAttended,
     Uniqueid,
     Unrecorded,
 )
@@ -136,21 +146,16 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
         return
     draft.state = without_leg(draft.state, caller.uniqueid)  # it runs our dialplan: its BridgeLeft may come later
     draft.raise_trigger(Trigger.ASKED_AGAIN)
+    forsake(draft)
     draft.know(unrecorded=draft.state.unrecorded or event.unrecorded)
     worth = worth_on(draft.state, event.mode, event.purposes)
     # Answered already (worth is not None) or to be asked: either way the dialogue's end follows as an event.
+    _take_rules(draft, event)
     draft.know(
-        line=event.line,
-        mode=event.mode,
-        policy=event.policy,
-        listed=event.listed,
-        preroll=timedelta(seconds=event.preroll_seconds),
-        withdrawal_erases=event.withdrawal_erases,
-        beep=event.beep_seconds,
-        purposes=event.purposes,
         agents=frozenset(),
         consent=worth if worth is not None else ConsentState.NONE,
         override=None,
+        relay=None,
         behind=event.behind or {},
         supplanted=False,
     )
@@ -164,8 +169,15 @@ def _consultation_passed(draft: Draft, event: ConsultationPassed) -> None:
 
 def _take_line(draft: Draft, event: CallAdmitted) -> None:
     listed = draft.state.unrecorded or event.unrecorded
+    _take_rules(draft, event)
     draft.know(
         unrecorded=listed,
+        consent=ConsentState.PROHIBITED if draft.state.personal else unasked(event.mode, listed),
+    )
+
+
+def _take_rules(draft: Draft, event: CallAdmitted) -> None:
+    draft.know(
         line=event.line,
         mode=event.mode,
         policy=event.policy,
@@ -174,8 +186,53 @@ def _take_line(draft: Draft, event: CallAdmitted) -> None:
         withdrawal_erases=event.withdrawal_erases,
         beep=event.beep_seconds,
         purposes=event.purposes,
-        consent=ConsentState.PROHIBITED if draft.state.personal else unasked(event.mode, listed),
     )
+
+
+def _line_consulted(draft: Draft, event: LineConsulted) -> None:
+    """Prepare a capture on the consultation's leg, where the caller's own yes is worth as much on that line."""
+    leg = event.admitted.caller
+    if leg is not None and event.hindrance is None and _may_prepare(draft.state, event.admitted):
+        prepare(draft, event, leg)
+
+
+def _may_prepare(state: CallState, line: CallAdmitted) -> bool:
+    """Of a chain of lines the first one alone; and only while who was asked is who speaks."""
+    talks = state.phase in (Phase.TALKING, Phase.APART) and state.direction is Direction.INCOMING
+    is_first = state.relay is None and prepared(state) is None
+    is_asked = state.caller is not None and not state.supplanted
+    listed = line.unrecorded is not None or unrecorded(state) is not None
+    return talks and is_first and is_asked and not listed and _agrees_to(state, line)
+
+
+def _agrees_to(state: CallState, line: CallAdmitted) -> bool:
+    """Nobody can ask in the middle of a talk: only a yes that covers the line permits there."""
+    given = state.consent is ConsentState.GIVEN
+    return given and worth_on(state, line.mode, line.purposes) is ConsentState.GIVEN
+
+
+def _transfer_attended(draft: Draft, event: TransferAttended) -> None:
+    """The caller has taken the place of the agent who consulted, or nobody has."""
+    state, consulted = draft.state, draft.state.consulted
+    beside = prepared(state)
+    if consulted is None or beside is None or beside.state is CaptureState.FORSAKEN:
+        return
+    if not _is_caller(state, event.channel):
+        return
+    near = state.halves.get(consulted.leg)
+    permitted = _agrees_to(state, consulted.line) and is_agent(state, event.transferer.uniqueid)
+    if near is None or not event.joined or not permitted:
+        forsake(draft)
+        return
+    _take_rules(draft, consulted.line)
+    draft.know(
+        relay=Relay(near=near, far=consulted.leg),
+        agents=frozenset(agent.uniqueid for agent in consulted.agents),
+        interface=consulted.interface,
+        override=None,
+    )
+    for agent in consulted.agents:
+        see(draft, agent, PartyKind.AGENT, consulted.interface)
 
 
 def unasked(mode: ConsentMode, listed: Unrecorded | None) -> ConsentState:
@@ -276,23 +333,30 @@ def _refuse_override(draft: Draft, event: OverridePressed, on_list: Unrecorded) 
 def _silence_confirmed(draft: Draft, event: MixMonitorMuted) -> None:
     """Asterisk's own word; it names no MixMonitor, and we keep one on a channel."""
     for capture in draft.state.captures:
-        if capture.channel.uniqueid == event.channel.uniqueid and capture.state in UNCLOSED:
+        if capture.channel.uniqueid == event.channel.uniqueid and capture.state in UNCLOSED | BESIDE:
             draft.know_capture(capture.id, silent=event.muted)
+            if not event.muted and capture.state in BESIDE:
+                forsake(draft)  # somebody else's doing
             if not event.muted and capture.state in SILENCED:
                 silence(draft, capture, quiet=True)  # somebody else's doing: put right, or the capture stops
 
 
 def _silence_failed(draft: Draft, event: SilenceFailed) -> None:
     """What cannot be silenced is stopped, and the presser is told so."""
-    _for_open_capture(Trigger.PARTED)(draft, event)
+    beside = prepared(draft.state)
+    is_beside = beside is not None and beside.id == event.recording
+    _for_open_capture(Trigger.FORSAKEN if is_beside else Trigger.PARTED)(draft, event)
     now_stopped = (KeyAnswer.PAUSED, KeyAnswer.RESUMED)
     owed = draft.state.owed
     draft.know(owed=tuple(replace(key, answer=KeyAnswer.STOPPED) if key.answer in now_stopped else key for key in owed))
 
 
 def _dial_began(draft: Draft, event: DialBegan) -> None:
-    # Only while nobody is connected: whom an agent dials later is a consultation, not the agent.
-    if event.channel is None or draft.state.phase not in (Phase.ASKING, Phase.WAITING):
+    # Only while nobody is connected: whom an agent dials later is a consultation, not the agent; but for who is rung
+    # there by the line that is consulted.
+    if event.channel is None:
+        return
+    if draft.state.phase not in (Phase.ASKING, Phase.WAITING) and not is_beyond(draft.state, event.channel.uniqueid):
         return
     draft.state = with_leg(draft.state, event.dialled.uniqueid, event.channel.uniqueid)
     if draft.state.caller is None and event.channel.uniqueid in draft.state.agents:
@@ -300,8 +364,15 @@ def _dial_began(draft: Draft, event: DialBegan) -> None:
 
 
 def _local_bridged(draft: Draft, event: LocalBridged) -> None:
-    if draft.state.phase in (Phase.ASKING, Phase.WAITING):
-        draft.state = with_leg(draft.state, event.two.uniqueid, event.one.uniqueid)
+    state, one, two = draft.state, event.one.uniqueid, event.two.uniqueid
+    if state.phase in (Phase.ASKING, Phase.WAITING) or is_beyond(state, one):
+        draft.state = with_leg(state, two, one)
+    else:
+        draft.know(halves={**state.halves, two: one})
+
+
+def _consulting(state: CallState) -> tuple[Uniqueid, ...]:
+    return () if state.consulted is None else (state.consulted.leg,)
 
 
 def _agent_rung(draft: Draft, event: AgentRung) -> None:
@@ -312,17 +383,29 @@ def _agent_rung(draft: Draft, event: AgentRung) -> None:
 def _agent_connected(draft: Draft, event: AgentConnected) -> None:
     """The queue's member is there, unless the leg is none that it rang: picked up elsewhere, or the phone forwarded."""
     caller = draft.state.caller
-    if caller is None or event.channel.uniqueid != caller.uniqueid:
+    consulted = event.channel.uniqueid in _consulting(draft.state)
+    if caller is None or (event.channel.uniqueid != caller.uniqueid and not consulted):
         draft.expected = False
         return
     if draft.state.rung and event.agent.uniqueid not in draft.state.rung:
         see(draft, event.agent, PartyKind.OTHER)
+        return
+    if consulted and draft.state.relay is None:
+        _consulted_answered(draft, event)
         return
     draft.know(agents=draft.state.agents | {event.agent.uniqueid}, interface=event.interface)
     see(draft, event.agent, PartyKind.AGENT, event.interface)
     if is_listed(draft.state, event.agent.uniqueid):
         draft.know(excluded=True)
         end_capture(draft)
+
+
+def _consulted_answered(draft: Draft, event: AgentConnected) -> None:
+    """The agent of the line that is consulted: nobody's agent here before the caller is handed over."""
+    assert draft.state.consulted is not None
+    draft.know(consulted=consultation.answered(draft.state.consulted, event))
+    if is_listed(draft.state, event.agent.uniqueid):
+        forsake(draft)
 
 
 def _agent_listed(draft: Draft, event: AgentListed) -> None:
@@ -335,6 +418,8 @@ def _agent_listed(draft: Draft, event: AgentListed) -> None:
 
 def _bridge_entered(draft: Draft, event: BridgeEntered) -> None:
     state = draft.state
+    if event.channel.uniqueid in _consulting(state) and state.bridges.get(event.channel.uniqueid) != event.bridge:
+        _consultation_bridged(draft, event)
     draft.know(
         bridges={**state.bridges, event.channel.uniqueid: event.bridge},
         kinds={**state.kinds, event.bridge: event.bridge_type},
@@ -346,6 +431,15 @@ def _bridge_entered(draft: Draft, event: BridgeEntered) -> None:
         _answer_is_nobodys(draft)
     else:
         draft.know(behind=moved(draft.state.behind, event))
+
+
+def _consultation_bridged(draft: Draft, event: BridgeEntered) -> None:
+    """The prepared files begin here. In a second bridge they would go on, and nobody could say where in them."""
+    assert draft.state.consulted is not None
+    if draft.state.consulted.bridge is None:
+        draft.know(consulted=consultation.bridged(draft.state.consulted, event))
+    else:
+        forsake(draft)
 
 
 def _answer_is_nobodys(draft: Draft) -> None:
@@ -368,6 +462,8 @@ def _recognise_callee(draft: Draft) -> None:
 
 def _bridge_left(draft: Draft, event: BridgeLeft) -> None:
     if draft.state.bridges.get(event.channel.uniqueid) == event.bridge:
+        if event.channel.uniqueid in _consulting(draft.state):
+            forsake(draft)
         draft.state = without_leg(draft.state, event.channel.uniqueid)
     draft.know(sizes={**draft.state.sizes, event.bridge: event.channels})
 
@@ -395,7 +491,7 @@ def _hung_up(draft: Draft, event: ChannelHungUp) -> None:
     draft.know(behind=without(draft.state.behind, gone))
     state = draft.state
     for capture in state.captures:
-        if capture.channel.uniqueid == gone and capture.state in UNMET and capture.bridged_at is None:
+        if capture.channel.uniqueid == gone and capture.state in UNMET | BESIDE and capture.bridged_at is None:
             # An INVITE with Replaces, or a transfer into a queue: the MixMonitor stays with who takes the place.
             draft.commands.append(Seek(recording=capture.id, channel=capture.channel, mixmonitor=capture.mixmonitor))
     _close_captures_on(draft, gone)  # Asterisk closes the files with the channel, and says nothing
@@ -403,6 +499,12 @@ def _hung_up(draft: Draft, event: ChannelHungUp) -> None:
     dialler = state.direction is Direction.OUTGOING and not state.talked and gone in state.agents
     if gone == whole or dialler:  # before the talk, Dial takes the called party down with who dials
         draft.know(ended_at=event.at)
+        hand = capture_in_hand(draft.state)
+        if hand is not None and hand.channel.uniqueid != gone and gone == whole:
+            # On the leg of a consultation it may outlive the caller, beside whoever took their place.
+            prove_until(draft, event.at, blind=True)
+            end_capture(draft)
+            return
         draft.raise_trigger(Trigger.GONE)
 
 
@@ -410,8 +512,9 @@ def _mixmonitor_stopped(draft: Draft, event: MixMonitorStopped) -> None:
     """Asterisk does not say whose it was: where we sent no stop, ours may run on until we have."""
     for capture in draft.state.captures:
         if capture.channel.uniqueid == event.channel.uniqueid:
-            asked = capture.state is CaptureState.STOPPING
-            draft.raise_trigger(Trigger.CLOSED if asked else Trigger.PARTED, capture.id)
+            asked = capture.state in (CaptureState.STOPPING, CaptureState.FORSAKEN)
+            unasked_for = Trigger.FORSAKEN if capture.state in BESIDE else Trigger.PARTED
+            draft.raise_trigger(Trigger.CLOSED if asked else unasked_for, capture.id)
 
 
 def _close_captures_on(draft: Draft, channel: Uniqueid) -> None:
@@ -440,6 +543,7 @@ def _for_open_capture(trigger: Trigger) -> Callable[[Draft, Any], None]:
 def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
     """Believe what stands now; what nobody can prove of the time between ends the capture at its last proof."""
     was = draft.state
+    _doubt_what_is_prepared(draft)
     anchor = was.caller.uniqueid if was.caller else next(iter(was.agents), None)
     draft.know(
         bridges={leg: bridge for leg, bridge in event.living.items() if bridge is not None},
@@ -452,17 +556,23 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
         _account_for_unseen_talk(draft, event)
         prove_until(draft, event.blind_from, blind=True)
         draft.know(ended_at=event.talk_proved_until or event.blind_from)
-        draft.raise_trigger(Trigger.CLOSED)
+        hand = capture_in_hand(draft.state)
+        if hand is not None and hand.channel.uniqueid in event.living:
+            send_stop(draft, hand)  # on the leg of a consultation, which has outlived the caller
+        _close_in_hand(draft)
         draft.raise_trigger(Trigger.GONE)
     elif was.behind and may_be_somebody_else(was, event):
         prove_until(draft, event.blind_from, blind=True)
         _answer_is_nobodys(draft)
     elif not _talk_went_on(was, draft.state):
         prove_until(draft, event.blind_from, blind=True)
-        draft.raise_trigger(Trigger.PARTED if event.capture_lives else Trigger.CLOSED)
+        if event.capture_lives:
+            draft.raise_trigger(Trigger.PARTED)
+        else:
+            _close_in_hand(draft)
     elif not event.capture_lives:
         prove_until(draft, event.blind_from, blind=True)
-        draft.raise_trigger(Trigger.CLOSED)
+        _close_in_hand(draft)
     else:
         _see_again(draft)
     if standing(draft.state) is Standing.TOGETHER:
@@ -471,6 +581,22 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
     hand = capture_in_hand(was)
     if hand is not None and hand.state is CaptureState.STOPPING and event.capture_lives:
         send_stop(draft, hand)  # the stop that we sent may have been lost with the connection
+
+
+def _doubt_what_is_prepared(draft: Draft) -> None:
+    """Who came to a consultation while nobody looked cannot be said: nothing of it becomes the caller's talk."""
+    beside = prepared(draft.state)
+    if beside is None:
+        return
+    if beside.state is CaptureState.FORSAKEN:
+        send_stop(draft, beside)  # the one that we sent may have been lost with the connection
+    forsake(draft)
+
+
+def _close_in_hand(draft: Draft) -> None:
+    hand = capture_in_hand(draft.state)
+    if hand is not None:
+        draft.raise_trigger(Trigger.CLOSED, hand.id)
 
 
 def _begin_unseen(draft: Draft, event: CallResynchronised) -> None:
@@ -485,7 +611,7 @@ def _believe_queue_log(draft: Draft, event: CallResynchronised) -> None:
     if event.talk_proved_until is None:
         return
     draft.know(talked=True)
-    if has_company(draft.state):
+    if has_company(draft.state) or draft.state.relay is not None:
         return  # with whom the agent spoke, the log cannot tell
     first = min((capture.bridged_at for capture in draft.state.captures if capture.bridged_at), default=None)
     if first is not None and (event.talk_began_at is None or event.talk_began_at > first + CLOCKS_DIFFER_BY):
@@ -537,6 +663,7 @@ def _rival_met(draft: Draft, event: RivalMet) -> None:
 
 
 def _sight_lost(draft: Draft, event: SightLost) -> None:
+    forsake(draft)
     prove_until(draft, event.blind_from, blind=True)
 
 
@@ -553,12 +680,14 @@ def _talk_went_on(was: CallState, now: CallState) -> bool:
     if caller is None or was.bridges.get(caller) is None:
         return standing(now) in (Standing.NOWHERE, Standing.TOGETHER)
     went_on = standing(now) is standing(was) or {standing(now), standing(was)} == {Standing.HELD, Standing.TOGETHER}
-    return went_on and was.bridges.get(caller) == now.bridges.get(caller)
+    return went_on and was.bridges.get(caller) == now.bridges.get(caller) and talk_bridge(was) == talk_bridge(now)
 
 
 READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
     CallAdmitted: _admitted_again,
     ConsultationPassed: _consultation_passed,
+    LineConsulted: _line_consulted,
+    TransferAttended: _transfer_attended,
     PromptPlayed: _prompt_played,
     ConsentAnswered: _answered,
     DialogueBroke: _dialogue_broke,

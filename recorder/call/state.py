@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from recorder.call.tables import UNCLOSED, CaptureState, Phase
+from recorder.call.consulted import Consulted, Relay
+from recorder.call.tables import BESIDE, UNCLOSED, CaptureState, Phase
 from recorder.model import (
     BridgeId,
     CallId,
@@ -124,6 +125,9 @@ class CallState:
     supplanted: bool = False  # somebody else came to speak there who was not asked
     owed: tuple[OwedAnswer, ...] = ()  # keys whose pressers wait for Asterisk's word
     talked: bool = False
+    halves: Mapping[Uniqueid, Uniqueid] = field(default_factory=dict)  # ;2 -> ;1 of Local channels made in the talk
+    consulted: Consulted | None = None  # the last line that an agent consulted and a capture was prepared for
+    relay: Relay | None = None  # the Local channel through which the caller speaks since they were handed over
     captures: tuple[Capture, ...] = ()  # in the order of their authority; at most one is being written
     lost: LostReason | None = None  # the first reason why something permitted was not captured
     ended_at: datetime | None = None
@@ -147,6 +151,11 @@ def capture_in_hand(state: CallState) -> Capture | None:
     return next((capture for capture in state.captures if capture.state in UNCLOSED), None)
 
 
+def prepared(state: CallState) -> Capture | None:
+    """The capture on the leg of a consultation that Asterisk may still run, if any."""
+    return next((capture for capture in state.captures if capture.state in BESIDE), None)
+
+
 class Standing(StrEnum):
     """Who stands with the caller."""
 
@@ -163,14 +172,38 @@ def standing(state: CallState) -> Standing:
     bridge = state.bridges.get(caller.uniqueid) if caller else None
     if caller is None or bridge is None:
         return Standing.NOWHERE
-    others = [leg for leg, where in state.bridges.items() if where == bridge and leg != caller.uniqueid]
-    known = all(is_agent(state, leg) and not is_listed(state, leg) for leg in others)
-    strangers = state.sizes.get(bridge, 0) > len(others) + 1 or not known
-    if state.kinds.get(bridge, BASIC_BRIDGE) != BASIC_BRIDGE or strangers:
+    if state.relay is None:
+        return _standing_in(state, caller.uniqueid, bridge)
+    others = _others(state, caller.uniqueid, bridge)
+    if any(leg != state.relay.near for leg in others) or _is_strange(state, bridge, others):
         return Standing.FOREIGN
     if not others:
         return Standing.ALONE
-    return Standing.HELD if state.held.intersection((caller.uniqueid, *others)) else Standing.TOGETHER
+    beyond = state.bridges.get(state.relay.far)
+    if beyond is None:
+        return Standing.NOWHERE  # waits in the queue, with nobody
+    through = _standing_in(state, state.relay.far, beyond)
+    return Standing.HELD if through is Standing.TOGETHER and caller.uniqueid in state.held else through
+
+
+def _standing_in(state: CallState, leg: Uniqueid, bridge: BridgeId) -> Standing:
+    others = _others(state, leg, bridge)
+    known = all(is_agent(state, other) and not is_listed(state, other) for other in others)
+    if not known or _is_strange(state, bridge, others):
+        return Standing.FOREIGN
+    if not others:
+        return Standing.ALONE
+    return Standing.HELD if state.held.intersection((leg, *others)) else Standing.TOGETHER
+
+
+def _others(state: CallState, leg: Uniqueid, bridge: BridgeId) -> list[Uniqueid]:
+    return [other for other, where in state.bridges.items() if where == bridge and other != leg]
+
+
+def _is_strange(state: CallState, bridge: BridgeId, others: list[Uniqueid]) -> bool:
+    """Whether more stand there than the leg and these, or it is no bridge of two."""
+    is_basic = state.kinds.get(bridge, BASIC_BRIDGE) == BASIC_BRIDGE
+    return not is_basic or state.sizes.get(bridge, 0) > len(others) + 1
 
 
 def is_agent(state: CallState, leg: Uniqueid) -> bool:
@@ -197,9 +230,21 @@ def unrecorded(state: CallState) -> Unrecorded | None:
     """The do-not-record list that forbids capture now: of the call itself, or of who stands with the caller."""
     if state.unrecorded is not None:
         return state.unrecorded
-    bridge = state.bridges.get(state.caller.uniqueid) if state.caller else None
+    bridge = talk_bridge(state)
     beside = (leg for leg, where in state.bridges.items() if bridge is not None and where == bridge)
     return Unrecorded.AGENT if any(is_listed(state, leg) for leg in beside) else None
+
+
+def talk_bridge(state: CallState) -> BridgeId | None:
+    """Where the agent stands with the caller, or with the half through which the caller speaks."""
+    if state.relay is not None:
+        return state.bridges.get(state.relay.far)
+    return state.bridges.get(state.caller.uniqueid) if state.caller else None
+
+
+def is_beyond(state: CallState, leg: Uniqueid) -> bool:
+    """Whether the leg is that of a consultation that a capture was prepared for, or was made by it."""
+    return state.consulted is not None and state.consulted.leg in _ancestry(state, leg)
 
 
 def standing_with(state: CallState, leg: Uniqueid) -> bool:

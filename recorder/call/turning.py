@@ -31,9 +31,12 @@ from recorder.call.state import (
     Silence,
     Standing,
     capture_in_hand,
+    prepared,
     standing,
+    unrecorded,
 )
 from recorder.call.tables import (
+    BESIDE,
     CAPTURE_TRANSITIONS,
     FINISHED,
     PHASE_TRANSITIONS,
@@ -44,6 +47,7 @@ from recorder.call.tables import (
 )
 from recorder.model import (
     CallEnded,
+    ConsentState,
     LostReason,
     RecordingChanged,
     RecordingId,
@@ -71,6 +75,9 @@ TRIGGER_BY_STANDING: Final[dict[Standing, Trigger]] = {
 def finished(draft: Draft) -> Step:
     for trigger, recording in draft.triggers:
         _move(draft, trigger, recording)
+    _take_over(draft)
+    if draft.state.ended_at is not None and capture_in_hand(draft.state) is None:
+        _move(draft, Trigger.GONE)  # the caller was gone before what captured them
     if draft.state.phase is Phase.OVER and all(capture.state in FINISHED for capture in draft.state.captures):
         _move(draft, Trigger.BALANCED)
     _answer_keys(draft)
@@ -89,6 +96,27 @@ def _move(draft: Draft, trigger: Trigger, recording: RecordingId | None = None) 
         after = CAPTURE_TRANSITIONS[capture.state, trigger]
         if after is not capture.state:
             _move_capture(draft, capture, after)
+
+
+def _take_over(draft: Draft) -> None:
+    """The caller stands where an agent consulted: what was prepared there becomes the capture of their talk.
+
+    Its files begin with the consultation, in silence: for the caller that was a hold, and the ledger says so.
+    """
+    state, beside = draft.state, prepared(draft.state)
+    consulted = state.consulted
+    if beside is None or consulted is None or consulted.bridged_at is None or not beside.silent:
+        return
+    may = state.consent is ConsentState.GIVEN and not state.personal and unrecorded(state) is None
+    is_free = beside.state is CaptureState.PREPARED and capture_in_hand(state) is None
+    if state.relay is None or standing(state) is not Standing.TOGETHER or not (may and is_free):
+        return
+    silences: tuple[Silence, ...] = ()
+    if draft.event.at > consulted.bridged_at:
+        silences = (Silence(cause=SilenceCause.HOLD, began_at=consulted.bridged_at, ended_at=draft.event.at),)
+    draft.know_capture(beside.id, bridged_at=consulted.bridged_at, silences=silences)
+    _move(draft, Trigger.JOINED, beside.id)
+    _catch_up(draft, beside.id)
 
 
 def _move_call(draft: Draft, after: Phase) -> None:
@@ -160,13 +188,18 @@ def _armed(draft: Draft, before: Capture) -> None:
     _change(draft, before, {RecordingStatus.AUTHORISED}, RecordingStatus.ARMED)
 
 
+def _prepared(draft: Draft, before: Capture) -> None:
+    _armed(draft, before)
+    silence(draft, before, quiet=True)  # before anybody is rung, let alone bridged
+
+
 def _running(draft: Draft, before: Capture) -> None:
     if before.state is CaptureState.QUIET:
         silence(draft, before, quiet=False)
 
 
 def _quiet(draft: Draft, before: Capture) -> None:
-    if before.state is not CaptureState.PAUSED:  # it is silent already
+    if before.state not in (CaptureState.PAUSED, CaptureState.PREPARED):  # it is silent already
         silence(draft, before, quiet=True)
 
 
@@ -220,7 +253,7 @@ def _empty(draft: Draft, before: Capture) -> None:
 def _failed(draft: Draft, before: Capture) -> None:
     expected = {RecordingStatus.AUTHORISED, RecordingStatus.ARMED, RecordingStatus.STOPPED}
     _change(draft, before, expected, RecordingStatus.FAILED, draft.state.lost)
-    if before.state in UNCLOSED:
+    if before.state in UNCLOSED | BESIDE:
         send_stop(draft, before)
 
 
@@ -244,7 +277,8 @@ def _answer_keys(draft: Draft) -> None:
     for key in owed:
         if key.answer is KeyAnswer.CAPTURED and hand is None:
             continue  # nothing is captured after all: silence says so
-        if _has_come_true(key.answer, hand):
+        still_runs = hand if key.answer is not KeyAnswer.EXCLUDED else hand or prepared(draft.state)
+        if _has_come_true(key.answer, still_runs):
             draft.commands.append(Acknowledge(presser=key.presser, answer=key.answer))
         else:
             still.append(key)
@@ -282,6 +316,9 @@ _CONSEQUENCES: Final[dict[CaptureState, Callable[[Draft, Capture], None]]] = {
     CaptureState.FAILED: _failed,
     CaptureState.ERASING: _erasing,
     CaptureState.ERASED: _erased,
+    CaptureState.PREPARING: _nothing,
+    CaptureState.PREPARED: _prepared,
+    CaptureState.FORSAKEN: send_stop,
 }
 
 

@@ -22,14 +22,17 @@ from recorder.call import (
     AgentListed,
     CallAdmitted,
     CallState,
+    CaptureState,
     ConsentAnswered,
     ConsultationPassed,
     DialogueBroke,
     KeyAnswer,
     KeyPressed,
+    LineConsulted,
     OverridePressed,
     PromptPlayed,
     capture_in_hand,
+    prepared,
     standing_with,
     worth_on,
 )
@@ -307,14 +310,66 @@ class FrontDesk:
         """
         runner = self._book.find(call)
         rules = self._rules(runner.state.line) if runner is not None else None
-        if runner is None or rules is None or not rules.announces:
+        if runner is None or rules is None:
             return {}
-        captured, not_captured = (
+        return self._announced(rules, captured=capture_in_hand(runner.state) is not None)
+
+    def _announced(self, rules: LineRules, *, captured: bool) -> Mapping[str, str]:
+        if not rules.announces:
+            return {}
+        recorded, unrecorded = (
             self._without_language(kind, rules) for kind in (PromptKind.RECORDED, PromptKind.UNRECORDED)
         )
-        if capture_in_hand(runner.state) is None:
-            return {"RECORDER_ANNOUNCE": not_captured}
-        return {"RECORDER_ANNOUNCE": captured, "_RECORDER_CORRECTION": not_captured}
+        if not captured:
+            return {"RECORDER_ANNOUNCE": unrecorded}
+        return {"RECORDER_ANNOUNCE": recorded, "_RECORDER_CORRECTION": unrecorded}
+
+    async def consulted(self, visit: Visit, lent: OpenChannel) -> Mapping[str, str]:
+        """An agent of a call consults this line (CN-13): what the dialplan is to know of it.
+
+        Its RECORDER_RESULT is `given` only once the capture is prepared and muted: on any other word, and on none, the
+        dialplan stops whatever runs there.
+        """
+        runner = self._book.of_channel(visit.channel)
+        if runner is None or not _is_beside(runner, visit.channel):
+            return {}
+        rules = self._rules(visit.line)
+        state = await self._prepared(runner, rules, visit, lent)
+        beside = prepared(state) if state is not None else None
+        captured = (
+            beside is not None
+            and beside.state is CaptureState.PREPARED
+            and beside.channel.uniqueid == visit.channel.uniqueid
+            and runner.has_muted(beside.id)
+        )
+        told = dict(self._announced(rules, captured=captured))
+        return told | {"RECORDER_RESULT": str(ConsentState.GIVEN)} if captured else told
+
+    async def _prepared(
+        self, runner: CallRunner, rules: LineRules, visit: Visit, lent: OpenChannel
+    ) -> CallState | None:
+        """The call once its machine has decided; None where it did not in time."""
+        applying = replace(rules, mode=stricter(runner.state.mode, rules.mode))
+        now = self._now()
+        event = LineConsulted(
+            at=now,
+            admitted=self._admitted(
+                applying,
+                Direction.INCOMING,
+                caller=visit.channel,
+                call=runner.state.call,
+                unrecorded=visit.unrecorded,
+            ),
+            consent=ConsentEventId(uuid4()),
+            recording=RecordingId(uuid4()),
+            hindrance=self._readiness.hindrance,
+            basis=rules.basis,
+        )
+        try:
+            return await asyncio.wait_for(runner.apply(event, lent), CONCLUDED_WITHIN.total_seconds())
+        except TimeoutError:
+            log.error("consultation_not_taken_in_time", call=str(runner.state.call))
+            return None
 
     def _without_language(self, kind: PromptKind, rules: LineRules) -> str:
         known = self._prompts()

@@ -33,6 +33,7 @@ from recorder.call import (
     Erase,
     KeyAnswer,
     KeyPressed,
+    LineConsulted,
     OverridePressed,
     Phase,
     Quiet,
@@ -44,6 +45,7 @@ from recorder.call import (
     advance,
     capture_in_hand,
 )
+from recorder.call.tables import BESIDE, UNCLOSED
 from recorder.capture import CaptureDesk, CaptureRefused, OpenChannel
 from recorder.daemon.owed import TRY_AGAIN_AFTER, CallCounters, Ledgers, Owed, OwedStep
 from recorder.do_not_record import NOBODY, DoNotRecord
@@ -64,7 +66,7 @@ log = structlog.get_logger(__name__)
 QUEUE_LONGEST = 2000
 """Events that may wait for one call. A call makes some sixty in its life: more means that its writer is stuck."""
 PAUSED_WITHIN = timedelta(milliseconds=300)
-"""A pause that Asterisk has not confirmed by then is none: the capture stops (PR-04)."""
+"""A pause that Asterisk has not confirmed by then is none: the capture stops (PR-04). So is what is prepared."""
 HELD_WITHIN = timedelta(seconds=2)
 """The same for a hold, whose first moments are silenced when the recording is settled."""
 STOP_TOLD_WITHIN = timedelta(milliseconds=300)
@@ -74,6 +76,7 @@ UNHOOKED_FOR = timedelta(milliseconds=100)
 SAME_KEY_WITHIN = timedelta(seconds=2)
 
 
+MUTED = frozenset({CaptureState.QUIET, CaptureState.PAUSED, CaptureState.PREPARED})
 SILENT = frozenset({CaptureState.QUIET, CaptureState.PAUSED, CaptureState.STOPPING})
 """What should have been stopped is silenced before it is asked about again."""
 
@@ -82,11 +85,11 @@ def _captures_less(command: Command) -> bool:
     return isinstance(command, Stop) or (isinstance(command, Quiet) and command.quiet)
 
 
-def _would_begin(event: CallEvent) -> TypeGuard[ConsentAnswered | OverridePressed]:
+def _would_begin(event: CallEvent) -> TypeGuard[ConsentAnswered | OverridePressed | LineConsulted]:
     """Whether a capture may yet begin by this event, which the dialplan has not begun already."""
     if isinstance(event, ConsentAnswered) and event.noted is not None:
         return False
-    return isinstance(event, ConsentAnswered | OverridePressed) and event.hindrance is None
+    return isinstance(event, ConsentAnswered | OverridePressed | LineConsulted) and event.hindrance is None
 
 
 class Bells(Protocol):
@@ -173,6 +176,7 @@ class CallRunner:
         self.heard = 0  # events of the PBX that were put
         self._keys: list[tuple[KeyAct, Uniqueid, datetime]] = []
         self._unheard = False  # a key of a time when we could not see is being obeyed
+        self._muted: set[RecordingId] = set()  # by Asterisk's answer to what we asked last
         self.noted: set[RecordingId] = set()  # dialogues that the dialplan held without us, once they are taken in
 
     @property
@@ -218,6 +222,10 @@ class CallRunner:
 
     def has_heard(self, act: KeyAct, presser: Uniqueid, at: datetime) -> bool:
         return any((act, presser) == known[:2] and abs(at - known[2]) <= SAME_KEY_WITHIN for known in self._keys)
+
+    def has_muted(self, recording: RecordingId) -> bool:
+        """Whether Asterisk has answered that it writes silence, and was not asked for speech since."""
+        return recording in self._muted
 
     async def note(self, event: CallEvent) -> None:
         """Take an event at once; only for who is in the call's own turn."""
@@ -398,6 +406,11 @@ class CallRunner:
             log.warning("capture_refused", call=str(self.state.call), why=str(error))
             await self._take(CaptureLost(at=self._around.now(), recording=command.recording, reason=reason))
             return
+        capture = self._capture(command.recording)
+        if mixmonitor is None and capture is not None and capture.state in BESIDE:
+            # What cannot be muted at once is not left to run: the dialplan stops it too, which hears no yes of ours.
+            await self._take(CaptureLost(at=self._around.now(), recording=command.recording, reason=reason))
+            return
         self._around.counters.captures_started += 1
         if mixmonitor is not None:
             await self._take(CaptureArmed(at=self._around.now(), recording=command.recording, mixmonitor=mixmonitor))
@@ -426,7 +439,7 @@ class CallRunner:
             await self._take(CaptureArmed(at=event.at, recording=mine.id, mixmonitor=mixmonitor))
             if mine.id in self.noted:
                 self._around.bells.spawn(self._prove(mine.id), f"prove {mine.id}")
-        elif capture_in_hand(self.state) is None:
+        elif mine.state not in BESIDE and capture_in_hand(self.state) is None:
             await self._stop_unwanted(event.channel)
 
     def _is_awaited(self, capture: Capture, channel: Channel) -> bool:
@@ -485,8 +498,13 @@ class CallRunner:
             await self._quiet(command, at)
 
     async def _quiet(self, command: Quiet, at: datetime) -> None:
-        within = HELD_WITHIN if self.state.paused is None else PAUSED_WITHIN
+        capture = self._capture(command.recording)
+        is_hold = self.state.paused is None and (capture is None or capture.state not in BESIDE)
+        within = HELD_WITHIN if is_hold else PAUSED_WITHIN
+        self._muted.discard(command.recording)
         if await self._around.capture.quiet(command.channel, command.mixmonitor, quiet=command.quiet, within=within):
+            if command.quiet:
+                self._muted.add(command.recording)
             self._around.bells.spawn(self._confirmed(command, at, within), f"confirm {command.recording}")
         elif not self._unheard:  # else the resynchronisation that follows says whether anything lives
             # Silence that is not confirmed is not silence: the capture stops, and counts until `at`.
@@ -498,10 +516,10 @@ class CallRunner:
         self.ask(lambda _: self._require_confirmed(command, at))
 
     async def _require_confirmed(self, command: Quiet, at: datetime) -> None:
-        hand = capture_in_hand(self.state)
-        if hand is None or hand.id != command.recording or hand.silent == command.quiet:
+        capture = self._capture(command.recording)
+        if capture is None or capture.state not in UNCLOSED | BESIDE or capture.silent == command.quiet:
             return
-        if command.quiet == (hand.state in (CaptureState.QUIET, CaptureState.PAUSED)):  # and nothing was asked since
+        if command.quiet == (capture.state in MUTED):  # and nothing was asked since
             await self._take(SilenceFailed(at=at, recording=command.recording))
 
     async def _stop(self, recording: RecordingId, channel: Channel, mixmonitor: str | None) -> None:
@@ -529,7 +547,13 @@ class CallRunner:
 
     def _unclosed(self, recording: RecordingId) -> Capture | None:
         """The capture whose stop was sent and is not confirmed; a failed one until the caller is gone."""
-        if self.state.phase in (Phase.OVER, Phase.CLOSED):
+        capture = self._capture(recording)
+        if capture is not None and capture.state is CaptureState.FORSAKEN:
+            return capture  # its channel does not end with the caller's
+        if capture is None or self.state.phase in (Phase.OVER, Phase.CLOSED):
             return None
         states = (CaptureState.STOPPING, CaptureState.FAILED, CaptureState.ERASING, CaptureState.ERASED)
-        return next((row for row in self.state.captures if row.id == recording and row.state in states), None)
+        return capture if capture.state in states else None
+
+    def _capture(self, recording: RecordingId) -> Capture | None:
+        return next((row for row in self.state.captures if row.id == recording), None)

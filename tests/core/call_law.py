@@ -13,6 +13,7 @@ from recorder.call import (
     CaptureState,
     Erase,
     KeyAnswer,
+    LineConsulted,
     OverridePressed,
     Phase,
     Quiet,
@@ -26,7 +27,7 @@ from recorder.call import (
     standing,
     unrecorded,
 )
-from recorder.call.tables import FINISHED, UNCLOSED
+from recorder.call.tables import BESIDE, FINISHED, UNCLOSED
 from recorder.model import (
     AuditEntry,
     CallEnded,
@@ -52,6 +53,9 @@ STATUSES = {
     CaptureState.QUIET: {RecordingStatus.ARMED},
     CaptureState.PAUSED: {RecordingStatus.ARMED},
     CaptureState.STOPPING: {RecordingStatus.AUTHORISED, RecordingStatus.ARMED},
+    CaptureState.PREPARING: {RecordingStatus.AUTHORISED},
+    CaptureState.PREPARED: {RecordingStatus.ARMED},
+    CaptureState.FORSAKEN: {RecordingStatus.AUTHORISED, RecordingStatus.ARMED},
     CaptureState.STOPPED: {RecordingStatus.STOPPED},
     CaptureState.SETTLED: {RecordingStatus.SETTLED},
     CaptureState.EMPTY: {RecordingStatus.EMPTY},
@@ -76,12 +80,24 @@ def check_state(state: CallState) -> None:
     unclosed = [capture for capture in state.captures if capture.state in UNCLOSED]
     writing = {capture.state for capture in state.captures} & WRITES
     assert len(unclosed) <= 1, "two captures at once"
+    beside = [capture for capture in state.captures if capture.state in BESIDE]
+    assert len(beside) <= 1, "two prepared at once"
+    assert all(capture.bridged_at is None for capture in beside), "counts before the caller is there"
     assert len({capture.id for capture in state.captures}) == len(state.captures), "one id, two captures"
     if CaptureState.RUNNING in writing:
         assert now is Standing.TOGETHER, f"captures while {now}"
         assert state.caller is not None
         bridge = state.bridges[state.caller.uniqueid]
         assert state.sizes.get(bridge, 0) <= sum(where == bridge for where in state.bridges.values()), "who else?"
+        (running,) = (capture for capture in state.captures if capture.state is CaptureState.RUNNING)
+        if running.channel.uniqueid != state.caller.uniqueid:
+            assert state.relay is not None
+            here, beyond = bridge, state.bridges[state.relay.far]
+            with_caller = {leg for leg, where in state.bridges.items() if where == here}
+            assert with_caller == {state.caller.uniqueid, state.relay.near}, "somebody else speaks into it"
+            there = sum(where == beyond for where in state.bridges.values())
+            assert state.sizes.get(beyond, 0) <= there, "who else is there?"
+            assert state.consent is ConsentState.GIVEN
     if unrecorded(state) is not None:
         assert CaptureState.RUNNING not in writing, "captures who must not be recorded"
     if now is Standing.FOREIGN:
@@ -101,7 +117,9 @@ def check_state(state: CallState) -> None:
     for capture in state.captures:
         assert not (capture.disowned and capture.state is CaptureState.STOPPED), "waits to be settled, and may not be"
         assert state.caller is not None
-        assert capture.channel.uniqueid == state.caller.uniqueid, "captures somebody else"
+        if capture.channel.uniqueid != state.caller.uniqueid and capture.state in WRITES:
+            assert state.relay is not None, "captures somebody else"
+            assert capture.channel.uniqueid == state.relay.far, "captures somebody else"
         if capture.state is CaptureState.RUNNING:
             assert capture.bridged_at is not None
 
@@ -134,7 +152,10 @@ def _authority(before: CallState, event: CallEvent, step: Step) -> None:
     for fact in facts:
         (consent,) = [row for row in step.facts if isinstance(row, ConsentRecorded)]
         assert (fact.authorised_by, fact.state) == (consent.id, consent.after)
-        assert permits(step.state.mode, consent), f"{consent.after} permits nothing on a line of {step.state.mode}"
+        assert (fact.line, fact.mode) == (consent.line, consent.mode)
+        assert permits(fact.mode, consent), f"{consent.after} permits nothing on a line of {fact.mode}"
+        if not isinstance(event, LineConsulted):
+            assert (fact.line, fact.mode) == (step.state.line, step.state.mode)
         overridden = consent.after is ConsentState.OVERRIDDEN
         assert fact.sealed == overridden
         assert overridden or before.consent not in NO, f"captures after {before.consent}"
@@ -190,27 +211,38 @@ def _commands(before: CallState, event: CallEvent, step: Step) -> None:
         old = next((old for old in before.captures if old.id == capture.id), None)
         if old is not None and old.state is not capture.state:
             wanted += _wanted(old, capture, was_lost=isinstance(event, CaptureLost | RecordingUnmade))
-        unmet = old is not None and old.bridged_at is None and old.state in (CaptureState.ARMING, CaptureState.ARMED)
+        waits = BESIDE | {CaptureState.ARMING, CaptureState.ARMED}
+        unmet = old is not None and old.bridged_at is None and old.state in waits
         if unmet and isinstance(event, ChannelHungUp) and event.channel.uniqueid == capture.channel.uniqueid:
             wanted.append((Seek, capture.id))  # it may go on under another's name
     told_apart = Arm | Quiet | Acknowledge
     found = [(type(command), command.recording) for command in step.commands if not isinstance(command, told_apart)]
     if isinstance(event, CallResynchronised):  # a stop that was sent before may be sent again
-        stopping = {capture.id for capture in before.captures if capture.state is CaptureState.STOPPING}
+        again = (CaptureState.STOPPING, CaptureState.FORSAKEN)
+        stopping = {capture.id for capture in before.captures if capture.state in again}
+        caller = before.caller.uniqueid if before.caller else None
+        stopping |= {row.id for row in before.captures if row.channel.uniqueid != caller and row.state in UNCLOSED}
         found = [entry for entry in found if entry[1] not in stopping or entry[0] is not Stop]
+        wanted = [
+            entry
+            for entry in wanted
+            if not isinstance(entry, tuple) or (entry[1] not in stopping or entry[0] is not Stop)
+        ]
     assert sorted(map(str, found)) == sorted(map(str, wanted))
     _silence(before, step)
     _answers(step)
 
 
 def _wanted(old: Capture, now: Capture, *, was_lost: bool) -> list[object]:
-    if now.state is CaptureState.ERASING and was_lost and old.state in UNCLOSED:
+    was_open = old.state in UNCLOSED | BESIDE
+    if now.state is CaptureState.ERASING and was_lost and was_open:
         return [(Stop, now.id), (Erase, now.id)]
-    if now.state is CaptureState.STOPPING or (now.state is CaptureState.FAILED and old.state in UNCLOSED):
+    stops = (CaptureState.STOPPING, CaptureState.FORSAKEN)
+    if now.state in stops or (now.state is CaptureState.FAILED and was_open):
         return [(Stop, now.id)]
     if now.state is CaptureState.ERASING:
         return [(Erase, now.id)]
-    if old.state in UNCLOSED and now.state is CaptureState.STOPPED:
+    if was_open and now.state is CaptureState.STOPPED:
         return [(Settle, now.id)]
     return []
 
@@ -224,8 +256,13 @@ def _silence(before: CallState, step: Step) -> None:
             assert said[-1:] == [True]
         if capture.state is CaptureState.PAUSED and was is not CaptureState.PAUSED:
             assert said[-1:] == [True], "a pause is asked for, also where there is silence already"
-        if capture.state is CaptureState.RUNNING and was in SILENT:
+        if capture.state is CaptureState.RUNNING and was in SILENT | {CaptureState.PREPARED}:
             assert said[-1:] == [False]
+        if capture.state is CaptureState.PREPARED and was is not CaptureState.PREPARED:
+            assert said[-1:] == [True], "runs unmuted beside the caller"
+        if capture.state in BESIDE:
+            spoken = [one for one in step.commands if isinstance(one, Quiet) and not one.quiet]
+            assert capture.id not in {one.recording for one in spoken}, "unmuted beside the caller"
         if step.state.paused is not None:
             assert capture.state not in (CaptureState.RUNNING, CaptureState.ARMED), "writes while the call is paused"
 
@@ -233,7 +270,10 @@ def _silence(before: CallState, step: Step) -> None:
 def _answers(step: Step) -> None:
     """Nobody is told what is not so, and nobody waits for what is so."""
     hand = next((capture for capture in step.state.captures if capture.state in UNCLOSED), None)
+    beside = next((capture for capture in step.state.captures if capture.state in BESIDE), None)
     for command in step.commands:
+        if isinstance(command, Acknowledge) and command.answer is KeyAnswer.EXCLUDED:
+            assert beside is None, "told that nothing runs while something does"
         if not isinstance(command, Acknowledge) or hand is None:
             continue
         match command.answer:
@@ -245,7 +285,8 @@ def _answers(step: Step) -> None:
                 assert hand.state is CaptureState.RUNNING
             case KeyAnswer.STOPPED | KeyAnswer.ERASED | KeyAnswer.PERSONAL | KeyAnswer.EXCLUDED:
                 raise AssertionError("told that it has stopped while it runs")
-    assert hand is not None or not step.state.owed, "somebody waits for what is so"
+    waits = [key for key in step.state.owed if beside is None or key.answer is not KeyAnswer.EXCLUDED]
+    assert hand is not None or not waits, "somebody waits for what is so"
 
 
 def _statuses(before: CallState, step: Step) -> None:

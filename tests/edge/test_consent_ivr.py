@@ -41,6 +41,7 @@ class Desk:
         self.visits: list[Visit] = []
         self.busy: list[Visit] = []
         self.keys: list[Visit] = []
+        self.consultations: list[Visit] = []
         self.prompts: list[int] = []
         self.answers: list[Answer] = []
         self.cut_off: list[CallId] = []
@@ -70,6 +71,11 @@ class Desk:
 
     def announcement(self, call: CallId) -> dict[str, str]:  # noqa: ARG002
         return {}
+
+    async def consulted(self, visit: Visit, lent: OpenChannel) -> dict[str, str]:
+        self.consultations.append(visit)
+        self.mixmonitor = await lent.mixmonitor(MIXMONITOR)
+        return {"RECORDER_ANNOUNCE": "/prompts/recorded", "RECORDER_RESULT": "given"}
 
     async def conclude(self, call: CallId, channel: Channel, answer: Answer, lent: OpenChannel) -> str:  # noqa: ARG002
         self.answers.append(answer)

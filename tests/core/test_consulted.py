@@ -1,0 +1,466 @@
+"""A line that an agent consults beside the caller: what is prepared there, and when it becomes the caller's (CN-13)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from recorder.call import (
+    Acknowledge,
+    Arm,
+    CallEvent,
+    CallState,
+    CaptureState,
+    Erase,
+    Phase,
+    Quiet,
+    Settle,
+    SilenceFailed,
+    Standing,
+    Stop,
+    advance,
+    begin,
+    capture_in_hand,
+    event_from_fields,
+    fields_from_event,
+    outcome,
+    prepared,
+    standing,
+)
+from recorder.call.tables import BESIDE
+from recorder.model import (
+    ConsentMode,
+    ConsentRecorded,
+    ConsentState,
+    DialBegan,
+    HoldBegan,
+    HoldEnded,
+    KeyAct,
+    LocalBridged,
+    LostReason,
+    MixMonitorStopped,
+    Outcome,
+    RecordingAuthorised,
+    RecordingChanged,
+    SilenceCause,
+    Unrecorded,
+)
+from recorder.policy import stricter
+from tests.core import call_law
+from tests.core.call_cast import (
+    AGENT,
+    BEHIND,
+    BEYOND,
+    CALLER,
+    CONSULTATION,
+    FAR,
+    NEAR,
+    OUTSIDER,
+    SECOND,
+    TALK,
+    admitted,
+    answered,
+    armed,
+    channel,
+    closed,
+    connected,
+    consulted,
+    emptied,
+    entered,
+    events_of_a_capture,
+    events_of_a_consultation,
+    halves,
+    handed_over,
+    hung_up,
+    key,
+    left,
+    made,
+    muted,
+    on_the_list,
+    relayed,
+    resynchronised,
+    rung,
+    second_answers,
+    second_rung,
+    sight_lost,
+)
+from tests.facts import NOON
+
+TALKING: tuple[CallEvent, ...] = (
+    admitted(),
+    answered(),
+    armed(),
+    rung(),
+    connected(),
+    entered(AGENT, 1),
+    entered(CALLER, 2),
+)
+AWAY: tuple[CallEvent, ...] = (
+    left(AGENT, 1),
+    halves(),
+    entered(AGENT, 1, CONSULTATION),
+    entered(NEAR, 2, CONSULTATION),
+)
+"""The agent consults: the caller stays behind, alone with the music."""
+PREPARED: tuple[CallEvent, ...] = (*TALKING, *AWAY, consulted(), armed(2), muted(on=FAR))
+ANSWERED: tuple[CallEvent, ...] = (
+    *PREPARED,
+    second_rung(),
+    second_answers(),
+    entered(SECOND, 1, BEYOND),
+    entered(FAR, 2, BEYOND),
+)
+LEAVES: tuple[CallEvent, ...] = (left(AGENT, 1, CONSULTATION), left(NEAR, 0, CONSULTATION), entered(NEAR, 2))
+JOINED: tuple[CallEvent, ...] = (*ANSWERED, *LEAVES, handed_over())
+OVER_THERE: tuple[CallEvent, ...] = (*JOINED, closed())
+"""The first line's capture has ended: the second line's talk is being captured."""
+
+
+def after(*events: CallEvent) -> CallState:
+    first, *others = events
+    state = begin(first).state  # type: ignore[arg-type]
+    for event in others:
+        step = advance(state, event)
+        call_law.check(state, event, step)
+        state = step.state
+    return state
+
+
+def states(state: CallState) -> list[CaptureState]:
+    return [capture.state for capture in state.captures]
+
+
+def later(event: CallEvent, seconds: float) -> CallEvent:
+    return replace(event, at=NOON + timedelta(seconds=seconds))
+
+
+# --------------------------------------------------------------------------- what is prepared, and for whom
+
+
+def test_a_yes_that_covers_the_other_line_has_a_capture_prepared_there_and_muted_at_once() -> None:
+    state = after(*TALKING, *AWAY)
+    asked = advance(state, consulted())
+    (consent,) = [fact for fact in asked.facts if isinstance(fact, ConsentRecorded)]
+    (authority,) = [fact for fact in asked.facts if isinstance(fact, RecordingAuthorised)]
+    assert (consent.line, consent.policy, consent.after) == ("sales", "sales-digest", ConsentState.GIVEN)
+    assert (authority.line, authority.authorised_by, authority.channel) == ("sales", consent.id, FAR)
+    assert asked.commands == (Arm(recording=authority.id, channel=FAR),)
+    assert (asked.state.line, asked.state.policy) == ("support", "digest")
+    runs = advance(asked.state, armed(2))
+    assert runs.commands == (Quiet(recording=authority.id, channel=FAR, mixmonitor="0x1", quiet=True),)
+    assert states(runs.state) == [CaptureState.QUIET, CaptureState.PREPARED]
+
+
+NEWCOMER = entered(OUTSIDER, 3, BEHIND)
+NARROW, WIDE = frozenset({"training"}), frozenset({"training", "discipline"})
+UNPREPARED: dict[str, tuple[CallEvent, ...]] = {
+    "the caller refused": (admitted(), answered(ConsentState.REFUSED), *TALKING[3:], *AWAY, consulted()),
+    "nobody answered": (admitted(), answered(ConsentState.UNANSWERED), *TALKING[3:], *AWAY, consulted()),
+    "only told": (
+        admitted(ConsentMode.NOTICE),
+        answered(ConsentState.NOTICED),
+        *TALKING[3:],
+        *AWAY,
+        consulted(stricter(ConsentMode.NOTICE, ConsentMode.NOT_REQUIRED)),
+    ),
+    "a line that is never recorded": (*TALKING, *AWAY, consulted(ConsentMode.NEVER)),
+    "for more than was agreed to": (
+        admitted(purposes=NARROW),
+        *TALKING[1:],
+        *AWAY,
+        consulted(purposes=WIDE),
+    ),
+    "withdrawn since": (*TALKING, key(KeyAct.STOP, CALLER), *AWAY, consulted()),
+    "personal": (*TALKING, key(KeyAct.PERSONAL), *AWAY, consulted()),
+    "on a list": (*TALKING, *AWAY, consulted(unrecorded=Unrecorded.NUMBER)),
+    "the disk is full": (*TALKING, *AWAY, consulted(hindrance=LostReason.CAPTURE_FAILED)),
+    "before anybody was connected": (*TALKING[:4], consulted()),
+    "somebody else speaks through the caller's channel": (relayed(), *TALKING[1:], *AWAY, NEWCOMER, consulted()),
+    "the caller is gone": (*TALKING, *AWAY, hung_up(), consulted()),
+}
+
+
+@pytest.mark.parametrize("told", UNPREPARED.values(), ids=UNPREPARED)
+def test_nothing_is_prepared_without_a_yes_that_covers_the_line(told: tuple[CallEvent, ...]) -> None:
+    before = after(*told[:-1])
+    step = advance(before, told[-1])
+    assert (step.state, step.facts, step.commands) == (before, (), ())
+
+
+def test_one_consultation_is_prepared_at_a_time() -> None:
+    state = after(*PREPARED)
+    assert advance(state, consulted(recording=3)).state == state
+    ended = after(*PREPARED, hung_up(FAR))
+    assert states(after(*PREPARED, hung_up(FAR), consulted(recording=3)))[-1] is CaptureState.PREPARING
+    assert states(ended)[-1] is CaptureState.STOPPED
+
+
+# --------------------------------------------------------------------------- the caller is handed over
+
+
+def test_the_caller_who_is_handed_over_is_captured_once_the_first_capture_has_ended() -> None:
+    state = after(*JOINED)
+    assert states(state) == [CaptureState.STOPPING, CaptureState.PREPARED]
+    assert (state.phase, standing(state), state.line) == (Phase.TALKING, Standing.TOGETHER, "sales")
+    step = advance(state, closed())
+    assert states(step.state) == [CaptureState.STOPPED, CaptureState.RUNNING]
+    spoken = [command for command in step.commands if isinstance(command, Quiet)]
+    assert [(command.recording, command.quiet) for command in spoken] == [(consulted().recording, False)]
+
+
+def test_the_settled_file_is_silent_up_to_the_moment_from_which_the_caller_is_captured() -> None:
+    """Also where Asterisk had not muted it: what lies before is a silence of the ledger's."""
+    early = tuple(later(event, 10) for event in ANSWERED[len(PREPARED) :])
+    joins = (*(later(event, 70) for event in LEAVES), later(handed_over(), 70.002), later(closed(), 70.01))
+    ends = (later(left(FAR, 1, BEYOND), 100), later(closed(2), 100.02))
+    state = begin(admitted()).state
+    for event in (*PREPARED[1:], *early, *joins, *ends):
+        step = advance(state, event)
+        state = step.state
+    change = next(fact for fact in step.facts if isinstance(fact, RecordingChanged))
+    assert change.bridged_at == NOON + timedelta(seconds=10)
+    assert change.bridged_seconds == 90
+    (silence,) = change.silences
+    assert (silence.cause, silence.from_seconds) == (SilenceCause.HOLD, 0)
+    assert silence.to_seconds == pytest.approx(60.01)
+
+
+def test_who_waits_in_the_queue_is_captured_from_the_bridge_on() -> None:
+    """The agent left before anybody answered: there was no consultation, and there is nothing to silence."""
+    waits = (*PREPARED, *LEAVES, handed_over(), closed())
+    assert states(after(*waits)) == [CaptureState.STOPPED, CaptureState.PREPARED]
+    talk = after(*waits, second_rung(), second_answers(), entered(SECOND, 1, BEYOND), entered(FAR, 2, BEYOND))
+    assert states(talk)[-1] is CaptureState.RUNNING
+    assert talk.captures[-1].silences == ()
+    assert SECOND.uniqueid in talk.agents
+
+
+def test_the_phone_behind_the_second_lines_agent_is_that_agent() -> None:
+    desk, half, phone = (channel(f"Local/bob@phones;{n}", f"2.{n}") for n in (1, 2, 3))
+    answers = replace(second_answers(), agent=desk)
+    way = (
+        DialBegan(at=NOON, channel=FAR, dialled=desk),
+        LocalBridged(at=NOON, one=desk, two=half),
+        DialBegan(at=NOON, channel=half, dialled=phone),
+        replace(second_rung(), agent=desk),
+        answers,
+        entered(phone, 1, BEYOND),
+        entered(FAR, 2, BEYOND),
+    )
+    state = after(*PREPARED, *way, *LEAVES, handed_over(), closed())
+    assert states(state)[-1] is CaptureState.RUNNING
+
+
+THREE: tuple[CallEvent, ...] = (*ANSWERED, entered(AGENT, 2), entered(NEAR, 3), handed_over(joined=False))
+FORSAKEN: dict[str, tuple[CallEvent, ...]] = {
+    "three in one bridge": THREE,
+    "three, of whom one leaves": (*THREE, left(AGENT, 2)),
+    "by somebody else": (*ANSWERED, *LEAVES, handed_over(OUTSIDER)),
+    "the agent is still there": (*ANSWERED, entered(NEAR, 2), entered(AGENT, 3), handed_over()),
+    "withdrawn by the caller": (*ANSWERED, key(KeyAct.STOP, CALLER), *LEAVES, handed_over()),
+    "personal": (*ANSWERED, key(KeyAct.PERSONAL), *LEAVES, handed_over()),
+    "the second agent is on a list": (*ANSWERED[:-3], on_the_list(SECOND), *ANSWERED[-3:], *LEAVES, handed_over()),
+    "in a second bridge": (*ANSWERED, left(FAR, 1, BEYOND), entered(FAR, 2, CONSULTATION), *LEAVES, handed_over()),
+    "unmuted by somebody": (*ANSWERED, muted(False, on=FAR), *LEAVES, handed_over()),
+    "Asterisk does not mute": (*ANSWERED, SilenceFailed(at=NOON, recording=consulted().recording)),
+    "stopped by somebody": (*ANSWERED, MixMonitorStopped(at=NOON, channel=FAR)),
+    "we slept": (*ANSWERED, sight_lost(), *LEAVES, handed_over()),
+    "nobody looked": (
+        *ANSWERED,
+        resynchronised((CALLER, TALK), (AGENT, CONSULTATION), (NEAR, CONSULTATION), (FAR, BEYOND), (SECOND, BEYOND)),
+        *LEAVES,
+        handed_over(),
+    ),
+    "nobody saw the transfer": (
+        *ANSWERED,
+        resynchronised((CALLER, TALK), (NEAR, TALK), (FAR, BEYOND), (SECOND, BEYOND)),
+        handed_over(),
+    ),
+    "the caller is gone": (*ANSWERED, hung_up()),
+    "somebody else speaks through the caller's channel": (relayed(), *ANSWERED[1:], NEWCOMER, *LEAVES, handed_over()),
+    "the caller is on another line": (*ANSWERED, admitted()),
+    "no such halves": (*(event for event in ANSWERED if event != halves()), *LEAVES, handed_over()),
+    "somebody else there": (*ANSWERED, entered(OUTSIDER, 3, BEYOND), *LEAVES, handed_over()),
+}
+
+
+@pytest.mark.parametrize("told", FORSAKEN.values(), ids=FORSAKEN)
+def test_what_is_prepared_is_stopped_and_nothing_of_it_kept(told: tuple[CallEvent, ...]) -> None:
+    state = after(*told)
+    assert states(state)[-1] is CaptureState.FORSAKEN
+    step = advance(state, closed(2))
+    assert [type(command) for command in step.commands] in ([Settle], [Erase])
+    assert step.state.captures[-1].bridged_at is None  # settling finds nothing to keep, and removes the files
+    still = after(*told, closed(2), closed(), handed_over())
+    assert capture_in_hand(still) is None or capture_in_hand(still) == still.captures[0]
+
+
+def test_the_agent_who_comes_back_goes_on_being_captured_and_the_prepared_files_are_emptied() -> None:
+    back = (*ANSWERED, hung_up(NEAR), hung_up(FAR), left(AGENT, 0, CONSULTATION), entered(AGENT, 2))
+    state = after(*back)
+    assert states(state) == [CaptureState.RUNNING, CaptureState.STOPPED]
+    final = after(*back, emptied(2), left(CALLER, 1), closed(), hung_up(), made())
+    assert [capture.state for capture in final.captures] == [CaptureState.SETTLED, CaptureState.EMPTY]
+    assert outcome(final) == (Outcome.RECORDED, None)
+
+
+def test_a_paused_call_stays_paused_and_is_resumed_by_the_second_agent() -> None:
+    paused = (*TALKING, key(KeyAct.PAUSE), muted(), *ANSWERED[len(TALKING) :], *LEAVES, handed_over(), closed())
+    state = after(*paused)
+    assert states(state)[-1] is CaptureState.PAUSED
+    assert states(after(*paused, muted(on=FAR), key(KeyAct.RESUME, SECOND)))[-1] is CaptureState.RUNNING
+
+
+def test_a_hold_by_either_is_silence() -> None:
+    for who in (SECOND, CALLER):
+        held = (*OVER_THERE, HoldBegan(at=NOON, channel=who))
+        assert states(after(*held))[-1] is CaptureState.QUIET
+        assert states(after(*held, HoldEnded(at=NOON, channel=who)))[-1] is CaptureState.RUNNING
+
+
+def test_somebody_else_in_the_place_of_a_caller_behind_a_local_channel_ends_it() -> None:
+    state = after(relayed(), *OVER_THERE[1:])
+    assert states(state)[-1] is CaptureState.RUNNING
+    assert states(advance(state, NEWCOMER).state)[-1] is CaptureState.STOPPING
+
+
+ENDS: dict[str, CallEvent] = {
+    "a third in the caller's bridge": entered(OUTSIDER, 3),
+    "a third beyond": entered(OUTSIDER, 3, BEYOND),
+    "the second agent leaves": left(FAR, 1, BEYOND),
+    "the caller leaves": left(CALLER, 1),
+    "the first agent is back": entered(AGENT, 3),
+    "the caller stops it": key(KeyAct.STOP, FAR),
+    "the agent stops it": key(KeyAct.STOP, SECOND),
+}
+
+
+@pytest.mark.parametrize("event", ENDS.values(), ids=ENDS)
+def test_the_talk_of_who_was_handed_over_ends_as_any_does(event: CallEvent) -> None:
+    step = advance(after(*OVER_THERE), event)
+    assert states(step.state)[-1] is CaptureState.STOPPING
+    assert Stop in [type(command) for command in step.commands]
+
+
+def test_a_key_at_the_consultations_leg_is_nobodys_before_the_caller_is_there() -> None:
+    step = advance(after(*ANSWERED), key(KeyAct.STOP, FAR))
+    assert step.state.consent is ConsentState.GIVEN
+    assert not step.expected
+
+
+def test_a_listed_agent_waits_until_what_is_prepared_has_ended_too() -> None:
+    listed = (*PREPARED, second_rung(), on_the_list(SECOND, waits=True))
+    assert not [command for command in advance(after(*listed), closed()).commands if isinstance(command, Acknowledge)]
+    told = advance(after(*listed, closed()), closed(2)).commands
+    assert [type(command) for command in told] == [Settle, Acknowledge]
+
+
+def test_a_capture_after_the_transfer_is_kept_only_as_far_as_it_was_seen() -> None:
+    """The queue log tells of the caller's talk on the first line, and of nobody's on the second."""
+    proved = resynchronised(capture_lives=False, proved=True)
+    capture = after(*OVER_THERE, proved).captures[-1]
+    assert (capture.state, capture.unproved) == (CaptureState.STOPPED, True)
+
+
+def test_a_talk_that_stands_as_it_stood_goes_on_after_a_time_that_nobody_saw() -> None:
+    where = ((CALLER, TALK), (NEAR, TALK), (FAR, BEYOND), (SECOND, BEYOND))
+    assert states(after(*OVER_THERE, resynchronised(*where)))[-1] is CaptureState.RUNNING
+    assert states(after(*OVER_THERE, resynchronised(*where, strangers=1)))[-1] is CaptureState.STOPPING
+    moved = ((CALLER, TALK), (NEAR, TALK), (FAR, CONSULTATION), (SECOND, CONSULTATION))
+    assert states(after(*OVER_THERE, resynchronised(*moved)))[-1] is CaptureState.STOPPING
+
+
+def test_a_caller_who_is_gone_ends_what_captures_them_through_another_channel() -> None:
+    """Whoever took the caller's place may speak there until Asterisk has confirmed the stop."""
+    gone = advance(after(*OVER_THERE), later(hung_up(), 30))
+    assert states(gone.state)[-1] is CaptureState.STOPPING
+    assert Stop in [type(command) for command in gone.commands]
+    over = advance(gone.state, later(closed(2), 30.02))
+    call_law.check(gone.state, closed(2), over)
+    assert (over.state.phase, states(over.state)[-1]) == (Phase.OVER, CaptureState.STOPPED)
+    change = next(fact for fact in over.facts if isinstance(fact, RecordingChanged))
+    assert (change.bridged_seconds, change.keep_seconds) == (30, 30)
+    assert over.state.ended_at == NOON + timedelta(seconds=30)
+
+
+def test_a_caller_who_went_while_nobody_looked_has_the_capture_stopped_where_it_runs_on() -> None:
+    found = resynchronised((NEAR, TALK), (FAR, BEYOND), (SECOND, BEYOND))
+    step = advance(after(*OVER_THERE), found)
+    assert [type(command) for command in step.commands] == [Stop, Settle]
+    assert step.state.captures[-1].unproved
+
+
+def test_a_consultation_survives_the_journal() -> None:
+    for event in (consulted(), handed_over()):
+        assert event_from_fields(*fields_from_event(event)) == event
+
+
+# --------------------------------------------------------------------------- every event, in every state
+
+
+def alphabet(state: CallState) -> Iterator[CallEvent]:
+    yield from events_of_a_consultation(state)
+    for capture in state.captures[-2:]:
+        yield from events_of_a_capture(capture.id.int)
+    yield from (key(KeyAct.STOP, CALLER), key(KeyAct.PERSONAL), key(KeyAct.PAUSE))
+    yield from (left(AGENT, 1), entered(AGENT, 2), left(AGENT, 1, CONSULTATION), hung_up(AGENT))
+    yield from (entered(OUTSIDER, 3), left(CALLER, 1), hung_up(), sight_lost(), resynchronised(capture_lives=False))
+
+
+def essence(state: CallState) -> tuple[object, ...]:
+    beside, line, hand = prepared(state), state.consulted, capture_in_hand(state)
+    legs = (CALLER, AGENT, NEAR, FAR, SECOND)
+    return (
+        state.phase,
+        state.consent,
+        state.paused is not None,
+        state.personal,
+        hand and (hand.state, hand.channel == FAR),
+        beside and (beside.state, beside.silent),
+        line and (line.bridge, bool(line.agents)),
+        bool(state.halves),
+        state.relay is not None,
+        standing(state),
+        tuple(state.bridges.get(leg.uniqueid) for leg in legs),
+        bool(state.listed_legs),
+    )
+
+
+def explored(start: CallState, most: int) -> Iterable[CallState]:
+    found, waiting = {essence(start)}, deque([start])
+    while waiting and len(found) < most:
+        state = waiting.popleft()
+        for event in alphabet(state):
+            step = advance(state, event)
+            call_law.check(state, event, step)
+            if (known := essence(step.state)) not in found:
+                found.add(known)
+                waiting.append(step.state)
+        yield state
+
+
+def test_no_event_beside_the_caller_breaks_a_law_or_keeps_the_call_from_ending() -> None:
+    """From each moment of a consultation that is played to its end, every event, as far as 1,500 states."""
+    reached: set[CaptureState] = set()
+    for moment in (PREPARED, ANSWERED, JOINED, OVER_THERE):
+        for state in explored(after(*moment), 400):
+            reached |= set(states(state))
+            final = state
+            for event in (hung_up(AGENT), hung_up(CALLER), hung_up(FAR)):
+                final = advance(final, event).state
+            assert not [capture for capture in final.captures if capture.state in BESIDE]
+            for capture in final.captures:
+                number = capture.id.int
+                final = advance(final, made(number) if capture.bridged_at else emptied(number)).state
+                if final.captures[number - 1].state is CaptureState.ERASING:
+                    final = advance(final, events_of_erasing(number)).state
+            assert final.phase is Phase.CLOSED
+    assert {CaptureState.PREPARED, CaptureState.FORSAKEN, CaptureState.RUNNING, CaptureState.PAUSED} <= reached
+
+
+def events_of_erasing(number: int) -> CallEvent:
+    return next(event for event in events_of_a_capture(number) if type(event).__name__ == "RecordingErased")

@@ -1,0 +1,246 @@
+"""An agent consults another line and hands the caller over (CN-13), beside a fake PBX: what is prepared, and when."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.edge.centre import Centre, Talk, away, until
+from tests.fakes.agi import OK, FakeAgi
+from tests.fakes.pbx import FakeChannel, FakePbx, event, response, snapshot
+
+pytestmark = pytest.mark.usefixtures("no_task_left")
+
+
+@pytest.fixture
+def engine_name() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+async def centre(catalogue_url: str, tmp_path: Path) -> AsyncIterator[Centre]:
+    async with AsyncExitStack() as closing:
+        pbx = await closing.enter_async_context(FakePbx())
+        made = Centre(pbx, tmp_path, catalogue_url)
+        closing.push_async_callback(made.kill)
+        await made.start()
+        yield made
+
+
+@dataclass(slots=True, kw_only=True)
+class Consultation:
+    """The agent of a talk beside its caller: the Local channel's halves, and the other line's agent."""
+
+    centre: Centre
+    talk: Talk
+    near: FakeChannel
+    far: FakeChannel
+    second: FakeChannel
+
+    async def asks(self, *, line: str = "sales") -> FakeAgi:
+        """The far half passes recorder-inbound to its end."""
+        visitor = Talk(caller=self.far, agent=self.second, bridge="beyond")
+        async with self.centre.visit(visitor, line=line, consults=True) as visit:
+            await visit.until_over()
+        return visit
+
+    def answered(self) -> None:
+        self.centre.say("AgentCalled", self.far, dest=self.second)
+        self.centre.connects(Talk(caller=self.far, agent=self.second, bridge="beyond"), queue="sales")
+
+    def hands_over(self) -> None:
+        """The first agent hangs up: the near half comes to the caller's bridge, and Asterisk says so."""
+        caller, agent = self.talk.caller, self.talk.agent
+        self.centre.leaves(agent, 1)
+        self.centre.leaves(self.near, 0)
+        self.centre.enters(self.near, self.talk.bridge, 2)
+        headers = [
+            *snapshot(agent.name, agent.uniqueid, agent.linkedid, "OrigTransferer"),
+            *snapshot(caller.name, caller.uniqueid, caller.linkedid, "Transferee"),
+        ]
+        end = (("DestType", "Bridge"), ("DestBridgeUniqueid", self.talk.bridge))
+        self.centre.pbx.say(event("AttendedTransfer", ("Result", "Success"), *headers, *end))
+
+    def gone(self, *channels: FakeChannel) -> None:
+        for channel in channels:
+            if channel.bridge:
+                self.centre.leaves(channel, 1)
+            self.centre.pbx.channels.remove(channel)
+            for mix in self.centre.mixes:
+                if mix.open and mix.channel is channel:
+                    mix.end()
+            self.centre.say("Hangup", channel, ("Cause", 16))
+
+
+async def consults(centre: Centre, *, keys: str = "1") -> Consultation:
+    """A talk at `support`, whose agent has left the caller to the music and is joined with the near half."""
+    talk = await centre.asks(keys=keys)
+    centre.connects(talk)
+    await centre.until_talking()
+    made = []
+    for number, half in enumerate((";1", ";2"), 1):
+        channel = FakeChannel(
+            name=f"Local/6200@agents-00000001{half}",
+            uniqueid=f"1795298005.{number}",
+            linkedid=talk.caller.linkedid,
+            application="Dial",
+        )
+        channel.variables["TRANSFERERNAME"] = talk.agent.name
+        made.append(channel)
+    second = FakeChannel(name="PJSIP/bob-00000009", uniqueid="1795298005.3", linkedid=talk.caller.linkedid)
+    near, far = made
+    centre.pbx.channels += [near, far, second]
+    centre.leaves(talk.agent, 1)
+    halves = [
+        *snapshot(near.name, near.uniqueid, near.linkedid, "LocalOne"),
+        *snapshot(far.name, far.uniqueid, far.linkedid, "LocalTwo"),
+    ]
+    centre.pbx.say(event("LocalBridge", *halves))
+    centre.enters(talk.agent, "consultation", 1)
+    centre.enters(near, "consultation", 2)
+    return Consultation(centre=centre, talk=talk, near=near, far=far, second=second)
+
+
+def states(centre: Centre) -> list[str]:
+    return [str(capture.state) for capture in centre.runner.state.captures]
+
+
+async def test_what_is_prepared_is_muted_before_anybody_rings_and_is_unmuted_once_the_caller_is_there(
+    centre: Centre,
+) -> None:
+    consultation = await consults(centre)
+    visit = await consultation.asks()
+    assert visit.variables["RECORDER_RESULT"] == "given"
+    assert [mix.muted for mix in centre.mixes] == [True, True]  # the first is that of the caller on hold
+    consultation.answered()
+    await until(lambda: centre.runner.state.consulted.bridged_at, "the consultation")  # type: ignore[union-attr]
+    assert states(centre) == ["quiet", "prepared"]
+    consultation.hands_over()
+    await until(lambda: states(centre) == ["settled", "running"], "the talk to be captured")
+    await until(lambda: not centre.mixes[1].muted, "speech")
+    assert not centre.mixes[0].open
+    consultation.gone(consultation.far, consultation.near, consultation.second)
+    centre.hangs_up(consultation.talk)
+    assert await centre.outcome() == ("recorded", None)
+    rows = (await centre.whole()).recordings
+    assert [(row.line, row.status) for row in rows] == [("support", "settled"), ("sales", "settled")]
+
+
+async def test_what_is_prepared_is_in_the_catalogue_before_asterisk_is_touched(centre: Centre) -> None:
+    consultation = await consults(centre)
+    seen: list[tuple[object, ...]] = []
+
+    def looks() -> bytes | None:
+        seen.extend(centre.rows("select line, status from recordings order by authorised_at"))
+        return OK
+
+    centre.at_mixmonitor = looks
+    await consultation.asks()
+    assert seen[-1] == ("sales", "authorised")
+
+
+async def test_the_agent_who_comes_back_leaves_nothing_of_the_consultation(centre: Centre) -> None:
+    consultation = await consults(centre)
+    await consultation.asks()
+    consultation.answered()
+    consultation.gone(consultation.near, consultation.far)
+    centre.leaves(consultation.talk.agent, 0)
+    centre.enters(consultation.talk.agent, consultation.talk.bridge, 2)
+    await until(lambda: states(centre) == ["running", "empty"], "the end of the consultation")
+    centre.hangs_up(consultation.talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert centre.staged() == []
+    assert [row.status for row in (await centre.whole()).recordings] == ["settled", "empty"]
+
+
+async def test_who_refused_is_prepared_for_nowhere(centre: Centre) -> None:
+    consultation = await consults(centre, keys="2")
+    visit = await consultation.asks()
+    assert (visit.variables["RECORDER_RESULT"], centre.mixes) == ("lost", [])
+    consultation.answered()
+    consultation.hands_over()
+    consultation.gone(consultation.far, consultation.near, consultation.second)
+    centre.hangs_up(consultation.talk)
+    assert await centre.outcome() == ("declined", None)
+    assert centre.staged() == []
+
+
+async def test_without_a_catalogue_nothing_is_prepared(centre: Centre) -> None:
+    consultation = await consults(centre)
+    with away(centre.url):
+        visit = await consultation.asks()
+        assert visit.variables["RECORDER_RESULT"] == "lost"
+    assert [mix.channel.name for mix in centre.mixes if mix.open] == [consultation.talk.caller.name]
+
+
+def _refuses(centre: Centre, channel: FakeChannel) -> None:
+    usual = centre.pbx.answers["MixMonitorMute"]
+
+    def mutes(action: dict[str, str]) -> bytes | None:
+        if action["Channel"] == channel.name:
+            return response(action, "Error", "Cannot set mute flag")
+        return usual(action)
+
+    centre.pbx.answers["MixMonitorMute"] = mutes  # type: ignore[assignment]
+
+
+def _takes_it_and_does_not_say(centre: Centre, _: FakeChannel) -> None:
+    centre.tells_of_mutes = False
+
+
+@pytest.mark.parametrize("fails", [_refuses, _takes_it_and_does_not_say])
+async def test_what_asterisk_does_not_mute_is_stopped(
+    centre: Centre, fails: Callable[[Centre, FakeChannel], None]
+) -> None:
+    consultation = await consults(centre)
+    await until(lambda: centre.mixes[0].muted, "the hold")
+    fails(centre, consultation.far)
+    visit = await consultation.asks()
+    assert visit.variables["RECORDER_RESULT"] == ("lost" if fails is _refuses else "given")
+    await until(lambda: not centre.mixes[1].open, "the stop")
+    await until(lambda: states(centre)[1] == "empty", "nothing to be left")
+
+
+async def test_a_daemon_that_dies_before_it_has_muted_does_not_say_that_it_has(centre: Centre) -> None:
+    consultation = await consults(centre)
+    await until(lambda: centre.mixes[0].muted, "the hold")
+    centre.pbx.answers["MixMonitorMute"] = lambda _: None  # the PBX is asked, and the daemon does not live to hear
+    visitor = Talk(caller=consultation.far, agent=consultation.second, bridge="beyond")
+    async with centre.visit(visitor, line="sales", consults=True) as visit:
+        await until(lambda: len(centre.mixes) == 2, "the MixMonitor")
+        await centre.kill()
+        await visit.until_over()
+    assert visit.variables.get("RECORDER_RESULT") != "given"  # anything else, and the dialplan stops it
+
+
+async def test_a_daemon_that_died_beside_a_consultation_stops_what_was_prepared_when_it_is_back(centre: Centre) -> None:
+    consultation = await consults(centre)
+    await consultation.asks()
+    consultation.answered()
+    await until(lambda: centre.runner.state.consulted.bridged_at, "the consultation")  # type: ignore[union-attr]
+    await centre.kill()
+    consultation.hands_over()
+    assert centre.mixes[1].muted
+    asked = len(centre.pbx.received("MixMonitorMute"))
+    await centre.start()
+    await until(lambda: not centre.mixes[1].open, "the stop")
+    unmuted = [action for action in centre.pbx.received("MixMonitorMute")[asked:] if action["State"] == "0"]
+    assert [action for action in unmuted if action["Channel"] == consultation.far.name] == []
+    consultation.gone(consultation.far, consultation.near, consultation.second)
+    centre.hangs_up(consultation.talk)
+    await centre.until_closed()
+    assert [row.status for row in (await centre.whole()).recordings][1] == "empty"
+
+
+@pytest.mark.parametrize(("keys", "said"), [("1", "recorded"), ("2", "unrecorded")])
+async def test_the_agent_of_the_other_line_is_told_as_any_of_its_agents(centre: Centre, keys: str, said: str) -> None:
+    await centre.stop()
+    centre.change("line", sales={"consent": "opt_in", "announce": True})
+    await centre.start()
+    consultation = await consults(centre, keys=keys)
+    visit = await consultation.asks()
+    assert Path(visit.variables["RECORDER_ANNOUNCE"]).name == said
