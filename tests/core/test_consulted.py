@@ -229,6 +229,17 @@ def test_the_settled_file_is_silent_up_to_the_moment_from_which_the_caller_is_ca
     assert silence.to_seconds == pytest.approx(60.01)
 
 
+@pytest.mark.parametrize(
+    "missing", [muted(on=FAR), entered(SECOND, 1, BEYOND)], ids=["the mute is not confirmed", "no agent is there"]
+)
+def test_until_all_of_it_is_so_it_stays_prepared(missing: CallEvent) -> None:
+    told = [event for event in OVER_THERE if event != missing]
+    if missing == entered(SECOND, 1, BEYOND):
+        told = [entered(FAR, 1, BEYOND) if event == entered(FAR, 2, BEYOND) else event for event in told]
+    state = after(*told)
+    assert states(state) == [CaptureState.STOPPED, CaptureState.PREPARED]
+
+
 def test_who_waits_in_the_queue_is_captured_from_the_bridge_on() -> None:
     """The agent left before anybody answered: there was no consultation, and there is nothing to silence."""
     waits = (*PREPARED, *LEAVES, handed_over(), closed())
@@ -258,6 +269,7 @@ def test_the_phone_behind_the_second_lines_agent_is_that_agent() -> None:
 THREE: tuple[CallEvent, ...] = (*ANSWERED, entered(AGENT, 2), entered(NEAR, 3), handed_over(joined=False))
 FORSAKEN: dict[str, tuple[CallEvent, ...]] = {
     "three in one bridge": THREE,
+    "Asterisk does not say that they are joined": (*ANSWERED, *LEAVES, handed_over(joined=False)),
     "three, of whom one leaves": (*THREE, left(AGENT, 2)),
     "by somebody else": (*ANSWERED, *LEAVES, handed_over(OUTSIDER)),
     "the agent is still there": (*ANSWERED, entered(NEAR, 2), entered(AGENT, 3), handed_over()),
@@ -265,6 +277,7 @@ FORSAKEN: dict[str, tuple[CallEvent, ...]] = {
     "personal": (*ANSWERED, key(KeyAct.PERSONAL), *LEAVES, handed_over()),
     "the second agent is on a list": (*ANSWERED[:-3], on_the_list(SECOND), *ANSWERED[-3:], *LEAVES, handed_over()),
     "in a second bridge": (*ANSWERED, left(FAR, 1, BEYOND), entered(FAR, 2, CONSULTATION), *LEAVES, handed_over()),
+    "it has left its bridge": (*ANSWERED, left(FAR, 1, BEYOND)),
     "unmuted by somebody": (*ANSWERED, muted(False, on=FAR), *LEAVES, handed_over()),
     "Asterisk does not mute": (*ANSWERED, SilenceFailed(at=NOON, recording=consulted().recording)),
     "stopped by somebody": (*ANSWERED, MixMonitorStopped(at=NOON, channel=FAR)),

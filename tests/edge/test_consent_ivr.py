@@ -192,6 +192,18 @@ async def test_a_reply_that_makes_no_sense_is_a_dialogue_that_failed_and_never_a
     assert ivr.broken == 0
 
 
+@pytest.mark.parametrize(("consults", "word"), [("yes", "given"), ("no", "lost")])
+async def test_only_on_a_consultations_leg_may_something_be_prepared_for_a_visitor_who_is_passed_on(
+    ivr: ConsentIvr, desk: Desk, consults: str, word: str
+) -> None:
+    desk.admits = False
+    async with FakeAgi(ivr.port, environment(arguments=("support", "1.1", "", consults))) as leg:
+        await leg.until_over()
+    assert leg.variables["RECORDER_RESULT"] == word
+    assert len(desk.consultations) == len(leg.received("EXEC MixMonitor")) == (word == "given")
+    assert ("RECORDER_ANNOUNCE" in leg.variables) == (word == "given")
+
+
 async def test_progress_and_hangup_out_of_band_are_no_replies(ivr: ConsentIvr) -> None:
     async with FakeAgi(ivr.port) as caller:
         caller.answers["STREAM FILE"] = lambda _: b"HANGUP\n100 Trying...\nHANGUP\n200 result=49 endpos=80000\n"
