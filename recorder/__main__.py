@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from recorder import __version__, logs
-from recorder.commands import alarm, calls, consents, listings
+from recorder.commands import alarm, calls, consents, listings, policies
 from recorder.commands.adopt import adopt
 from recorder.commands.asking import SETTINGS_MISTAKEN, mistaken, settings_of
 from recorder.commands.setting_up import doctor, init
@@ -34,6 +34,7 @@ app.command()(status)
 app.add_typer(calls.app, name="calls")
 app.command()(listings.recordings)
 app.add_typer(consents.app, name="consents")
+app.add_typer(policies.app, name="policies")
 app.command("verify")(verify_books)
 app.command()(adopt)
 app.add_typer(db, name="db")

@@ -49,6 +49,7 @@ from recorder.daemon import (
     NumberWatch,
     Parts,
     PauseWatch,
+    PolicyWatch,
     Readiness,
     RivalWatch,
 )
@@ -268,6 +269,9 @@ class Assembly:
             readiness=readiness,
             growth=GrowthWatch(book, capture),
             numbers=numbers,
+            policies=PolicyWatch(
+                self.catalogue, settings.policies(), node=settings.node.name, version=__version__, now=now
+            ),
             pauses=PauseWatch(book, lines, now, capture.remind),
             rivals=rivals,
             fullness=fullness,

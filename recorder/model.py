@@ -374,6 +374,7 @@ class PromptKind(StrEnum):
     ERASED = "erased"  # the same, and what was recorded is erased (WD-04)
     RECORDED = "recorded"  # to the agent, before the bridge: this call is captured
     UNRECORDED = "unrecorded"  # the same: it is not
+    OVERRIDDEN = "overridden"  # in the talk, to a caller whom an override captures: it is captured from now on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,12 @@ Pure: no I/O, no clock, only the standard library and the vocabulary. Anything n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from recorder.model import ConsentMode, ConsentState, OverrideReason, Unrecorded
 
@@ -27,6 +30,16 @@ OBJECTIONS = frozenset({ConsentState.REFUSED, ConsentState.WITHDRAWN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OverrideTerms:
+    """On what one reason to capture without consent rests, and what follows from it (OV-02)."""
+
+    reason: OverrideReason
+    basis: str
+    retention: str | None = None  # the name of the retention rule that such a recording falls under
+    tells_caller: bool = False  # whether the caller hears that it is captured, once it is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LineRules:
     """What the settings say of one ACD line. `digest` names exactly these settings in every consent event."""
 
@@ -40,7 +53,7 @@ class LineRules:
     refuse: str = "2"
     answer: timedelta = timedelta(seconds=5)
     retries: int = 2
-    override: frozenset[OverrideReason] = frozenset()
+    override: tuple[OverrideTerms, ...] = ()
     basis: str | None = None
     preroll: timedelta = timedelta()
     pause_longest: timedelta = timedelta(minutes=5)
@@ -49,6 +62,50 @@ class LineRules:
     beep: int | None = None  # seconds between two beeps that the far party hears (CN-12)
     asked_without_us: bool = False  # while the daemon is away the dialplan asks (fallback = "dialplan")
     digest: str = ""
+
+    @property
+    def listed(self) -> frozenset[OverrideReason]:
+        """The reasons for which an agent may override on this line."""
+        return frozenset(terms.reason for terms in self.override)
+
+    def terms(self, reason: OverrideReason) -> OverrideTerms | None:
+        return next((terms for terms in self.override if terms.reason is reason), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinePolicy:
+    """A line's settings at some time, `settings` as the JSON text of which their digest is taken."""
+
+    line: str
+    settings: str
+
+    @property
+    def digest(self) -> str:
+        """What names them in every consent event: of SHA-256 over name, blank and text the first 16 characters."""
+        return hashlib.sha256(f"{self.line} {self.settings}".encode()).hexdigest()[:16]
+
+    def told(self) -> dict[str, str]:
+        """Each setting's name and its value, as TOML would have them on one line; ValueError where it is no JSON."""
+        read = json.loads(self.settings)
+        if not isinstance(read, dict):
+            raise ValueError("no object of settings")
+        return dict(_told(read))
+
+
+def _told(settings: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):  # an empty one tells nothing
+            yield from _told(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", "not set" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def changes(older: LinePolicy, newer: LinePolicy) -> tuple[tuple[str, str, str], ...]:
+    """What differs between two versions of settings: name, then as it was and as it is; one not there is "not set"."""
+    was, now = older.told(), newer.told()
+    names = dict.fromkeys((*was, *now))
+    told = ((name, was.get(name, "not set"), now.get(name, "not set")) for name in sorted(names))
+    return tuple(change for change in told if change[1] != change[2])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,9 +53,18 @@ class PromptSet:
     said: dict[tuple[PromptKind, str], Said] = field(default_factory=dict)  # what each text declares to say
 
     def unsaid(self, rules: LineRules) -> list[str]:
-        """What the line's prompts ought to say and do not, a line each (CN-04, CN-05). One not there says nothing."""
+        """What the line's prompts ought to say and do not, a line each (CN-04, CN-05, OV-02).
+
+        Who asks or announces and is not there says nothing; what is to tell of an override must be there.
+        """
         kind = kind_of(rules.mode)
-        wanting = []
+        wanting = [
+            f"line {rules.name}: no announcement in {language} tells a caller of an override (kind"
+            f" {PromptKind.OVERRIDDEN}), which override.{terms.reason}.tells_caller asks for"
+            for terms in rules.override
+            for language in rules.languages
+            if terms.tells_caller and (PromptKind.OVERRIDDEN, language) not in self.prompts
+        ]
         for language in rules.languages:
             said = self.said.get((kind, language)) if kind is not None else None
             if said is None:

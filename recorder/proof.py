@@ -13,18 +13,22 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from recorder.chain import Body, Head, Link, canonical, is_committed, sha256, way_back
+from recorder.policy import LinePolicy
 
 KIND: Final = "recorder consent proof"
-VERSION: Final = 1
+VERSION: Final = 2
+"""Since 2 a proof holds the settings under which was asked, as far as they were kept; one of version 1 has none."""
 MOST_NAMED: Final = 1000
 """Of missing consent events: a number is what the file says."""
-_PARTS: Final = ("proof", "version", "call", "head", "links", "acts", "prompts")
+_FIRST: Final = ("proof", "version", "call", "head", "links", "acts", "prompts")
+_PARTS: Final = {1: _FIRST, VERSION: (*_FIRST, "policies")}
 _STRINGS: Final[tuple[type, ...]] = (str,)
 _SHAPES: Final[dict[str, dict[str, tuple[type, ...]]]] = {
     "head": {"node": _STRINGS, "seq": (int,), "digest": _STRINGS},
     "link": {"node": _STRINGS, "seq": (int,)} | dict.fromkeys(("at", "commitment", "previous", "further"), _STRINGS),
     "act": {"seq": (int,), "salt": _STRINGS, "body": (dict,)},
     "prompt": {"sha256": _STRINGS, "wav": _STRINGS},
+    "policy": dict.fromkeys(("digest", "line", "settings"), _STRINGS),
 }
 
 
@@ -54,6 +58,7 @@ class Proof:
     links: tuple[Link, ...]  # the oldest first
     acts: tuple[Act, ...]
     prompts: Mapping[str, bytes]  # by the digest that stands beside them
+    policies: tuple[tuple[str, LinePolicy], ...] = ()  # each with the digest that stands beside it
 
     @property
     def consents(self) -> tuple[Act, ...]:
@@ -88,7 +93,13 @@ def links_to_show(head: int, acts: Iterable[int]) -> list[int]:
     return sorted(set(shown))
 
 
-def document(call: str, links: Sequence[Link], acts: Sequence[Act], prompts: Mapping[str, bytes]) -> dict[str, Any]:
+def document(
+    call: str,
+    links: Sequence[Link],
+    acts: Sequence[Act],
+    prompts: Mapping[str, bytes],
+    policies: Iterable[LinePolicy] = (),
+) -> dict[str, Any]:
     """The proof as JSON has it: one file."""
     newest = links[-1]
     return {
@@ -100,6 +111,10 @@ def document(call: str, links: Sequence[Link], acts: Sequence[Act], prompts: Map
         "links": [asdict(link) for link in links],
         "prompts": [
             {"sha256": digest, "wav": base64.b64encode(wav).decode()} for digest, wav in sorted(prompts.items())
+        ],
+        "policies": [
+            {"digest": policy.digest, "line": policy.line, "settings": policy.settings}
+            for policy in sorted(policies, key=lambda policy: policy.digest)
         ],
     }
 
@@ -128,6 +143,7 @@ def check(text: str, noted: Iterable[Head] = ()) -> Checked:
         *_whole(proof),
         *prompts_wrong,
         *_prompts(proof),
+        *_policies(proof),
     ]
     unheard = list(_unheard(proof))
     checked.unheard = len(unheard)
@@ -148,14 +164,15 @@ def _misshapen(read: Any) -> Iterator[str]:
     if not isinstance(read, dict) or read.get("proof") != KIND:
         yield f'the file is no proof: "proof" is not "{KIND}"'
         return
-    if read.get("version") != VERSION:
-        yield f"the proof is of version {read.get('version')}, and this program knows {VERSION}"
+    version = read.get("version")
+    if type(version) is not int or version not in _PARTS:
+        yield f"the proof is of version {version}, and this program knows {' and '.join(map(str, _PARTS))}"
         return
-    yield from _names(read, _PARTS, "the proof")
+    yield from _names(read, _PARTS[version], "the proof")
     if not isinstance(read.get("call"), str):
         yield "the proof does not name its call"
-    for part, shape in (("links", "link"), ("acts", "act"), ("prompts", "prompt")):
-        found = read.get(part)
+    for part, shape in (("links", "link"), ("acts", "act"), ("prompts", "prompt"), ("policies", "policy")):
+        found = read.get(part, [] if part not in _PARTS[version] else None)
         if not isinstance(found, list):
             yield f"{part} is not a list"
         else:
@@ -199,6 +216,10 @@ def _read(read: Mapping[str, Any]) -> tuple[Proof, list[str]]:
         links=tuple(Link(**entry) for entry in read["links"]),
         acts=tuple(Act(**entry) for entry in read["acts"]),
         prompts=prompts,
+        policies=tuple(
+            (entry["digest"], LinePolicy(line=entry["line"], settings=entry["settings"]))
+            for entry in read.get("policies", ())
+        ),
     )
     return proof, wrong
 
@@ -277,6 +298,24 @@ def _prompts(proof: Proof) -> Iterator[str]:
         if sha256(wav) != digest:
             name = wanted.get(digest, f"the prompt {digest[:8]}...")
             yield f"the sound of {name} is not what was heard: its SHA-256 is another one"
+
+
+def _policies(proof: Proof) -> Iterator[str]:
+    """Whether the settings give the digest that the events name. One that is not in the file was perhaps not kept."""
+    named = policies_named(proof)
+    digests = [digest for digest, _ in proof.policies]
+    for digest, policy in proof.policies:
+        if digest not in named:
+            yield f"settings with the digest {digest} are in the file, and no consent event names them"
+        if policy.digest != digest:
+            yield f"the settings of line {policy.line} in the file are not those of policy {digest}"
+    for digest in sorted({digest for digest in digests if digests.count(digest) > 1}):
+        yield f"the settings of policy {digest} stand in the file twice"
+
+
+def policies_named(proof: Proof) -> frozenset[str]:
+    """The digests of settings that the consent events name."""
+    return frozenset(str(act.body.get("policy")) for act in proof.consents if act.body.get("policy"))
 
 
 def _unheard(proof: Proof) -> Iterator[str]:

@@ -6,7 +6,6 @@ and the secret files that they name. Unset is None; an unknown key is a mistake,
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -27,10 +26,11 @@ from pydantic import (
 )
 
 from recorder.alarms import AlarmKind
+from recorder.chain import canonical
 from recorder.do_not_record import DoNotRecord, checked_interface, is_region, written_number
 from recorder.model import ConsentMode, OverrideReason, RecorderError, RivalPolicy
 from recorder.numbers import SHORTEST_KEY, NumberKey
-from recorder.policy import LineRules
+from recorder.policy import LinePolicy, LineRules, OverrideTerms
 
 ENVIRONMENT_PREFIX = "RECORDER_"
 LINE_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -200,6 +200,21 @@ class Http(Section):
         return _read_secret(self.token_file) if self.token_file is not None else None
 
 
+class Override(Section):
+    """On what one of the reasons rests for which an agent may capture without consent (OV-02)."""
+
+    legal_basis: str
+    retention: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")] | None = None
+    tells_caller: bool = False
+
+    @field_validator("legal_basis")
+    @classmethod
+    def _said(cls, basis: str) -> str:
+        if not basis:
+            raise ValueError("says nothing: name the law, or the ground, on which this reason rests")
+        return basis
+
+
 class Line(Section):
     numbers: tuple[str, ...] = ()
     queues: tuple[str, ...] | None = None
@@ -210,7 +225,7 @@ class Line(Section):
     refuse: Key = "2"
     answer_seconds: Annotated[float, Field(ge=1, le=60)] = 5
     retries: Annotated[int, Field(ge=0, le=10)] = 2
-    override: tuple[OverrideReason, ...] = ()
+    override: dict[OverrideReason, Override] = Field(default_factory=dict)
     legal_basis: str | None = None
     preroll_seconds: Annotated[float, Field(ge=0, le=30)] = 0
     pause_longest_seconds: Annotated[float, Field(ge=10, le=3600)] = 300
@@ -234,6 +249,20 @@ class Line(Section):
         if refuse == known.data.get("accept"):
             raise ValueError("is the same key as accept")
         return refuse
+
+    @field_validator("override", mode="before")
+    @classmethod
+    def _each_with_its_basis(cls, told: object) -> object:
+        """Older settings have a list of reasons here, which says nothing of on what they rest."""
+        if not isinstance(told, list | tuple):
+            return told
+        if not told:
+            return {}
+        reasons = [reason for reason in OverrideReason if reason in told] or list(OverrideReason)[:1]
+        instead = ", ".join(f'override.{reason}.legal_basis = "..."' for reason in reasons)
+        raise ValueError(
+            f"is no list any more: each reason says its legal basis. Write instead, a line each: {instead}"
+        )
 
     @field_validator("legal_basis")
     @classmethod
@@ -387,6 +416,14 @@ class Settings(Section):
         """The lines as `policy` and `consent` read them, by name."""
         return {name: _rules(name, line) for name, line in self.line.items()}
 
+    def policies(self) -> tuple[LinePolicy, ...]:
+        """The lines' settings as they are kept, so that what a consent event's digest stands for can be read later."""
+        return tuple(_policy(name, line) for name, line in self.line.items())
+
+
+def _policy(name: str, line: Line) -> LinePolicy:
+    return LinePolicy(line=name, settings=canonical(line.model_dump(mode="json")))
+
 
 def _rules(name: str, line: Line) -> LineRules:
     return LineRules(
@@ -400,7 +437,12 @@ def _rules(name: str, line: Line) -> LineRules:
         refuse=line.refuse,
         answer=timedelta(seconds=line.answer_seconds),
         retries=line.retries,
-        override=frozenset(line.override),
+        override=tuple(
+            OverrideTerms(
+                reason=reason, basis=given.legal_basis, retention=given.retention, tells_caller=given.tells_caller
+            )
+            for reason, given in line.override.items()
+        ),
         basis=line.legal_basis,
         preroll=timedelta(seconds=line.preroll_seconds),
         pause_longest=timedelta(seconds=line.pause_longest_seconds),
@@ -408,7 +450,7 @@ def _rules(name: str, line: Line) -> LineRules:
         announces=line.announce,
         beep=line.beep_seconds,
         asked_without_us=line.fallback == "dialplan",
-        digest=hashlib.sha256(f"{name} {line.model_dump_json()}".encode()).hexdigest()[:16],
+        digest=_policy(name, line).digest,
     )
 
 

@@ -46,6 +46,11 @@ QUESTION = Prompt(
 )
 
 
+def override_for(*reasons: str, **terms: object) -> dict[str, dict[str, object]]:
+    """A line's `override` with these reasons; `terms` are said of each, beside its legal basis."""
+    return {reason: {"legal_basis": f"the law on {reason}"} | terms for reason in reasons}
+
+
 def later(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 

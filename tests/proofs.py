@@ -17,12 +17,14 @@ from uuid import UUID, uuid4
 from recorder.chain import NOTHING, Body, Link, canonical, commitment, consent_body, end_body, further_back, moment
 from recorder.chain import sha256 as digest
 from recorder.model import CallId, ConsentState, Outcome, Prompt
+from recorder.policy import LinePolicy
 from recorder.proof import Act, document, links_to_show
 from tests.facts import NODE, QUESTION, answered, later
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "proof.md"
 WAV = b"RIFF....WAVE of a question"
 HEARD = {digest(WAV): WAV}
+POLICY = LinePolicy(line="support", settings='{"consent":"opt_in","retries":2}')
 
 
 def chained(bodies: Sequence[Body], node: str = NODE) -> tuple[list[Link], list[Act]]:
@@ -46,7 +48,7 @@ def chained(bodies: Sequence[Body], node: str = NODE) -> tuple[list[Link], list[
 
 def consent(call: UUID, number: int, after: ConsentState, before: ConsentState) -> Body:
     fact = answered(CallId(call), after, before)
-    values = asdict(fact) | {"id": UUID(int=number)}
+    values = asdict(fact) | {"id": UUID(int=number), "policy": POLICY.digest}
     prompt = asdict(QUESTION) | {"sha256": digest(WAV)}
     return consent_body(values, prompt, node=NODE, line="support", mode="opt_in", number=number)
 
@@ -75,7 +77,7 @@ def a_proof(call: UUID | None = None) -> dict[str, Any]:
     links, acts = chained(bodies)
     wanted = [act for act in acts if act.body["call"] == str(call)]
     shown = links_to_show(len(links), [act.seq for act in wanted])
-    return document(str(call), [links[seq - 1] for seq in shown], wanted, HEARD)
+    return document(str(call), [links[seq - 1] for seq in shown], wanted, HEARD, [POLICY])
 
 
 def auditors_lines() -> str:

@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tomllib
@@ -20,7 +19,8 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from recorder.catalogue import CallRow, Catalogue, RecordingRow, WholeCall, open_catalogue
-from tests.pbx.server import PbxServer
+from tests.facts import override_for
+from tests.pbx.server import PbxServer, free_port
 
 T = TypeVar("T")
 
@@ -31,20 +31,12 @@ LINES: Mapping[str, Mapping[str, object]] = {
         "numbers": ["18005550100"],
         "consent": "opt_in",
         "languages": ["en", "fr"],
-        "override": ["emergency", "legal", "business"],
+        "override": override_for("emergency", "legal", "business"),
         "answer_seconds": 2,
         "retries": 1,
     },
     "sales": {"numbers": ["18005550101"], "consent": "opt_in"},
 }
-
-
-def free_port() -> int:
-    """A loopback port that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Recorder:
@@ -253,4 +245,10 @@ def _body(content: bytes) -> Any:
 
 
 def _table(name: str, keys: Mapping[str, object]) -> str:
-    return f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+    return f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in keys.items())
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + " }"
+    return json.dumps(value)

@@ -294,7 +294,7 @@ def close_on_postgres() -> None:
 
 
 def downgrade() -> None:
-    for left in ("chain", "numbers"):  # in place by 0004's own way back
+    for left in ("chain", "numbers", "policies"):  # in place by the ways back of 0004 and 0006
         op.execute(f"DROP TABLE IF EXISTS {left}")
     for table in (
         "sweeps",

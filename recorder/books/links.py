@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from recorder.books.mismatch import Code, Mismatch
-from recorder.catalogue import Chained, ChainRow, Unchained
+from recorder.catalogue import Chained, ChainRow, PolicyRow, Unchained
 from recorder.chain import Body, Head, consent_said, differing, end_said, further_back, is_committed
+from recorder.policy import LinePolicy
 
 
 def judge_links(batch: Sequence[Chained], after: int) -> list[Mismatch]:
@@ -39,6 +40,20 @@ def judge_head(head: Head, link: ChainRow | None) -> Mismatch | None:
 def judge_unchained(act: Unchained) -> Mismatch:
     what = "the end of the call" if act.consent is None else f"consent event {act.consent}"
     return Mismatch(code=Code.ACT_UNCHAINED, what=f"{what} is in the catalogue and not in the chain", call=act.call)
+
+
+def judge_policy(row: PolicyRow) -> Mismatch | None:
+    """Whether kept settings are still those that consent events name; which ones ought to be there, nobody can tell.
+
+    The digest in an event of the dialplan's own asking is that of the settings it was written from, and a recorder that
+    is killed before the catalogue took its settings leaves events of them: so one that is not kept is no mismatch.
+    """
+    if LinePolicy(line=row.line, settings=row.settings).digest == row.digest:
+        return None
+    return Mismatch(
+        code=Code.POLICY_CHANGED,
+        what=f"the settings of line {row.line} that are kept as policy {row.digest} do not give this digest",
+    )
 
 
 def _gap(link: ChainRow, after: int) -> Mismatch:

@@ -46,6 +46,7 @@ class Code(StrEnum):
     CHAINED_ACT_CHANGED = "chained_act_changed"
     CHAINED_ACT_REMOVED = "chained_act_removed"
     ACT_UNCHAINED = "act_unchained"
+    POLICY_CHANGED = "policy_changed"
     # the call and its recordings
     RECORDED_WITHOUT_RECORDING = "recorded_without_recording"
     RECORDING_AGAINST_OUTCOME = "recording_against_outcome"
@@ -140,6 +141,7 @@ MENDS: Final[dict[Code, str]] = {
         "It was put into the catalogue past the recorder: compare with a backup. (What an older recorder wrote,"
         " `recorder db upgrade` chains.)"
     ),
+    Code.POLICY_CHANGED: _CHAIN_TAMPERED,
     Code.RECORDED_WITHOUT_RECORDING: _TAMPERED,
     Code.RECORDING_AGAINST_OUTCOME: _UNLAWFUL,
     Code.FAILURE_UNACCOUNTED: "Read `recorder calls show` for it: part of the call was lost and no outcome says so.",

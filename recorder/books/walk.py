@@ -28,7 +28,7 @@ from recorder.books.files import (
     remarks_of,
 )
 from recorder.books.join import Told
-from recorder.books.links import judge_head, judge_links, judge_unchained
+from recorder.books.links import judge_head, judge_links, judge_policy, judge_unchained
 from recorder.books.mismatch import Code, Mismatch, Remark
 from recorder.catalogue import Catalogue, FileAct, RecordingRow, WholeCall, booked
 from recorder.chain import Head
@@ -246,6 +246,8 @@ async def _walk_chain(books: Books, catalogue: Catalogue, progress: Progress) ->
         progress("links of the chain", books.links, None)
     books.head = next(iter(await catalogue.heads(books.node)), None)
     books.mismatches += map(judge_unchained, await catalogue.unchained(books.node, LINKS_AT_ONCE, since=books.since))
+    kept = (row for row in await catalogue.policies() if row.node == books.node)
+    books.mismatches += [item for row in kept if (item := judge_policy(row)) is not None]
 
 
 async def _compare_heads(books: Books, catalogue: Catalogue, heads: Iterable[Head]) -> None:

@@ -89,7 +89,7 @@ class CallAdmitted(OwnEvent):
             direction=direction,
             linkedid=first.linkedid,
             policy=policy or rules.digest,
-            listed=rules.override,
+            listed=rules.listed,
             preroll_seconds=rules.preroll.total_seconds(),
             withdrawal_erases=rules.withdrawal_erases,
             beep_seconds=rules.beep,
@@ -172,7 +172,10 @@ class DialogueBroke(OwnEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverridePressed(OwnEvent):
-    """An agent pressed an override key. `far` is the channel to capture, `agent` the one whose key it was."""
+    """An agent pressed an override key. `far` is the channel to capture, `agent` the one whose key it was.
+
+    `basis`, `retention` and `tells_caller` are the reason's terms (policy.OverrideTerms); an older journal has none.
+    """
 
     reason: OverrideReason
     far: Channel
@@ -182,6 +185,9 @@ class OverridePressed(OwnEvent):
     recording: RecordingId
     hindrance: LostReason | None = None
     presser: Channel | None = None  # who waits to hear that it is captured
+    basis: str | None = None
+    retention: str | None = None
+    tells_caller: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -300,7 +300,8 @@ def _override(draft: Draft, event: OverridePressed) -> None:
             action="override" if audit else "override refused",
             call=state.call,
             recording=event.recording if audit else None,
-            details={"reason": event.reason, "prior_state": state.consent, "hindrance": event.hindrance or ""},
+            details={"reason": event.reason, "prior_state": state.consent, "hindrance": event.hindrance or ""}
+            | _terms(event),
         )
     )
     if event.hindrance is not None:
@@ -312,6 +313,14 @@ def _override(draft: Draft, event: OverridePressed) -> None:
     authorise(draft, event.recording, event.consent, event.far, None, audit=event)
     if event.presser is not None:
         owe(draft, event.presser, KeyAnswer.CAPTURED)
+
+
+def _terms(event: OverridePressed) -> dict[str, str]:
+    """What the reason rests on and what follows from it; an older journal, whose audit row is written, has none."""
+    if event.basis is None:
+        return {}
+    retention = {} if event.retention is None else {"retention": event.retention}
+    return {"basis": event.basis, **retention, "tells_caller": "yes" if event.tells_caller else "no"}
 
 
 def _refuse_override(draft: Draft, event: OverridePressed, on_list: Unrecorded) -> None:

@@ -229,6 +229,18 @@ class Counts:
     oldest_to_settle: datetime | None  # since when the longest waiting one waits
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRow:
+    """A line's settings, `first_at` in force on that node; the recorder of that `version` read them."""
+
+    digest: str
+    node: str
+    line: str
+    settings: str
+    version: str
+    first_at: datetime
+
+
 class FileAction(StrEnum):
     """What is, and then was, done with a file that no recording claims: the intention, and the result."""
 

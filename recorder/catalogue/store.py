@@ -24,6 +24,7 @@ from recorder.catalogue.rows import (
     Counts,
     FileAct,
     JournalRow,
+    PolicyRow,
     RecordingRow,
     Unchained,
     WholeCall,
@@ -39,6 +40,7 @@ from recorder.model import (
     RecordingStatus,
     Uniqueid,
 )
+from recorder.policy import LinePolicy
 
 T = TypeVar("T")
 READER_WAITS = timedelta(seconds=10)  # where nobody is on the line: start-up, sweeps, the command line
@@ -132,6 +134,13 @@ class Catalogue:
         """Keep the keyed digest of each call's number (recorder.numbers), never the number."""
         together = tuple(digests)
         await self.write(lambda connection: writing.write_numbers(connection, together), within)
+
+    async def write_policies(
+        self, node: str, at: datetime, version: str, lines: Iterable[LinePolicy], within: timedelta = READER_WAITS
+    ) -> None:
+        """Keep the lines' settings that are in force on the node since `at`; those that are kept already stay."""
+        together = tuple(lines)
+        await self.write(lambda connection: writing.write_policies(connection, node, at, version, together), within)
 
     async def write_bookmark(
         self, node: str, name: str, value: Mapping[str, str | int], within: timedelta = READER_WAITS
@@ -279,6 +288,15 @@ class Catalogue:
         """Return what was done with these files, oldest first."""
         wanted = tuple(files)
         return await self.read(lambda connection: reading.file_acts_of(connection, wanted), within)
+
+    async def policies(self, line: str | None = None, within: timedelta = READER_WAITS) -> tuple[PolicyRow, ...]:
+        """Return every line's settings as they were, or one line's; as they first came into force."""
+        return await self.read(lambda connection: reading.policies_of(connection, line), within)
+
+    async def policies_named(self, digests: Iterable[str], within: timedelta = READER_WAITS) -> tuple[PolicyRow, ...]:
+        """Return those of these settings that were kept; one that several nodes had is there for each."""
+        wanted = tuple(digests)
+        return await self.read(lambda connection: reading.policies_named(connection, wanted), within)
 
     async def chain_after(
         self, node: str, after: int, limit: int, within: timedelta = READER_WAITS

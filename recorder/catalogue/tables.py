@@ -401,4 +401,18 @@ numbers = Table(
     Index(None, "digest"),
 )
 
-APPEND_ONLY = (file_acts, prompts, consent_events, audit, call_events, chain)
+policies = Table(
+    "policies",
+    metadata,
+    Column("digest", String(64), nullable=False),  # what consent_events.policy names
+    Column("node", String(64), nullable=False),
+    Column("line", String(64), nullable=False),
+    Column("settings", Text, nullable=False),  # with the line's name before it, what the digest was taken of
+    Column("version", String(64), nullable=False),  # of the recorder that read them
+    Column("first_at", UtcDateTime, nullable=False),  # when they were first in force on this node
+    PrimaryKeyConstraint("digest", "node"),
+    CheckConstraint("length(settings) > 0", name="said"),
+    Index(None, "line", "first_at"),
+)
+
+APPEND_ONLY = (file_acts, prompts, consent_events, audit, call_events, chain, policies)

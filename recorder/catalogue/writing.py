@@ -27,6 +27,7 @@ from recorder.catalogue.tables import (
     file_acts,
     legs,
     numbers,
+    policies,
     prompts,
     recordings,
     sweeps,
@@ -48,6 +49,7 @@ from recorder.model import (
     RecordingStatus,
     utc,
 )
+from recorder.policy import LinePolicy
 
 Values = dict[str, Any]
 Steps = Sequence[tuple[Sequence[Fact], JournalRow]]
@@ -345,6 +347,20 @@ def write_numbers(connection: Connection, digests: Iterable[tuple[CallId, str]])
     """Keep the keyed digest of each call's number; what is kept already stays."""
     for call, digest in digests:
         connection.execute(_insert_new(connection, numbers, {"call": call, "digest": digest}))
+
+
+def write_policies(connection: Connection, node: str, at: datetime, version: str, lines: Iterable[LinePolicy]) -> None:
+    """Keep the settings that came into force on the node at `at`; what was in force there before stays as it is."""
+    for line in lines:
+        key: Values = {"digest": line.digest, "node": node}
+        said: Values = {"line": line.line, "settings": line.settings}
+        if _row(connection, policies, **key) is None:
+            # Another daemon of the node, which is still ending, may write the same at this moment.
+            connection.execute(_insert_new(connection, policies, key | said | {"version": version, "first_at": at}))
+        found = _row(connection, policies, **key)
+        if found is None:
+            raise CatalogueRefused(f"policy {line.digest} could not be written")
+        _require_same(found, said, f"policy {line.digest}")
 
 
 def write_bookmark(connection: Connection, node: str, name: str, value: Mapping[str, str | int]) -> None:

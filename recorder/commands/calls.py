@@ -210,8 +210,8 @@ def _consent_line(whole: WholeCall, event: ConsentRow) -> str:
         parts.append(f"prompt {prompt.id} {prompt.language} version {prompt.version}")
     if event.played_ms is not None:
         parts.append(f"heard {event.played_ms / 1000:.1f} s")
-    for name in ("key", "actor", "reason", "basis"):
-        if (value := getattr(event, name)) is not None:
+    for name in ("key", "actor", "reason", "basis", "policy"):
+        if value := getattr(event, name):
             parts.append(f"{name} {value}")
     return ", ".join(parts)
 

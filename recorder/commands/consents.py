@@ -43,7 +43,8 @@ from recorder.commands.display import (
     text,
 )
 from recorder.model import ConsentState
-from recorder.proof import Act, Checked, Proof, check, document, links_to_show
+from recorder.policy import LinePolicy
+from recorder.proof import Act, Checked, Proof, check, document, links_to_show, policies_named
 from recorder.storage import KeptPrompts, Storage
 
 app = typer.Typer(help="Consent events, the newest first; `proof` proves one call's, `check` checks a proof anywhere.")
@@ -57,6 +58,7 @@ CONSENT_COLUMNS: Final = (
     Column(name="heard", right=True),
     Column(name="reason"),
     Column(name="by", wide=True),
+    Column(name="policy", page=True),
 )
 
 Heads = Annotated[
@@ -100,7 +102,8 @@ def consents(
 def _cells(console: Console, row: ConsentRow) -> tuple[object, ...]:
     heard = "" if row.played_ms is None else f"{row.played_ms / 1000:.1f} s"
     when = at(row.at, console)
-    return short(row.call, console), when, row.before, row.after, row.key, heard, row.reason, row.actor or row.basis
+    by = row.actor or row.basis
+    return short(row.call, console), when, row.before, row.after, row.key, heard, row.reason, by, row.policy
 
 
 def noted(path: Path | None) -> tuple[Head, ...]:
@@ -138,6 +141,7 @@ class _Gathered:
 
     links: tuple[ChainRow, ...]
     acts: tuple[ChainRow, ...]
+    policies: tuple[LinePolicy, ...] = ()
     missing: tuple[int, ...] = ()
 
 
@@ -165,7 +169,9 @@ def proof(
     acts = [_act(row) for row in gathered.acts]
     sounds = dict(_sounds(storage_of(settings), acts))
     told = json.dumps(
-        document(str(whole.call.id), [row.link for row in gathered.links], acts, sounds), indent=1, ensure_ascii=False
+        document(str(whole.call.id), [row.link for row in gathered.links], acts, sounds, gathered.policies),
+        indent=1,
+        ensure_ascii=False,
     )
     checked = check(told)
     if len(checked.wrong) > checked.unheard:
@@ -192,7 +198,16 @@ async def _gather(catalogue: Catalogue, whole: WholeCall, until: int | None) -> 
     links = await catalogue.links_named(node, shown)
     missing = [seq for seq in shown if seq not in links]
     missing += [row.seq for row in acts if row.body is None]
-    return _Gathered(links=tuple(links[seq] for seq in shown if seq in links), acts=acts, missing=tuple(missing))
+    named = {str(body["policy"]) for row in acts if (body := json.loads(row.body or "{}")).get("policy")}
+    kept = {
+        row.digest: LinePolicy(line=row.line, settings=row.settings) for row in await catalogue.policies_named(named)
+    }
+    return _Gathered(
+        links=tuple(links[seq] for seq in shown if seq in links),
+        acts=acts,
+        policies=tuple(kept.values()),
+        missing=tuple(missing),
+    )
 
 
 def _act(row: ChainRow) -> Act:
@@ -329,6 +344,10 @@ def _print_proof(console: Console, told: Proof) -> None:
         prompt = prompts.get(digest, {})
         name = f"{prompt.get('id')} {prompt.get('language')} version {prompt.get('version')}"
         print_line(console, f"Heard   {name}, {amount(len(wav))}: {prompt.get('text')}", hang=8)
+    for digest, policy in told.policies:
+        print_line(console, f"Under   policy {digest}, line {policy.line}: {policy.settings}", hang=8)
+    for digest in sorted(policies_named(told) - {digest for digest, _ in told.policies}):
+        print_line(console, f"Under   policy {digest}, whose settings are not in the file", hang=8)
     oldest, newest = told.links[0], told.links[-1]
     print_line(console, f"Chain   node {told.head.node}, {len(told.links)} links shown of {oldest.seq} to {newest.seq}")
     console.print(text(f"Head    {told.head}  {newest.at}"), soft_wrap=True)

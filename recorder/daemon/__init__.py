@@ -13,6 +13,7 @@ from recorder.daemon.members import Members
 from recorder.daemon.number_watch import NumberWatch
 from recorder.daemon.owed import CallCounters
 from recorder.daemon.pauses import PauseWatch
+from recorder.daemon.policy_watch import PolicyWatch
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.reception import FrontDesk
 from recorder.daemon.rivals import RivalWatch
@@ -37,6 +38,7 @@ __all__ = [
     "NumberWatch",
     "Parts",
     "PauseWatch",
+    "PolicyWatch",
     "Readiness",
     "RivalWatch",
 ]

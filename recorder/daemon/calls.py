@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import TypeVar
 
 import structlog
@@ -161,8 +162,9 @@ class CallBook:
     def tell_since(self, runner: CallRunner, moment: int) -> None:
         """Tell the call who came behind its caller since then: while that was looked at, nobody heard them for it."""
         behind = runner.state.behind
-        for number, coming in self._comings:
-            if number > moment and (coming.channel.uniqueid in behind or coming.bridge in behind.values()):
+        since = takewhile(lambda one: one[0] > moment, reversed(self._comings)) if behind else ()
+        for _, coming in reversed(tuple(since)):
+            if coming.channel.uniqueid in behind or coming.bridge in behind.values():
                 runner.put(coming)
 
     def restore(

@@ -389,6 +389,14 @@ class FrontDesk:
         if not self._is_agents_key(runner, visit):
             log.warning("key_not_of_the_agent", call=str(runner.state.call))
             return
+        terms = self._rules(runner.state.line).terms(reason)
+        if terms is None and reason in runner.state.listed:
+            # The settings have changed in mid-call. On what it rests nobody could say, so nothing is captured.
+            log.warning("override_without_basis", call=str(runner.state.call), reason=str(reason))
+            return
+        hindrance = self._readiness.hindrance
+        if terms is not None and terms.tells_caller and reason in runner.state.listed:
+            hindrance = hindrance or await self._hand_over(visit.channel, runner.state)
         event = OverridePressed(
             at=self._now(),
             reason=reason,
@@ -397,10 +405,25 @@ class FrontDesk:
             consent=ConsentEventId(uuid4()),
             audit=uuid4(),
             recording=RecordingId(uuid4()),
-            hindrance=self._readiness.hindrance,
+            hindrance=hindrance,
             presser=Channel(name=visit.agent, uniqueid=runner.names[visit.agent], linkedid=visit.channel.linkedid),
+            basis=terms.basis if terms else None,
+            retention=terms.retention if terms else None,
+            tells_caller=terms.tells_caller if terms else None,
         )
         await asyncio.wait_for(runner.apply(event, lent), CONCLUDED_WITHIN.total_seconds())
+
+    async def _hand_over(self, far: Channel, state: CallState) -> LostReason | None:
+        """Leave the dialplan what the caller hears once the capture has begun. Who cannot be told is not captured."""
+        prompt = self._in_their_language(PromptKind.OVERRIDDEN, state)
+        if prompt is None:
+            return LostReason.PROMPT_FAILED
+        try:
+            await self._teller.tell(far, RECORDER_TELL=prompt.path)
+        except AmiError as error:
+            log.warning("caller_not_told", call=str(state.call), why=str(error))
+            return LostReason.PBX_AWAY
+        return None
 
     def _is_agents_key(self, runner: CallRunner, visit: Visit) -> bool:
         presser = runner.names.get(visit.agent)
@@ -448,9 +471,13 @@ class FrontDesk:
 
     def _withdrawn(self, state: CallState, answer: KeyAnswer) -> Prompt | None:
         kind = {KeyAnswer.STOPPED: PromptKind.STOPPED, KeyAnswer.ERASED: PromptKind.ERASED}.get(answer)
+        return self._in_their_language(kind, state) if kind is not None else None
+
+    def _in_their_language(self, kind: PromptKind, state: CallState) -> Prompt | None:
+        """The language that the caller was asked in, else the first of the line's that has it."""
         languages = [state.language, *self._rules(state.line).languages]
         known = self._prompts()
-        found = (known.get((kind, language)) for language in languages if kind is not None and language is not None)
+        found = (known.get((kind, language)) for language in languages if language is not None)
         return next((prompt for prompt in found if prompt is not None), None)
 
     # ---- small change

@@ -34,6 +34,7 @@ from recorder.daemon.house_watch import HouseWatch
 from recorder.daemon.keeping import SEEN, record_of_sight
 from recorder.daemon.number_watch import NumberWatch
 from recorder.daemon.pauses import PauseWatch
+from recorder.daemon.policy_watch import PolicyWatch
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.reception import FrontDesk
 from recorder.daemon.resync import resynchronise
@@ -86,6 +87,7 @@ class Parts:
     growth: GrowthWatch
     pauses: PauseWatch
     numbers: NumberWatch
+    policies: PolicyWatch
     rivals: RivalWatch
     fullness: FullnessWatch
     alarms: AlarmWatch
@@ -260,6 +262,7 @@ class Daemon:
                 self._blind_from = max(seen_at, self._blind_from or seen_at)
             awake = group.create_task(self._stay_awake(), name="awake")
             await asyncio.sleep(0)
+            await parts.policies.begin()
             await parts.ivr.serve()
             tasks = [group.create_task(parts.ami.run(), name="ami")]
             tasks.append(group.create_task(self._keep_synchronised(), name="resynchronise"))
@@ -336,6 +339,7 @@ class Daemon:
             Sweep("growth", self.parts.growth.look, timedelta(seconds=5)),
             Sweep("pauses", self.parts.pauses.look, timedelta(seconds=5)),
             Sweep("numbers", self.parts.numbers.look, timedelta(seconds=5)),
+            Sweep("policies", self.parts.policies.look, timedelta(seconds=5)),
             Sweep("rivals", self._rivals, LOOK_EVERY),
             Sweep("fallback", self.parts.fallback.look, timedelta(seconds=60)),
             Sweep("house", self.parts.house.look, timedelta(seconds=10)),

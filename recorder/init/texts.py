@@ -69,6 +69,8 @@ cli = {json.dumps(list(proposal.cli))}
 {queue_log}
 # read for calls that no queue has, and to count those that pass no line; cdr_csv writes it
 {cdr}
+# what else records in this house, once recorder-rivals.timer of deploy/ runs: it looks, the daemon tells
+# rivals_note = "/run/recorder-rivals/note.json"
 
 [agi]
 # bind = "127.0.0.1:4573"            # where the dialplan asks; another address also goes into the global RECORDER_AGI
@@ -145,7 +147,9 @@ FURTHER_KEYS = """\
 # answer_seconds = 5
 # retries = 2
 # fallback = "skip"                  # or "dialplan": ask while the recorder is away; then run `recorder init` again
-# override = ["emergency", "legal", "business"]    # reasons for which an agent may record without consent
+# An agent may record without consent for the reasons that stand here (emergency, legal, business), each with its legal
+# basis; `retention` names the rule that such a recording falls under, `tells_caller` has the caller hear of it.
+# override.emergency = { legal_basis = "...", retention = "...", tells_caller = false }
 """
 
 

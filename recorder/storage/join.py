@@ -92,9 +92,9 @@ WHOLE = Edges()
 def write_joined(
     path: Path, caller: Leg, agent: Leg, spans: Sequence[Span] | None, edges: Edges = WHOLE, *, root: Path
 ) -> str:
-    """Write the joined WAV to the new file `path` (0600) of the store at `root`, sync it, and return its SHA-256."""
+    """Write the joined WAV to the empty file `path` of the store at `root`, sync it, and return its SHA-256."""
     sha256 = hashlib.sha256()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     with os.fdopen(descriptor, "wb") as file:
         give(descriptor, root)
         for part in _parts(path, caller, agent, spans, edges):

@@ -10,14 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 from uuid import UUID
 
 import numpy as np
@@ -41,6 +40,8 @@ from recorder.storage.spool import UUID_PATTERN, Spool
 from recorder.storage.zeros import ZeroFinder, Zeros
 
 _SETTLED_NAME = re.compile(rf"\d{{4}}/\d{{2}}/\d{{2}}/({UUID_PATTERN})\.wav")
+ATTEMPTS: Final = 8
+"""Names that attempts to settle one recording take in turn."""
 _STAGING_NAME = re.compile(rf"\d{{4}}/\d{{2}}/\d{{2}}/\.({UUID_PATTERN})\.[0-9a-f]{{8}}\.staging")
 QUARANTINE = "quarantine"
 PROMPTS = "prompts"
@@ -228,10 +229,7 @@ class Storage:
     ) -> str:
         """Write beside the target, then rename; return the digest. Nothing of a cut attempt is ever under `target`."""
         make_folders(self.root, target.parent)
-        for leftover in target.parent.glob(f".{target.stem}.*.staging"):
-            leftover.unlink(missing_ok=True)
-        # A name of its own for each attempt: two at once cannot write into one file.
-        staging = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.staging")
+        staging = _attempt(target)
         try:
             digest = write_joined(staging, caller, agent, spans, edges, root=self.root)
             if replace or not _is_there(target, digest):
@@ -256,6 +254,26 @@ class Storage:
             of_file = UUID(match[1])
             return Found(kind=FoundKind.QUARANTINED, path=path, size=size, recording=None, of_file=of_file)
         return Found(kind=FoundKind.STRANGE, path=path, size=size, recording=None)
+
+
+def _attempt(target: Path) -> Path:
+    """Make the empty file of a new attempt, in place of those that cut ones left.
+
+    Its name is another than theirs: of two attempts at once, which the daemon's one audio thread does not make, the
+    earlier one fails. It is one of a few, which are looked for by name: a folder may hold a day's hundred thousand
+    recordings, and is never listed for one of them.
+    """
+    names = [target.with_name(f".{target.stem}.{number:08x}.staging") for number in range(ATTEMPTS)]
+    while True:
+        there = [number for number, path in enumerate(names) if os.path.lexists(path)]
+        for number in there:
+            names[number].unlink(missing_ok=True)
+        path = names[(max(there, default=-1) + 1) % ATTEMPTS]
+        try:
+            path.touch(0o600, exist_ok=False)
+        except FileExistsError:
+            continue  # another attempt took it a moment ago
+        return path
 
 
 def _is_earlier(folder: Path, root: Path, since: date) -> bool:

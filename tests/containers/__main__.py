@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.containers.images import ROOT, BuildFailed, ensure_all, podman, run
+from tests.facts import override_for
 from tests.pbx.calls import Calls
 from tests.pbx.server import PbxServer, free_port
 from tests.recorder_process import _table
@@ -26,7 +27,7 @@ from tests.stories import AGREED, OVERRIDDEN, REFUSED, Placed, judge, play
 DIRECTORIES = "[directories]\nastetcdir => /etc/asterisk\n"
 STORIES = (AGREED, REFUSED, OVERRIDDEN)
 LINES: Mapping[str, Mapping[str, object]] = {
-    "support": {"consent": "opt_in", "override": ["emergency", "legal", "business"], "retries": 0}
+    "support": {"consent": "opt_in", "override": override_for("emergency", "legal", "business"), "retries": 0}
 }
 
 

@@ -26,7 +26,7 @@ from recorder.doctor.releases import DEFECTS
 from recorder.fallback import ANSWER_EVENT
 from recorder.model import ConsentMode, ConsentState, LostReason, Outcome
 from recorder.quality import Finding
-from recorder.settings import ENVIRONMENT_PREFIX, LINE_NAME, Line, Section, Settings, settings_from
+from recorder.settings import ENVIRONMENT_PREFIX, LINE_NAME, Line, Override, Section, Settings, settings_from
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -66,6 +66,9 @@ def settings() -> dict[str, str]:
         model: type[Section] = Line if section == "line" else field.annotation  # type: ignore[assignment]
         prefix = "line.NAME" if section == "line" else section
         found |= {f"{prefix}.{key}": shown(value.default) for key, value in model.model_fields.items()}
+    del found["line.NAME.override"]  # a table for each reason
+    of_reason = Override.model_fields.items()
+    found |= {f"line.NAME.override.REASON.{key}": shown(value.default) for key, value in of_reason}
     return found
 
 

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from hashlib import sha256
 from itertools import chain, combinations, product
 
 import pytest
 
 from recorder.model import ConsentMode, ConsentState, OverrideReason, Unrecorded
-from recorder.policy import PRECEDENCE, STRICTNESS, Circumstances, carried, decide, may_override, stricter
+from recorder.policy import (
+    PRECEDENCE,
+    STRICTNESS,
+    Circumstances,
+    LinePolicy,
+    carried,
+    changes,
+    decide,
+    may_override,
+    stricter,
+)
 
 LISTS = [frozenset(some) for some in chain.from_iterable(combinations(OverrideReason, size) for size in range(4))]
 EVERYTHING = [
@@ -171,3 +184,33 @@ def test_what_goes_along_permits_at_once_only_after_a_yes_and_only_for_what_it_w
             assert worth is ConsentState.REFUSED
         elif not permitted:
             assert worth is None
+
+
+# --------------------------------------------------------------------------- settings by version
+
+
+def policy(**settings: object) -> LinePolicy:
+    return LinePolicy(line="support", settings=json.dumps(settings))
+
+
+def test_what_changed_between_two_versions_of_a_line_is_told_setting_by_setting() -> None:
+    older = policy(consent="opt_in", retries=2, override={}, languages=["en"])
+    newer = policy(consent="notice", retries=2, override={"legal": {"legal_basis": "s. 1"}}, beep_seconds=None)
+    assert changes(older, newer) == (
+        ("consent", '"opt_in"', '"notice"'),
+        ("languages", '["en"]', "not set"),
+        ("override.legal.legal_basis", "not set", '"s. 1"'),
+    )
+    assert changes(older, older) == ()
+
+
+def test_the_digest_of_settings_is_of_the_lines_name_and_the_text_to_the_letter() -> None:
+    same = LinePolicy(line="support", settings="{}")
+    assert same.digest == sha256(b"support {}").hexdigest()[:16]
+    assert len({same.digest, replace(same, line="sales").digest, replace(same, settings="{ }").digest}) == 3
+
+
+@pytest.mark.parametrize(("text", "words"), [("", "Expecting value"), ("[]", "no object"), ("{", "Expecting property")])
+def test_what_is_no_settings_is_told_as_none(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        LinePolicy(line="support", settings=text).told()

@@ -25,9 +25,11 @@ KEYS_OF = {
     PromptKind.ERASED: set(),
     PromptKind.RECORDED: set(),
     PromptKind.UNRECORDED: set(),
+    PromptKind.OVERRIDDEN: set(),
 }
 TO_THE_AGENT = (PromptKind.RECORDED, PromptKind.UNRECORDED)
-IN_THE_TALK = (PromptKind.STOPPED, PromptKind.ERASED)
+WITHDRAWN = (PromptKind.STOPPED, PromptKind.ERASED)
+IN_THE_TALK = (*WITHDRAWN, PromptKind.OVERRIDDEN)
 each_prompt = pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.name)
 
 
@@ -107,11 +109,20 @@ def test_a_prompt_counts_only_after_it_has_said_what_matters(text: make.Text) ->
 
 
 def test_who_withdraws_is_told_what_becomes_of_what_was_recorded() -> None:
-    said = {(text.kind, text.language): text.text for text in TEXTS if text.kind in IN_THE_TALK}
+    said = {(text.kind, text.language): text.text for text in TEXTS if text.kind in WITHDRAWN}
     assert {language for _, language in said} == {"en", "fr"}
     for (kind, _), words in said.items():
         assert bool(re.search("erased|effacé", words)) == (kind == PromptKind.ERASED)
         assert re.search("no longer being recorded|arrêté", words)
+
+
+def test_who_is_captured_by_override_is_told_so_and_from_when_in_a_breath() -> None:
+    said = {text.language: text for text in TEXTS if text.kind == PromptKind.OVERRIDDEN}
+    assert set(said) == {"en", "fr"}
+    for text in said.values():
+        assert re.search("is being recorded from now on|À partir de maintenant, cet appel est enregistré", text.text)
+        samples, rate = make.read_wav(FOLDER / f"{text.name}.wav")
+        assert len(samples) / rate < 3, "the agent hears nothing for so long"
 
 
 def test_an_agent_is_told_in_a_word_or_two_whether_the_call_is_captured() -> None:

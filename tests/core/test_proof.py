@@ -12,8 +12,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from recorder.chain import Head, head_from
+from recorder.policy import LinePolicy
 from recorder.proof import check, document
-from tests.proofs import HEARD, WAV, a_proof, another, at, bodies_of, chained, ended, leaves, said_by_the_lines
+from tests.proofs import HEARD, POLICY, WAV, a_proof, another, at, bodies_of, chained, ended, leaves, said_by_the_lines
 
 PROOF = a_proof()
 Change = Callable[[dict[str, Any]], None]
@@ -121,6 +122,16 @@ def brings_another_sound(proof: dict[str, Any]) -> None:
     proof["prompts"].append({"sha256": "cd" * 32, "wav": ""})
 
 
+def changes_the_settings(proof: dict[str, Any]) -> None:
+    proof["policies"][0]["settings"] = proof["policies"][0]["settings"].replace("2", "3")
+
+
+def changes_the_settings_and_their_digest(proof: dict[str, Any]) -> None:
+    changes_the_settings(proof)
+    anew = LinePolicy(line="support", settings=proof["policies"][0]["settings"])
+    proof["policies"][0]["digest"] = anew.digest
+
+
 def says_another_call(proof: dict[str, Any]) -> None:
     proof["call"] = str(UUID(int=8))
 
@@ -142,6 +153,8 @@ def says_another_call(proof: dict[str, Any]) -> None:
         (changes_a_byte_of_the_sound_and_its_digest, "what was heard of prompt question", "the sound of prompt"),
         (takes_the_sound_away, "what was heard of prompt question en version 1", "a prompt that was heard is missing"),
         (brings_another_sound, "and no consent event names it", "or one is there that was not"),
+        (changes_the_settings, "the settings of line support in the file are not those of", "the settings of policy"),
+        (changes_the_settings_and_their_digest, "and no consent event names them", "that no consent event names"),
         (says_another_call, "belongs to call", "is of another call"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -153,6 +166,23 @@ def test_what_was_done_to_a_proof_is_found_and_named_by_both_checks(change: Chan
     code, said = said_by_the_lines(proof)
     assert code == 1
     assert [what for what in said if theirs in what], said
+
+
+def test_a_proof_of_before_the_settings_were_kept_is_whole_without_them() -> None:
+    older = {name: part for name, part in PROOF.items() if name != "policies"} | {"version": 1}
+    assert wrong_with(older) == []
+    assert said_by_the_lines(older)[0] == 0
+    assert wrong_with(older | {"policies": PROOF["policies"]}) == ["the proof holds policies, which no proof does"]
+
+
+def test_settings_that_were_not_kept_are_no_fault_of_a_proof() -> None:
+    assert wrong_with(PROOF | {"policies": []}) == []
+    assert said_by_the_lines(PROOF | {"policies": []})[0] == 0
+
+
+def test_settings_that_stand_in_a_proof_twice_are_named() -> None:
+    twice = PROOF | {"policies": PROOF["policies"] * 2}
+    assert wrong_with(twice) == [f"the settings of policy {POLICY.digest} stand in the file twice"]
 
 
 def test_a_proof_without_the_calls_end_says_that_there_may_be_more() -> None:
@@ -171,7 +201,9 @@ def test_a_proof_without_the_calls_end_says_that_there_may_be_more() -> None:
         ('{"proof": 1, "proof": 2}', "a name stands twice"),
         ('{"proof": "\\ud800"}', "the file is not JSON"),
         ("[]", "the file is no proof"),
-        ('{"proof": "recorder consent proof", "version": 2}', "is of version 2"),
+        ('{"proof": "recorder consent proof", "version": 3}', "is of version 3"),
+        ('{"proof": "recorder consent proof", "version": true}', "is of version True"),
+        ('{"proof": "recorder consent proof", "version": 2}', "lacks policies"),
         ('{"proof": "recorder consent proof", "version": 1}', "lacks acts"),
     ],
 )

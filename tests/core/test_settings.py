@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -11,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from recorder.model import ConsentMode, OverrideReason
-from recorder.settings import Settings, SettingsMistaken, host_and_port, load, settings_from
+from recorder.policy import OverrideTerms
+from recorder.settings import Line, Settings, SettingsMistaken, host_and_port, load, settings_from
 
 ROOT = Path(__file__).parents[2]
 SECRET = "hunter2-and-more"
 LEAST = f'[ami]\nusername = "recorder"\nsecret = "{SECRET}"\n'
 SUPPORT = LEAST + "[line.support]\n"
+ALONE = {"RECORDER_AMI__USERNAME": "recorder", "RECORDER_AMI__SECRET": SECRET}
 
 
 def read(text: str = LEAST, **environment: str) -> Settings:
@@ -38,21 +42,60 @@ def test_an_account_is_all_that_must_be_said() -> None:
 
 def test_a_line_that_says_nothing_is_never_recorded_and_serves_the_queue_of_its_name() -> None:
     rules = read(SUPPORT).rules()["support"]
-    assert (rules.mode, rules.queues, rules.override) == (ConsentMode.NEVER, ("support",), frozenset())
+    assert (rules.mode, rules.queues, rules.override) == (ConsentMode.NEVER, ("support",), ())
     assert (rules.accept, rules.refuse, rules.answer, rules.retries) == ("1", "2", timedelta(seconds=5), 2)
 
 
 def test_a_line_is_read_as_it_is_written() -> None:
     line = SUPPORT + 'consent = "opt_in"\nqueues = ["a", "b"]\nlanguages = ["en", "fr_CA"]\nanswer_seconds = 2.5\n'
-    rules = read(line + 'override = ["legal"]\nnumbers = ["18005550100"]\n').rules()["support"]
+    rules = read(line + 'override.legal.legal_basis = "s. 1"\nnumbers = ["18005550100"]\n').rules()["support"]
     assert (rules.mode, rules.queues, rules.languages) == (ConsentMode.OPT_IN, ("a", "b"), ("en", "fr_CA"))
-    assert (rules.answer, rules.override) == (timedelta(seconds=2.5), frozenset({OverrideReason.LEGAL}))
+    assert (rules.answer, rules.listed) == (timedelta(seconds=2.5), frozenset({OverrideReason.LEGAL}))
+
+
+def test_each_reason_to_override_has_its_basis_its_retention_rule_and_whether_the_caller_is_told() -> None:
+    emergency = 'override.emergency = { legal_basis = "s. 1", retention = "ten-years", tells_caller = true }\n'
+    rules = read(SUPPORT + emergency + 'override.legal.legal_basis = "s. 2"\n').rules()["support"]
+    assert rules.terms(OverrideReason.EMERGENCY) == OverrideTerms(
+        reason=OverrideReason.EMERGENCY, basis="s. 1", retention="ten-years", tells_caller=True
+    )
+    assert rules.terms(OverrideReason.LEGAL) == OverrideTerms(reason=OverrideReason.LEGAL, basis="s. 2")
+    assert rules.terms(OverrideReason.BUSINESS) is None
+    assert rules.listed == {OverrideReason.EMERGENCY, OverrideReason.LEGAL}
+    assert read("", **ALONE, RECORDER_LINE__SUPPORT__OVERRIDE__LEGAL__LEGAL_BASIS="s. 2").rules()["support"].listed == {
+        OverrideReason.LEGAL
+    }
+
+
+def test_settings_that_list_reasons_alone_say_to_the_letter_what_to_write() -> None:
+    found = mistakes(SUPPORT + 'retries = -1\noverride = ["legal", "emergency"]\n')
+    assert len(found) == 2
+    (told,) = [mistake for mistake in found if "override" in mistake]
+    written = told.split("a line each: ")[1].split(", ")
+    assert written == ['override.emergency.legal_basis = "..."', 'override.legal.legal_basis = "..."']
+    rules = read(SUPPORT + "\n".join(written)).rules()["support"]
+    assert rules.listed == {OverrideReason.LEGAL, OverrideReason.EMERGENCY}
+
+
+def test_settings_that_listed_no_reason_still_list_none() -> None:
+    assert read(SUPPORT + "override = []\n").rules()["support"].override == ()
 
 
 def test_the_digest_of_a_line_changes_with_its_settings_and_with_nothing_else() -> None:
     digest = read(SUPPORT).rules()["support"].digest
     assert read(SUPPORT + "[line.sales]\n", RECORDER_HTTP__BIND="127.0.0.1:1").rules()["support"].digest == digest
     assert read(SUPPORT + "retries = 3\n").rules()["support"].digest != digest
+
+
+def test_the_settings_of_a_line_are_kept_as_the_text_of_which_the_digest_is_taken_and_hold_no_secret() -> None:
+    settings = read(SUPPORT + 'consent = "opt_in"\nlanguages = ["en", "fr"]\n')
+    (policy,) = settings.policies()
+    taken = hashlib.sha256(f"support {policy.settings}".encode()).hexdigest()[:16]
+    assert (policy.line, policy.digest, settings.rules()["support"].digest) == ("support", taken, taken)
+    kept = json.loads(policy.settings)
+    assert set(kept) == set(Line.model_fields)
+    assert (kept["consent"], kept["languages"], kept["retries"]) == ("opt_in", ["en", "fr"], 2)
+    assert SECRET not in policy.settings
 
 
 MISTAKEN = """
@@ -150,7 +193,18 @@ def test_a_section_of_a_later_version_is_refused_and_not_ignored(section: str) -
         (SUPPORT + 'languages = ["../en"]\n', "line.support.languages.0"),
         (SUPPORT + 'accept = "12"\n', "line.support.accept"),
         (SUPPORT + "retries = -1\n", "line.support.retries"),
-        (SUPPORT + 'override = ["whim"]\n', "line.support.override.0"),
+        (SUPPORT + 'override = ["whim"]\n', "line.support.override"),
+        (SUPPORT + 'override.whim.legal_basis = "s. 1"\n', "line.support.override.whim.[key]"),
+        (SUPPORT + "override.legal = {}\n", "line.support.override.legal.legal_basis"),
+        (SUPPORT + 'override.legal.legal_basis = " "\n', "line.support.override.legal.legal_basis"),
+        (
+            SUPPORT + 'override.legal = { legal_basis = "s. 1", retention = "ten years" }\n',
+            "line.support.override.legal.retention",
+        ),
+        (
+            SUPPORT + 'override.legal = { legal_basis = "s. 1", tells_caller = "perhaps" }\n',
+            "line.support.override.legal.tells_caller",
+        ),
         (LEAST + '[line."a b"]\n', "line"),
         (LEAST + '[line.a]\nnumbers = ["1"]\n[line.b]\nnumbers = ["1"]\n', "line"),
         (LEAST + '[capture]\nspool = "/var/spool/$(touch x)"\n', "capture.spool"),

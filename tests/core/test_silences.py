@@ -60,7 +60,7 @@ def test_a_pause_after_what_is_proved_changes_nothing() -> None:
 
 def test_the_last_of_a_holds_music_is_cut_out_with_it() -> None:
     hold = replace(pause(5, 8), cause=SilenceCause.HOLD)
-    assert rounded(spans_to_keep((hold,), None)) == [(0, 4.9), (8.15, NEVER_SO_LONG)]
+    assert rounded(spans_to_keep((hold,), None)) == [(0, 4.9), (8.08, NEVER_SO_LONG)]
 
 
 def ended(keep: float | None, stopped: float | None) -> Staging:

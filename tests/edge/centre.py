@@ -24,6 +24,7 @@ from recorder.assembly import Assembly
 from recorder.catalogue import CallRow, Catalogue, RecordingRow, WholeCall
 from recorder.daemon import CallRunner
 from recorder.settings import Settings
+from tests.facts import override_for
 from tests.fakes.agi import OK, Answer, FakeAgi, environment
 from tests.fakes.pbx import Action, FakeChannel, FakePbx, event, response, snapshot
 
@@ -31,7 +32,12 @@ PROMPTS = Path(__file__).parents[2] / "dialplan" / "prompts"
 ARGUMENTS = re.compile(r",b(S?)r\((?P<caller>[^)]+)\)t\((?P<agent>[^)]+)\)i\(RECORDER_ID\)")
 RATE = 8000
 LINES: Mapping[str, Mapping[str, Any]] = {
-    "support": {"consent": "opt_in", "override": ["emergency", "legal", "business"], "answer_seconds": 1, "retries": 0},
+    "support": {
+        "consent": "opt_in",
+        "override": override_for("emergency", "legal", "business"),
+        "answer_seconds": 1,
+        "retries": 0,
+    },
     "sales": {"consent": "opt_in", "answer_seconds": 1, "retries": 0},
     "private": {"consent": "never"},
 }

@@ -29,6 +29,7 @@ from recorder.model import (
     RecordingStatus,
     Uniqueid,
 )
+from recorder.policy import LinePolicy
 from tests import facts
 from tests.facts import NODE, NOON, later
 
@@ -443,8 +444,9 @@ async def test_what_is_append_only_cannot_be_changed_or_removed(store: Catalogue
     event, recording = overridden(call)
     await write(store, call, event, facts.answered(call), facts.override_audit(recording))
     await store.write_file_act(facts.file_act())
+    await store.write_policies(NODE, NOON, "1.0", [LinePolicy(line="support", settings="{}")])
     columns = {"prompts": "text", "audit": "actor", "consent_events": "policy", "call_events": "name"}
-    column = {**columns, "file_acts": "reason", "chain": "body"}[table]
+    column = {**columns, "file_acts": "reason", "chain": "body", "policies": "settings"}[table]
 
     for statement in (f"UPDATE {table} SET {column} = 'x'", f"DELETE FROM {table}"):
         with pytest.raises(CatalogueRefused, match="append-only"):
@@ -477,6 +479,9 @@ async def test_what_is_append_only_cannot_be_replaced(store: Catalogue) -> None:
     for which in (f"node, seq, at, {columns}", f"node, seq + 1, at, {columns}"):
         with pytest.raises(CatalogueRefused, match="append-only"):
             await say(store, f"REPLACE INTO chain SELECT {which}")
+    await store.write_policies(NODE, NOON, "1.0", [LinePolicy(line="support", settings="{}")])
+    with pytest.raises(CatalogueRefused, match="append-only"):
+        await say(store, "REPLACE INTO policies SELECT digest, node, line, 'other', version, first_at FROM policies")
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,9 @@ def of_one_call(number: int, node: str) -> Iterator[tuple[Any, dict[str, object]
         yield tables.legs, named | {"kind": kind, "seen_at": at}
     said = {"id": consent, "call": call, "at": at, "before": ConsentState.NONE, "after": ConsentState.GIVEN}
     yield tables.consent_events, said | {"channel": "ivr", "policy": "1"}
-    link = {"node": node, "seq": number + 1, "at": at, "call": call, "consent": consent}
-    yield tables.chain, link | {"salt": "0", "body": "{}", "commitment": "0" * 64, "digest": "0" * 64}
+    for link, of_consent in enumerate((consent, None)):  # the second is the call's end
+        named = {"node": node, "seq": 2 * number + link + 1, "at": at, "call": call, "consent": of_consent}
+        yield tables.chain, named | {"salt": "0", "body": "{}", "commitment": "0" * 64, "digest": "0" * 64}
     yield (
         tables.recordings,
         {
@@ -197,7 +198,7 @@ READ = {
     "the newest call": lambda at, _: reading.list_calls(at, 1, NODE, None, None, None, None),
     "the first call": lambda at, _: reading.first_call_at(at, NODE),
     "some calls after one": lambda at, newest: reading.calls_after(at, call_id(newest[0]), 10, NODE),
-    "some links after one": lambda at, newest: reading.chain_after(at, NODE, newest[0], 10),
+    "some links after one": lambda at, newest: reading.chain_after(at, NODE, 2 * newest[0], 10),
     "the links before a time": lambda at, newest: reading.links_before(at, NODE, NOON + timedelta(minutes=newest[0])),
     "the links of a call": lambda at, newest: reading.links_of_call(at, call_id(newest[0])),
 }
@@ -208,6 +209,12 @@ def test_what_the_daemon_reads_does_not_grow_with_the_catalogue(catalogues: Cata
     few, many = catalogues.steps(READ[name])
     assert few > 0
     assert many <= GROWS_MOST * few, f"{few} steps of {FEW} calls, {many} of {MANY}"
+
+
+def test_what_is_not_chained_is_found_in_one_look_at_each_call(catalogues: Catalogues) -> None:
+    """`verify` asks it of all calls: some steps for each, however many there are."""
+    few, many = catalogues.steps(lambda at, _: reading.unchained(at, NODE, None, 500))
+    assert (many - few) / (MANY - FEW) < 100, (few, many)
 
 
 @pytest.mark.parametrize("catalogues", [ONE], indirect=True)

@@ -19,6 +19,7 @@ from recorder.catalogue import Catalogue, CatalogueRefused, chaining, open_catal
 from recorder.catalogue.engine import connect_engine, url_of
 from recorder.chain import Head
 from recorder.model import CallEnded, CallId, ConsentRecorded, ConsentState, Outcome
+from recorder.policy import LinePolicy
 from recorder.storage import Storage
 from tests import books, facts
 from tests.books import PATIENT
@@ -32,9 +33,10 @@ CHAIN_CODES = frozenset(
         Code.CHAINED_ACT_CHANGED,
         Code.CHAINED_ACT_REMOVED,
         Code.ACT_UNCHAINED,
+        Code.POLICY_CHANGED,
     }
 )
-GUARDED = ("chain", "consent_events", "prompts", "call_events", "calls")
+GUARDED = ("chain", "consent_events", "prompts", "call_events", "calls", "policies")
 
 
 @contextmanager
@@ -256,6 +258,12 @@ LAST = "seq = (SELECT MAX(seq) FROM consent_events)"
             {Code.ACT_UNCHAINED},
             "is in the catalogue and not in the chain",
         ),
+        (
+            ["UPDATE policies SET settings = replace(settings, 'opt_in', 'notice')"],
+            {Code.POLICY_CHANGED},
+            "the settings of line support that are kept as policy",
+        ),
+        (["UPDATE policies SET line = 'sales'"], {Code.POLICY_CHANGED}, "the settings of line sales"),
     ],
 )
 async def test_what_was_done_to_the_catalogue_by_sql_is_named(
@@ -263,6 +271,7 @@ async def test_what_was_done_to_the_catalogue_by_sql_is_named(
 ) -> None:
     for story in (books.agreed(storage), books.by_override(storage), books.refused()):
         await story.write(store)
+    await store.write_policies(NODE, NOON, "1.0", [LinePolicy(line="support", settings='{"consent":"opt_in"}')])
     assert await found(store, storage) == []
     with owner(catalogue_url) as connection:
         for statement in statements:

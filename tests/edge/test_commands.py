@@ -28,7 +28,8 @@ from recorder.storage import Storage
 from tests import books, facts
 from tests.books import Story
 from tests.facts import NOON
-from tests.recorder_process import REPOSITORY, free_port
+from tests.pbx.server import free_port
+from tests.recorder_process import REPOSITORY
 
 CALL_KEYS = {
     "id",

@@ -24,7 +24,8 @@ from recorder.queue_log import Entry, QueueLog
 from recorder.rotated import Place
 from recorder.storage import Spool, Storage
 from tests.core.test_cdr import written
-from tests.edge.centre import Centre, Talk, away, forbid, until
+from tests.edge.centre import LINES, PROMPTS, Centre, Talk, away, forbid, until
+from tests.facts import override_for
 from tests.fakes.agi import OK
 from tests.fakes.pbx import Action, FakeChannel, FakePbx, listing, response
 
@@ -402,6 +403,90 @@ async def test_an_override_is_audited_before_it_captures_and_sealed(centre: Cent
     assert await centre.outcome() == ("recorded", None)
     assert seen == [("override", "PJSIP/alice")]
     assert (await centre.recording()).sealed
+
+
+@BOTH
+async def test_an_override_says_on_what_it_rests_in_its_event_and_in_its_audit_row(centre: Centre) -> None:
+    await centre.stop()
+    centre.change("line", support={**LINES["support"], "override": override_for("emergency", retention="dispute")})
+    await centre.start()
+    talk = await centre.asks(keys="2")
+    centre.connects(talk)
+    await centre.until_talking()
+    await centre.presses(talk)
+    await centre.until_capture("running")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    whole = await centre.catalogue.one_call((await centre.call()).id)
+    assert whole is not None
+    assert [event.basis for event in whole.consents if event.reason is not None] == ["the law on emergency"]
+    assert [entry.details for entry in whole.audit] == [
+        {
+            "reason": "emergency",
+            "prior_state": "refused",
+            "hindrance": "",
+            "basis": "the law on emergency",
+            "retention": "dispute",
+            "tells_caller": "no",
+        }
+    ]
+    assert "RECORDER_TELL" not in talk.caller.variables
+
+
+TELLS = {**LINES["support"], "languages": ["en", "fr"], "override": override_for("emergency", tells_caller=True)}
+
+
+async def test_the_dialplan_is_left_what_a_caller_is_to_hear_before_it_is_left_what_to_start(centre: Centre) -> None:
+    await centre.stop()
+    centre.change("line", support=TELLS)
+    await centre.start()
+    talk = await centre.asks(keys="2")
+    centre.connects(talk)
+    await centre.until_talking()
+    told: list[str] = []
+
+    def looks() -> bytes:
+        told.append(talk.caller.variables.get("RECORDER_TELL", ""))
+        return OK
+
+    centre.at_mixmonitor = looks
+    await centre.presses(talk)
+    await centre.until_capture("running")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert told == [str(PROMPTS / "en" / "overridden")]
+    whole = await centre.catalogue.one_call((await centre.call()).id)
+    assert whole is not None
+    assert [entry.details["tells_caller"] for entry in whole.audit] == ["yes"]
+
+
+async def test_a_caller_who_cannot_be_told_of_an_override_is_not_captured(centre: Centre) -> None:
+    await centre.stop()
+    centre.change("line", support=TELLS)
+    await centre.start()
+    talk = await centre.asks(keys="2")
+    centre.connects(talk)
+    await centre.until_talking()
+    centre.pbx.answers["Setvar"] = lambda action: response(action, "Error", "No such channel")
+    await centre.presses(talk)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("declined", None)
+    assert centre.mixes == []
+    assert centre.rows("SELECT action FROM audit") == [("override refused",)]
+
+
+async def test_a_reason_that_the_settings_list_no_more_captures_nothing_in_a_call_of_before(centre: Centre) -> None:
+    talk = await centre.asks(keys="2")
+    centre.connects(talk)
+    await centre.until_talking()
+    await centre.stop()
+    centre.change("line", support={**LINES["support"], "override": {}})
+    await centre.start()
+    await centre.until_talking()
+    await centre.presses(talk)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("declined", None)
+    assert (centre.mixes, centre.rows("SELECT action FROM audit")) == ([], [])
 
 
 async def test_a_key_that_the_caller_presses_does_nothing(centre: Centre) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import wave
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from recorder.model import ConsentMode, PromptKind
-from recorder.policy import LineRules
+from recorder.model import ConsentMode, OverrideReason, PromptKind
+from recorder.policy import LineRules, OverrideTerms
 from recorder.prompts import PromptsUnreadable, load
 from recorder.settings import Line
 
@@ -157,3 +158,17 @@ def test_the_shipped_prompts_say_what_the_default_lines_must() -> None:
     shipped = load(PROMPTS, AT_PBX)
     for mode in ConsentMode:
         assert shipped.unsaid(LineRules(name="x", mode=mode, languages=("en", "fr"), purposes=Line().purposes)) == []
+
+
+def test_a_line_that_is_to_tell_of_an_override_needs_the_announcement_in_each_language(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(PROMPTS, tmp_path / "prompts"))
+    told = OverrideTerms(reason=OverrideReason.LEGAL, basis="s. 1", tells_caller=True)
+    untold = OverrideTerms(reason=OverrideReason.EMERGENCY, basis="s. 2")
+    rules = LineRules(name="x", mode=ConsentMode.NEVER, languages=("en", "fr"), override=(untold, told))
+    assert load(folder, AT_PBX).unsaid(rules) == []
+    (folder / "fr" / "overridden.wav").unlink()
+    assert load(folder, AT_PBX).unsaid(rules) == [
+        "line x: no announcement in fr tells a caller of an override (kind overridden), which"
+        " override.legal.tells_caller asks for"
+    ]
+    assert load(folder, AT_PBX).unsaid(replace(rules, override=(untold,))) == []

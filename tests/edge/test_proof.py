@@ -21,13 +21,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from recorder.__main__ import app
-from recorder.call import ConsentAnswered, PromptPlayed
+from recorder.call import CallAdmitted, ConsentAnswered, PromptPlayed
 from recorder.catalogue import open_catalogue
 from recorder.storage import KeptPrompts, Storage
 from tests import books
 from tests.books import Story
-from tests.facts import caller
-from tests.proofs import WAV, auditors_lines, prompt_of
+from tests.facts import NODE, NOON, caller
+from tests.proofs import POLICY, WAV, auditors_lines, prompt_of
 from tests.small_disk import small_disk
 
 NOBODY = 65534
@@ -60,11 +60,17 @@ class House:
                 replace(event, prompt=prompt_of(WAV)) if isinstance(event, PromptPlayed | ConsentAnswered) else event
                 for event in story.events
             ]
+        agreed = self.stories["agreed"]
+        agreed.events = [
+            replace(event, policy=POLICY.digest) if isinstance(event, CallAdmitted) else event
+            for event in agreed.events
+        ]
 
     async def write(self, url: str) -> None:
         store = await open_catalogue(url)
         for story in self.stories.values():
             await story.write(store)
+        await store.write_policies(NODE, NOON, "1.0", [POLICY])
         await store.close()
 
     def run(self, *words: str) -> Result:
@@ -203,9 +209,19 @@ def test_a_proof_holds_what_was_heard_and_everything_that_was_kept_of_the_consen
         ("given", "1", "en", "support", "opt_in")
     )
     uniqueid = caller(house.stories["agreed"].call).uniqueid
-    assert (given["policy"], given["channel"], given["node"]) == ("f" * 16, uniqueid, "pbx1")
+    assert (given["policy"], given["channel"], given["node"]) == (POLICY.digest, uniqueid, "pbx1")
+    assert proof["policies"] == [{"digest": POLICY.digest, "line": "support", "settings": POLICY.settings}]
     assert (end["outcome"], end["consents"]) == ("recorded", 2)
     assert [prompt["sha256"] for prompt in proof["prompts"]] == [asked["prompt"]["sha256"]]
+
+
+def test_of_settings_that_were_not_kept_a_proof_has_the_digest_alone_and_says_so(house: House, tmp_path: Path) -> None:
+    proof = house.proof("refused")
+    assert proof["policies"] == []
+    (tmp_path / "proof.json").write_text(json.dumps(proof), encoding="utf-8")
+    done = house.run("consents", "check", str(tmp_path / "proof.json"))
+    assert done.exit_code == 0
+    assert f"Under   policy {'f' * 16}, whose settings are not in the file" in done.stdout
 
 
 def test_a_proof_is_written_closed_and_replaces_nothing(house: House, tmp_path: Path) -> None:

@@ -549,22 +549,37 @@ def test_settling_again_gives_the_same_account_and_the_same_file(storage: Storag
     assert first.path.stat().st_ino == inode
 
 
+@pytest.mark.parametrize("attempt", ["00000000", "00000007"])
 @pytest.mark.parametrize("written", [0, 20, 44, 1044, 4044])
-def test_a_crash_while_staging_is_made_good_by_the_next_attempt(storage: Storage, spool: Spool, written: int) -> None:
+def test_a_crash_while_staging_is_made_good_by_the_next_attempt(
+    storage: Storage, spool: Spool, written: int, attempt: str
+) -> None:
     put_staged(spool, noise(1000), noise(1000))
     whole = storage.settle(RECORDING, AT)
     content = whole.path.read_bytes()
     whole.path.unlink()
-    left = whole.path.with_name(f".{RECORDING}.00c0ffee.staging")
+    left = whole.path.with_name(f".{RECORDING}.{attempt}.staging")
     left.write_bytes(content[:written])
     assert [(found.kind, found.recording) for found in storage.walk()] == [(FoundKind.STAGING, RECORDING)]
     assert storage.settle(RECORDING, AT) == whole
     assert [found.path for found in storage.walk()] == [whole.path]
 
 
+def test_the_folder_of_a_days_recordings_is_not_listed_to_settle_one(
+    storage: Storage, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listed(*_: object) -> None:
+        pytest.fail("a folder was listed")
+
+    put_staged(spool, noise(10), noise(10))
+    monkeypatch.setattr(os, "scandir", listed)
+    monkeypatch.setattr(os, "listdir", listed)
+    assert storage.settle(RECORDING, AT).path.exists()
+
+
 def test_another_recordings_staging_file_is_left_alone(storage: Storage, spool: Spool) -> None:
     put_staged(spool, noise(10), noise(10))
-    other = storage.settle(RECORDING, AT).path.with_name(f".{uuid4()}.00c0ffee.staging")
+    other = storage.settle(RECORDING, AT).path.with_name(f".{uuid4()}.00000000.staging")
     other.write_bytes(b"x")
     storage.settle(RECORDING, AT)
     assert other.exists()

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
+from tests.facts import override_for
+
 CALLER, AGENT = 440, 800  # Hz: the talk that may be captured
 BEFORE, AGENT_BEFORE = 1200, 700  # before any consent, or without one; before the override key
 LATER, ELSEWHERE = 1750, 2600  # the caller after the transfer, and who speaks there
@@ -105,7 +107,7 @@ def lines(*, fallback: str = "skip") -> dict[str, dict[str, object]]:
         "support": {
             "consent": "opt_in",
             "languages": ["en"],
-            "override": ["emergency", "legal", "business"],
+            "override": override_for("emergency", "legal", "business"),
             "answer_seconds": 2,
             "retries": 0,
             "queues": ["support", *own["support"]],

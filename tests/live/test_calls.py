@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.facts import override_for
 from tests.live.stage import Performance, perform
 from tests.pbx.calls import Calls
 from tests.pbx.party import HangUp, Press, Say, Script, UntilBridged, UntilPrompt, Wait
@@ -35,7 +36,7 @@ LINES: Mapping[str, Mapping[str, object]] = {
     "support": {
         "consent": "opt_in",
         "languages": ["en", "fr"],
-        "override": ["emergency", "legal"],
+        "override": override_for("emergency", "legal"),
         "answer_seconds": 2,
         "retries": 1,
     },
@@ -43,7 +44,7 @@ LINES: Mapping[str, Mapping[str, object]] = {
     "announced": {"consent": "notice", "queues": []},
     "objectable": {"consent": "opt_out", "queues": [], "answer_seconds": 2},
     "lawful": {"consent": "not_required", "legal_basis": "MiFID II art. 16(7)", "queues": []},
-    "closed": {"consent": "never", "queues": [], "override": ["emergency", "legal", "business"]},
+    "closed": {"consent": "never", "queues": [], "override": override_for("emergency", "legal", "business")},
 }
 TALK: Script = (Say(CALLER), UntilBridged(), Wait(3), HangUp())
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from recorder.catalogue import CallRow
+from tests.facts import override_for
 from tests.live.stage import Performance, Stage, perform, stage
 from tests.live.ways import AGENT_SPEAKS, CALLER_SPEAKS, SECOND, TALKED, THIRD, keys
 from tests.pbx import tones
@@ -31,7 +32,12 @@ from tests.stories import (
 pytestmark = [pytest.mark.live, pytest.mark.asterisk16]
 
 LINES: Mapping[str, Mapping[str, object]] = {
-    "support": {"consent": "opt_in", "override": ["emergency", "legal", "business"], "answer_seconds": 2, "retries": 1},
+    "support": {
+        "consent": "opt_in",
+        "override": override_for("emergency", "legal", "business"),
+        "answer_seconds": 2,
+        "retries": 1,
+    },
     "sales": {"consent": "opt_in"},
     "lawful": {"consent": "not_required", "legal_basis": "MiFID II art. 16(7)", "queues": []},
 }

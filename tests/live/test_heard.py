@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from recorder.catalogue import CallRow
+from tests.facts import override_for
 from tests.live import ears
 from tests.live.stage import Stage, stage
 from tests.pbx import tones
@@ -25,12 +26,15 @@ LINES: Mapping[str, Mapping[str, object]] = {
     "support": {
         "consent": "opt_in",
         "languages": ["en", "fr"],
-        "override": ["emergency"],
+        "override": override_for("emergency"),
         "answer_seconds": 2,
         "retries": 1,
         "announce": True,
     },
     "sales": {"consent": "notice", "beep_seconds": 5},
+}
+TELLING: Mapping[str, Mapping[str, object]] = {
+    "support": {**LINES["support"], "override": override_for("emergency", tells_caller=True)}
 }
 TO_LISTEN: Mapping[str, Mapping[str, object]] = {"capture": {"rivals": "report"}}
 """What listens in for the tests is a MixMonitor of its own."""
@@ -121,6 +125,35 @@ async def test_an_override_is_answered_to_the_agent_alone_once_asterisk_captures
         (path,) = await on.settled_paths(row)
         assert not tones.stretches(path, LEFT, 697)
         assert not tones.stretches(path, RIGHT, 697)
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+async def test_a_caller_who_is_to_be_told_of_an_override_hears_of_it_once_asterisk_captures(
+    release: str, language: str
+) -> None:
+    """OV-02: in the language of the caller, who alone hears it; the recording has it in the agent's place."""
+    async with stage(release, lines=TELLING, changes=TO_LISTEN) as on:
+        refuses: Script = (*REFUSES, UntilBridged(), Say(CALLER), Wait(9), HangUp())
+        agent: Script = (Say(AGENT), UntilBridged(), Wait(1), Press("*71"), Say(AGENT))
+        call = await placed(on, refuses, agent, named="tells", HOUSE_LANGUAGE=language)
+        heard_by_caller, heard_by_agent = await both_listen(on, call)
+        row = await ended(on, call)
+        said, other = (PROMPTS / folder / "overridden.wav" for folder in (language, {"en": "fr", "fr": "en"}[language]))
+        assert ears.hears(heard_by_caller, said) > ears.CLEARLY
+        assert ears.hears(heard_by_caller, other) < ears.HARDLY
+        assert ears.hears(heard_by_agent, said) < ears.HARDLY
+        assert row.outcome == "recorded"
+        whole = await on.recorder.whole(row)
+        (entry,) = [entry for entry in whole.audit if entry.action == "override"]
+        assert (entry.details["basis"], entry.details["tells_caller"]) == ("the law on emergency", "yes")
+        assert [event.basis for event in whole.consents if event.reason] == ["the law on emergency"]
+        (path,) = await on.settled_paths(row)
+        assert tones.stretches(path, LEFT, CALLER)
+        assert tones.stretches(path, RIGHT, AGENT)
+        sound, words = tones.read(path).samples / 32768, ears.read(said)
+        rest = words[len(words) // 2 :]  # the capture may begin in its first word
+        assert ears.likeness(sound[:, RIGHT], rest) > ears.CLEARLY
+        assert ears.likeness(sound[:, LEFT], rest) < ears.HARDLY
 
 
 async def test_an_override_that_cannot_be_written_down_starts_no_capture_and_is_answered_by_silence(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.facts import override_for
 from tests.live.stage import Performance, perform
 from tests.pbx import tones
 from tests.pbx.calls import Calls
@@ -21,7 +22,7 @@ LINES: Mapping[str, Mapping[str, object]] = {
     "support": {
         "consent": "opt_in",
         "languages": ["en", "fr"],
-        "override": ["emergency"],
+        "override": override_for("emergency"),
         "answer_seconds": 2,
         "retries": 1,
     },

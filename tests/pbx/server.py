@@ -303,13 +303,20 @@ def free_ports() -> Ports:
 
 
 def free_port() -> int:
-    """One loopback port, free for TCP and for UDP."""
+    """One loopback port, free for TCP and for UDP, above those that the system gives to any connection out."""
     while True:
-        with socket.socket() as tcp:
-            tcp.bind((HOST, 0))
-            port = int(tcp.getsockname()[1])
-            if all(free_udp(port, host) for host in (HOST, "127.0.0.2", "127.0.0.3")):
-                return port
+        port = 61000 + secrets.randbelow(4500)
+        if free_tcp(port) and all(free_udp(port, host) for host in (HOST, "127.0.0.2", "127.0.0.3")):
+            return port
+
+
+def free_tcp(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 def free_media_port(host: str) -> int:
