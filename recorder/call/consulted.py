@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from recorder.call.events import CallAdmitted
-from recorder.model import AgentConnected, BridgeEntered, BridgeId, Channel, RecordingId, Uniqueid
+from recorder.model import AgentConnected, AgentRung, BridgeEntered, BridgeId, Channel, Uniqueid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,15 +20,16 @@ class Relay:
 
     near: Uniqueid
     far: Uniqueid
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consulted:
     """The line as it was consulted, and who has answered there. `bridged_at` is where the prepared files begin."""
 
-    recording: RecordingId
     leg: Uniqueid
-    line: CallAdmitted
+    admitted: CallAdmitted
+    rung: frozenset[Uniqueid] = frozenset()  # only who was seen to be rung for this leg can be that line's agent
     agents: tuple[Channel, ...] = ()
     interface: str | None = None
     bridge: BridgeId | None = None
@@ -40,6 +41,11 @@ def bridged(consulted: Consulted, event: BridgeEntered) -> Consulted:
     return replace(consulted, bridge=event.bridge, bridged_at=event.at)
 
 
+def rang(consulted: Consulted, event: AgentRung) -> Consulted:
+    """The queue that the leg waits in rings a member."""
+    return replace(consulted, rung=consulted.rung | {event.agent.uniqueid})
+
+
 def answered(consulted: Consulted, event: AgentConnected) -> Consulted:
-    """A member of the line's queue has answered."""
+    """One whom that queue rang has answered."""
     return replace(consulted, agents=(*consulted.agents, event.agent), interface=event.interface)

@@ -11,6 +11,7 @@ from typing import Any
 
 from recorder.call.consulted import Consulted
 from recorder.call.events import (
+    CallAdmitted,
     CallEvent,
     LineConsulted,
     OverridePressed,
@@ -21,6 +22,7 @@ from recorder.call.state import (
     KeyAnswer,
     OwedAnswer,
     capture_in_hand,
+    is_bridged,
     prepared,
 )
 from recorder.call.tables import (
@@ -126,6 +128,7 @@ class Draft:
     commands: list[Command]
     triggers: list[tuple[Trigger, RecordingId | None]]
     expected: bool = True
+    lost: LostReason | None = None  # why the capture that this event is about is lost
 
     def know(self, **changes: Any) -> None:
         self.state = replace(self.state, **changes)
@@ -158,7 +161,10 @@ def record_consent(
     prompt: Any = None,
     reason: OverrideReason | None = None,
     actor: str | None = None,
+    under: CallState | CallAdmitted | None = None,
 ) -> None:
+    """`under` whose line, mode and policy, where they are not the call's own."""
+    rules = under or draft.state
     draft.facts.append(
         ConsentRecorded(
             id=event_id,
@@ -167,10 +173,10 @@ def record_consent(
             before=draft.state.consent,
             after=after,
             channel=channel,
-            policy=draft.state.policy,
+            policy=rules.policy,
             node=draft.state.node,
-            line=draft.state.line,
-            mode=draft.state.mode,
+            line=rules.line,
+            mode=rules.mode,
             prompt=prompt,
             played_ms=getattr(event, "played_ms", None),
             key=getattr(event, "key", None),
@@ -199,12 +205,26 @@ def authorise(
     if hindrance is not None:
         lose(draft, hindrance)
         return
+    _intend(draft, CaptureState.ARMING, recording, consent, channel, draft.state, audit)
+    if not begun:
+        draft.commands.append(Arm(recording=recording, channel=channel, beep=draft.state.beep))
+
+
+def _intend(
+    draft: Draft,
+    begins: CaptureState,
+    recording: RecordingId,
+    consent: ConsentEventId,
+    channel: Channel,
+    rules: CallState | CallAdmitted,
+    audit: OverridePressed | None = None,
+) -> None:
     draft.facts.append(
         RecordingAuthorised(
             id=recording,
             call=draft.state.call,
-            line=draft.state.line,
-            mode=draft.state.mode,
+            line=rules.line,
+            mode=rules.mode,
             at=draft.event.at,
             authorised_by=consent,
             state=draft.state.consent,
@@ -213,10 +233,8 @@ def authorise(
             audit=audit.audit if audit else None,
         )
     )
-    capture = Capture(id=recording, state=CaptureState.ARMING, channel=channel, authority=draft.state.consent)
+    capture = Capture(id=recording, state=begins, channel=channel, authority=draft.state.consent)
     draft.know(captures=(*draft.state.captures, capture))
-    if not begun:
-        draft.commands.append(Arm(recording=recording, channel=channel, beep=draft.state.beep))
 
 
 def owe(draft: Draft, presser: Channel, answer: KeyAnswer) -> None:
@@ -240,27 +258,12 @@ def end_capture(draft: Draft) -> None:
 
 def prepare(draft: Draft, event: LineConsulted, leg: Channel) -> None:
     """Have a capture run on the leg of a consultation, by that line's rules and by what the caller has said already."""
-    home, line = draft.state, event.admitted
-    assert home.caller is not None
-    draft.know(line=line.line, mode=line.mode, policy=line.policy)  # what is written down now is that line's
-    record_consent(draft, event.consent, home.consent, home.caller.uniqueid, event=event)
-    draft.know(line=home.line, mode=home.mode, policy=home.policy)
-    draft.facts.append(
-        RecordingAuthorised(
-            id=event.recording,
-            call=home.call,
-            line=line.line,
-            mode=line.mode,
-            at=event.at,
-            authorised_by=event.consent,
-            state=home.consent,
-            channel=leg,
-        )
-    )
-    capture = Capture(id=event.recording, state=CaptureState.PREPARING, channel=leg, authority=home.consent)
-    consulted = Consulted(recording=event.recording, leg=leg.uniqueid, line=line)
-    draft.know(captures=(*home.captures, capture), consulted=consulted)
-    draft.commands.append(Arm(recording=event.recording, channel=leg, beep=line.beep_seconds))
+    there, said, caller = event.admitted, draft.state.consent, draft.state.caller
+    assert caller is not None
+    record_consent(draft, event.consent, said, caller.uniqueid, event=event, under=there)
+    _intend(draft, CaptureState.PREPARING, event.recording, event.consent, leg, there)
+    draft.know(consulted=Consulted(leg=leg.uniqueid, admitted=there))
+    draft.commands.append(Arm(recording=event.recording, channel=leg, beep=there.beep_seconds))
 
 
 def forsake(draft: Draft) -> None:
@@ -270,16 +273,18 @@ def forsake(draft: Draft) -> None:
         draft.raise_trigger(Trigger.FORSAKEN, beside.id)
 
 
-def prove_until(draft: Draft, moment: datetime, *, blind: bool = False) -> None:
+def prove_until(draft: Draft, moment: datetime, *, blind: bool = False, recording: RecordingId | None = None) -> None:
+    """What was captured is permitted up to this moment: of one capture, or of each whose end is not known yet."""
     for capture in draft.state.captures:
-        if capture.bridged_at is not None and capture.bridged_until is None:
+        is_meant = recording in (None, capture.id)
+        if is_meant and capture.bridged_at is not None and capture.bridged_until is None:
             draft.know_capture(capture.id, bridged_until=max(moment, capture.bridged_at), unproved=blind)
 
 
 def doubt_what_still_stops(draft: Draft) -> None:
-    """The caller stands in a bridge, whosever: what is not confirmed as stopped is written there too."""
+    """What is not confirmed as stopped is written wherever its own channel stands in a bridge, with whomever."""
     for capture in draft.state.captures:
-        if capture.state is CaptureState.STOPPING and not capture.unproved:
+        if capture.state is CaptureState.STOPPING and not capture.unproved and is_bridged(draft.state, capture):
             draft.know_capture(capture.id, unproved=True)
 
 

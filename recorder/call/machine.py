@@ -84,6 +84,5 @@ def advance(state: CallState, event: CallEvent) -> Step:
         draft.raise_trigger(TRIGGER_BY_STANDING[after])
     if draft.state.relay is not None and after is Standing.FOREIGN:
         forsake(draft)
-    if after is not Standing.NOWHERE:
-        doubt_what_still_stops(draft)
+    doubt_what_still_stops(draft)
     return finished(draft)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from recorder.call import consulted as consultation
 from recorder.call.behind import has_company, is_somebody_else, may_be_somebody_else, moved, without
-from recorder.call.consulted import Relay
+from recorder.call.consulted import Consulted, Relay
 from recorder.call.draft import (
     Draft,
     Seek,
@@ -57,9 +57,9 @@ from recorder.call.state import (
     Standing,
     capture_in_hand,
     is_agent,
-    is_beyond,
     is_listed,
     prepared,
+    rings_beyond,
     standing,
     talk_bridge,
     unrecorded,
@@ -110,6 +110,9 @@ SILENCED: Final = frozenset({CaptureState.QUIET, CaptureState.PAUSED})
 
 UNMET: Final = frozenset({CaptureState.ARMING, CaptureState.ARMED})
 """In these nobody has been captured yet."""
+
+WITH_NOBODY_ELSE: Final = frozenset({Standing.TOGETHER, Standing.HELD, Standing.ALONE})
+"""The caller is in the bridge of a talk, and there are at most agents."""
 
 OBJECTIONS_THAT_STAND: Final = OBJECTIONS | {ConsentState.PROHIBITED}
 """Carried to another line, these are not asked about again: no other answer can be one."""
@@ -197,8 +200,12 @@ def _line_consulted(draft: Draft, event: LineConsulted) -> None:
 
 
 def _may_prepare(state: CallState, line: CallAdmitted) -> bool:
-    """Of a chain of lines the first one alone; and only while who was asked is who speaks."""
-    talks = state.phase in (Phase.TALKING, Phase.APART) and state.direction is Direction.INCOMING
+    """Of a chain of lines the first one alone; and only while who was asked is who speaks.
+
+    Beside somebody we cannot place the caller has been handed over already: Asterisk will not say so again.
+    """
+    talks = state.phase in (Phase.TALKING, Phase.APART) and standing(state) in WITH_NOBODY_ELSE
+    talks = talks and state.direction is Direction.INCOMING
     is_first = state.relay is None and prepared(state) is None
     is_asked = state.caller is not None and not state.supplanted
     listed = line.unrecorded is not None or unrecorded(state) is not None
@@ -220,13 +227,16 @@ def _transfer_attended(draft: Draft, event: TransferAttended) -> None:
     if not _is_caller(state, event.channel):
         return
     near = state.halves.get(consulted.leg)
-    permitted = _agrees_to(state, consulted.line) and is_agent(state, event.transferer.uniqueid)
+    permitted = _agrees_to(state, consulted.admitted) and is_agent(state, event.transferer.uniqueid)
     if near is None or not event.joined or not permitted:
         forsake(draft)
         return
-    _take_rules(draft, consulted.line)
+    hand = capture_in_hand(state)
+    if hand is not None:
+        draft.raise_trigger(Trigger.PARTED, hand.id)  # what is said from now on is the other line's
+    _take_rules(draft, consulted.admitted)
     draft.know(
-        relay=Relay(near=near, far=consulted.leg),
+        relay=Relay(near=near, far=consulted.leg, since=event.at),
         agents=frozenset(agent.uniqueid for agent in consulted.agents),
         interface=consulted.interface,
         override=None,
@@ -365,7 +375,7 @@ def _dial_began(draft: Draft, event: DialBegan) -> None:
     # there by the line that is consulted.
     if event.channel is None:
         return
-    if draft.state.phase not in (Phase.ASKING, Phase.WAITING) and not is_beyond(draft.state, event.channel.uniqueid):
+    if draft.state.phase not in (Phase.ASKING, Phase.WAITING) and not rings_beyond(draft.state, event.channel.uniqueid):
         return
     draft.state = with_leg(draft.state, event.dialled.uniqueid, event.channel.uniqueid)
     if draft.state.caller is None and event.channel.uniqueid in draft.state.agents:
@@ -374,33 +384,37 @@ def _dial_began(draft: Draft, event: DialBegan) -> None:
 
 def _local_bridged(draft: Draft, event: LocalBridged) -> None:
     state, one, two = draft.state, event.one.uniqueid, event.two.uniqueid
-    if state.phase in (Phase.ASKING, Phase.WAITING) or is_beyond(state, one):
+    if state.phase in (Phase.ASKING, Phase.WAITING) or rings_beyond(state, one):
         draft.state = with_leg(state, two, one)
     else:
         draft.know(halves={**state.halves, two: one})
 
 
-def _consulting(state: CallState) -> tuple[Uniqueid, ...]:
-    return () if state.consulted is None else (state.consulted.leg,)
+def _consulted_through(state: CallState, channel: Channel) -> Consulted | None:
+    """The line that is consulted, where this is the leg that waits in its queue."""
+    consulted = state.consulted
+    return consulted if consulted is not None and consulted.leg == channel.uniqueid else None
 
 
 def _agent_rung(draft: Draft, event: AgentRung) -> None:
-    if draft.state.rung is not None:
+    consulted = _consulted_through(draft.state, event.channel)
+    if consulted is not None:
+        draft.know(consulted=consultation.rang(consulted, event))
+    elif draft.state.rung is not None:
         draft.know(rung=draft.state.rung | {event.agent.uniqueid})
 
 
 def _agent_connected(draft: Draft, event: AgentConnected) -> None:
     """The queue's member is there, unless the leg is none that it rang: picked up elsewhere, or the phone forwarded."""
-    caller = draft.state.caller
-    consulted = event.channel.uniqueid in _consulting(draft.state)
-    if caller is None or (event.channel.uniqueid != caller.uniqueid and not consulted):
+    consulted = _consulted_through(draft.state, event.channel)
+    if consulted is None and not _is_caller(draft.state, event.channel):
         draft.expected = False
         return
-    if draft.state.rung and event.agent.uniqueid not in draft.state.rung:
+    if not _was_rung(draft.state, consulted, event.agent):
         see(draft, event.agent, PartyKind.OTHER)
         return
-    if consulted and draft.state.relay is None:
-        _consulted_answered(draft, event)
+    if consulted is not None and draft.state.relay is None:
+        _consulted_answered(draft, consulted, event)
         return
     draft.know(agents=draft.state.agents | {event.agent.uniqueid}, interface=event.interface)
     see(draft, event.agent, PartyKind.AGENT, event.interface)
@@ -409,10 +423,16 @@ def _agent_connected(draft: Draft, event: AgentConnected) -> None:
         end_capture(draft)
 
 
-def _consulted_answered(draft: Draft, event: AgentConnected) -> None:
+def _was_rung(state: CallState, consulted: Consulted | None, agent: Channel) -> bool:
+    """Whether the queue rang this leg. Of the caller's own queue we may have missed it; a consultation we saw whole."""
+    if consulted is not None:
+        return agent.uniqueid in consulted.rung
+    return not state.rung or agent.uniqueid in state.rung
+
+
+def _consulted_answered(draft: Draft, consulted: Consulted, event: AgentConnected) -> None:
     """The agent of the line that is consulted: nobody's agent here before the caller is handed over."""
-    assert draft.state.consulted is not None
-    draft.know(consulted=consultation.answered(draft.state.consulted, event))
+    draft.know(consulted=consultation.answered(consulted, event))
     if is_listed(draft.state, event.agent.uniqueid):
         forsake(draft)
 
@@ -427,8 +447,9 @@ def _agent_listed(draft: Draft, event: AgentListed) -> None:
 
 def _bridge_entered(draft: Draft, event: BridgeEntered) -> None:
     state = draft.state
-    if event.channel.uniqueid in _consulting(state) and state.bridges.get(event.channel.uniqueid) != event.bridge:
-        _consultation_bridged(draft, event)
+    consulted = _consulted_through(state, event.channel)
+    if consulted is not None and state.bridges.get(consulted.leg) != event.bridge:
+        _consultation_bridged(draft, consulted, event)
     draft.know(
         bridges={**state.bridges, event.channel.uniqueid: event.bridge},
         kinds={**state.kinds, event.bridge: event.bridge_type},
@@ -442,11 +463,10 @@ def _bridge_entered(draft: Draft, event: BridgeEntered) -> None:
         draft.know(behind=moved(draft.state.behind, event))
 
 
-def _consultation_bridged(draft: Draft, event: BridgeEntered) -> None:
+def _consultation_bridged(draft: Draft, consulted: Consulted, event: BridgeEntered) -> None:
     """The prepared files begin here. In a second bridge they would go on, and nobody could say where in them."""
-    assert draft.state.consulted is not None
-    if draft.state.consulted.bridge is None:
-        draft.know(consulted=consultation.bridged(draft.state.consulted, event))
+    if consulted.bridge is None:
+        draft.know(consulted=consultation.bridged(consulted, event))
     else:
         forsake(draft)
 
@@ -471,7 +491,7 @@ def _recognise_callee(draft: Draft) -> None:
 
 def _bridge_left(draft: Draft, event: BridgeLeft) -> None:
     if draft.state.bridges.get(event.channel.uniqueid) == event.bridge:
-        if event.channel.uniqueid in _consulting(draft.state):
+        if _consulted_through(draft.state, event.channel) is not None:
             forsake(draft)
         draft.state = without_leg(draft.state, event.channel.uniqueid)
     draft.know(sizes={**draft.state.sizes, event.bridge: event.channels})
@@ -497,7 +517,8 @@ def _renamed(draft: Draft, event: ChannelRenamed) -> None:
 def _hung_up(draft: Draft, event: ChannelHungUp) -> None:
     gone = event.channel.uniqueid
     draft.state = without_leg(draft.state, gone)
-    draft.know(behind=without(draft.state.behind, gone))
+    halves = {two: one for two, one in draft.state.halves.items() if gone not in (one, two)}
+    draft.know(behind=without(draft.state.behind, gone), halves=halves)
     state = draft.state
     for capture in state.captures:
         if capture.channel.uniqueid == gone and capture.state in UNMET | BESIDE and capture.bridged_at is None:
@@ -509,12 +530,16 @@ def _hung_up(draft: Draft, event: ChannelHungUp) -> None:
     if gone == whole or dialler:  # before the talk, Dial takes the called party down with who dials
         draft.know(ended_at=event.at)
         hand = capture_in_hand(draft.state)
-        if hand is not None and hand.channel.uniqueid != gone and gone == whole:
-            # On the leg of a consultation it may outlive the caller, beside whoever took their place.
-            prove_until(draft, event.at, blind=True)
-            end_capture(draft)
-            return
-        draft.raise_trigger(Trigger.GONE)
+        _end_with_the_caller(draft, outlives=hand is not None and hand.channel.uniqueid != gone and gone == whole)
+
+
+def _end_with_the_caller(draft: Draft, *, outlives: bool) -> None:
+    """The call is over; where its capture `outlives` the caller, on a consultation's leg, once it is stopped."""
+    if outlives:  # beside whoever took the caller's place
+        prove_until(draft, draft.event.at, blind=True)
+        end_capture(draft)
+        return
+    draft.raise_trigger(Trigger.GONE)
 
 
 def _mixmonitor_stopped(draft: Draft, event: MixMonitorStopped) -> None:
@@ -544,7 +569,9 @@ def _for_open_capture(trigger: Trigger) -> Callable[[Draft, Any], None]:
         if isinstance(event, CaptureArmed):
             draft.know_capture(event.recording, mixmonitor=event.mixmonitor)
         if isinstance(event, CaptureLost | RecordingUnmade):
-            lose(draft, event.reason)
+            draft.lost = event.reason
+            if known[0].state not in BESIDE or draft.state.relay is not None:  # else nobody has missed anything yet
+                lose(draft, event.reason)
 
     return reader
 
@@ -566,10 +593,8 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
         prove_until(draft, event.blind_from, blind=True)
         draft.know(ended_at=event.talk_proved_until or event.blind_from)
         hand = capture_in_hand(draft.state)
-        if hand is not None and hand.channel.uniqueid in event.living:
-            send_stop(draft, hand)  # on the leg of a consultation, which has outlived the caller
-        _close_in_hand(draft)
-        draft.raise_trigger(Trigger.GONE)
+        stands = hand is not None and hand.channel.uniqueid in event.living
+        _end_with_the_caller(draft, outlives=stands and event.capture_lives)
     elif was.behind and may_be_somebody_else(was, event):
         prove_until(draft, event.blind_from, blind=True)
         _answer_is_nobodys(draft)

@@ -156,6 +156,17 @@ def prepared(state: CallState) -> Capture | None:
     return next((capture for capture in state.captures if capture.state in BESIDE), None)
 
 
+def running_on(state: CallState, leg: Uniqueid) -> Capture | None:
+    """The capture on this channel that Asterisk may still run, if any: the caller's own, or what is prepared there."""
+    may_run = (capture for capture in state.captures if capture.state in UNCLOSED | BESIDE)
+    return next((capture for capture in may_run if capture.channel.uniqueid == leg), None)
+
+
+def is_bridged(state: CallState, capture: Capture) -> bool:
+    """Whether its own channel stands in a bridge: only there does Asterisk write, whoever is in it."""
+    return capture.channel.uniqueid in state.bridges
+
+
 class Standing(StrEnum):
     """Who stands with the caller."""
 
@@ -242,14 +253,15 @@ def talk_bridge(state: CallState) -> BridgeId | None:
     return state.bridges.get(state.caller.uniqueid) if state.caller else None
 
 
-def is_beyond(state: CallState, leg: Uniqueid) -> bool:
-    """Whether the leg is that of a consultation that a capture was prepared for, or was made by it."""
-    return state.consulted is not None and state.consulted.leg in _ancestry(state, leg)
+def rings_beyond(state: CallState, leg: Uniqueid) -> bool:
+    """Whether the leg is one through which the line that is consulted rings its agents, none of whom is there yet."""
+    consulted = state.consulted
+    return consulted is not None and not consulted.agents and consulted.leg in _ancestry(state, leg)
 
 
 def standing_with(state: CallState, leg: Uniqueid) -> bool:
-    """Whether the leg is the agent's and stands in the caller's bridge now."""
-    bridge = state.bridges.get(state.caller.uniqueid) if state.caller else None
+    """Whether the leg is the agent's and stands with the caller now, or with the half through which they speak."""
+    bridge = talk_bridge(state)
     return bridge is not None and state.bridges.get(leg) == bridge and is_agent(state, leg)
 
 

@@ -31,6 +31,7 @@ from recorder.call.state import (
     Silence,
     Standing,
     capture_in_hand,
+    is_bridged,
     prepared,
     standing,
     unrecorded,
@@ -112,8 +113,9 @@ def _take_over(draft: Draft) -> None:
     if state.relay is None or standing(state) is not Standing.TOGETHER or not (may and is_free):
         return
     silences: tuple[Silence, ...] = ()
-    if draft.event.at > consulted.bridged_at:
-        silences = (Silence(cause=SilenceCause.HOLD, began_at=consulted.bridged_at, ended_at=draft.event.at),)
+    joined_at = max(draft.event.at, state.relay.since)  # a stop counts from its answer, which is older than its event
+    if joined_at > consulted.bridged_at:
+        silences = (Silence(cause=SilenceCause.HOLD, began_at=consulted.bridged_at, ended_at=joined_at),)
     draft.know_capture(beside.id, bridged_at=consulted.bridged_at, silences=silences)
     _move(draft, Trigger.JOINED, beside.id)
     _catch_up(draft, beside.id)
@@ -130,13 +132,13 @@ def _move_call(draft: Draft, after: Phase) -> None:
 def _move_capture(draft: Draft, before: Capture, after: CaptureState) -> None:
     draft.know_capture(before.id, state=after)
     if after in (CaptureState.STOPPING, CaptureState.STOPPED, CaptureState.FAILED):
-        prove_until(draft, draft.event.at)
+        prove_until(draft, draft.event.at, recording=before.id)
     if after is CaptureState.STOPPED and before.bridged_until is not None:
         late = draft.event.at - before.bridged_until > CONFIRMED_WITHIN
         draft.know_capture(before.id, unproved=before.unproved or late)  # it ran on, beside whomever
     _keep_ledger(draft, before.id, after)
-    if CaptureState.STOPPING in (before.state, after) and standing(draft.state) is not Standing.NOWHERE:
-        draft.know_capture(before.id, unproved=True)  # in a bridge it writes until the stop is confirmed
+    if CaptureState.STOPPING in (before.state, after) and is_bridged(draft.state, before):
+        draft.know_capture(before.id, unproved=True)  # it writes until the stop is confirmed, whoever is there
     _CONSEQUENCES[after](draft, before)
     if after is CaptureState.ARMED:
         _catch_up(draft, before.id)
@@ -252,7 +254,7 @@ def _empty(draft: Draft, before: Capture) -> None:
 
 def _failed(draft: Draft, before: Capture) -> None:
     expected = {RecordingStatus.AUTHORISED, RecordingStatus.ARMED, RecordingStatus.STOPPED}
-    _change(draft, before, expected, RecordingStatus.FAILED, draft.state.lost)
+    _change(draft, before, expected, RecordingStatus.FAILED, draft.lost)
     if before.state in UNCLOSED | BESIDE:
         send_stop(draft, before)
 

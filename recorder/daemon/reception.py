@@ -334,25 +334,15 @@ class FrontDesk:
         if runner is None or not _is_beside(runner, visit.channel):
             return {}
         rules = self._rules(visit.line)
-        state = await self._prepared(runner, rules, visit, lent)
-        beside = prepared(state) if state is not None else None
-        captured = (
-            beside is not None
-            and beside.state is CaptureState.PREPARED
-            and beside.channel.uniqueid == visit.channel.uniqueid
-            and runner.has_muted(beside.id)
-        )
+        captured = await self._prepare(runner, rules, visit, lent)
         told = dict(self._announced(rules, captured=captured))
         return told | {"RECORDER_RESULT": str(ConsentState.GIVEN)} if captured else told
 
-    async def _prepared(
-        self, runner: CallRunner, rules: LineRules, visit: Visit, lent: OpenChannel
-    ) -> CallState | None:
-        """The call once its machine has decided; None where it did not in time."""
+    async def _prepare(self, runner: CallRunner, rules: LineRules, visit: Visit, lent: OpenChannel) -> bool:
+        """Whether a capture is prepared by this visit, and muted, in time."""
         applying = replace(rules, mode=stricter(runner.state.mode, rules.mode))
-        now = self._now()
         event = LineConsulted(
-            at=now,
+            at=self._now(),
             admitted=self._admitted(
                 applying,
                 Direction.INCOMING,
@@ -366,10 +356,14 @@ class FrontDesk:
             basis=rules.basis,
         )
         try:
-            return await asyncio.wait_for(runner.apply(event, lent), CONCLUDED_WITHIN.total_seconds())
+            state = await asyncio.wait_for(runner.apply(event, lent), CONCLUDED_WITHIN.total_seconds())
         except TimeoutError:
             log.error("consultation_not_taken_in_time", call=str(runner.state.call))
-            return None
+            return False
+        beside = prepared(state)
+        is_ours = beside is not None and beside.id == event.recording  # not what an earlier visit prepared
+        is_ready = beside is not None and beside.state is CaptureState.PREPARED
+        return is_ours and is_ready and runner.has_muted(event.recording)
 
     def _without_language(self, kind: PromptKind, rules: LineRules) -> str:
         known = self._prompts()
@@ -426,8 +420,9 @@ class FrontDesk:
         return None
 
     def _is_agents_key(self, runner: CallRunner, visit: Visit) -> bool:
-        presser = runner.names.get(visit.agent)
-        return presser is not None and standing_with(runner.state, presser)
+        presser, caller = runner.names.get(visit.agent), runner.state.caller
+        is_far = caller is not None and caller.uniqueid == visit.channel.uniqueid  # not through a consultation's leg
+        return is_far and presser is not None and standing_with(runner.state, presser)
 
     def listed(self, event: UserEventRaised) -> None:
         """An agent who must not be recorded takes a call, and waits until nothing captures it."""

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from itertools import count
 from typing import Protocol, TypeGuard
 
@@ -44,6 +45,7 @@ from recorder.call import (
     Stop,
     advance,
     capture_in_hand,
+    running_on,
 )
 from recorder.call.tables import BESIDE, UNCLOSED
 from recorder.capture import CaptureDesk, CaptureRefused, OpenChannel
@@ -79,6 +81,16 @@ SAME_KEY_WITHIN = timedelta(seconds=2)
 MUTED = frozenset({CaptureState.QUIET, CaptureState.PAUSED, CaptureState.PREPARED})
 SILENT = frozenset({CaptureState.QUIET, CaptureState.PAUSED, CaptureState.STOPPING})
 """What should have been stopped is silenced before it is asked about again."""
+UNCONFIRMED = frozenset(
+    {
+        CaptureState.STOPPING,
+        CaptureState.FORSAKEN,
+        CaptureState.FAILED,
+        CaptureState.ERASING,
+        CaptureState.ERASED,
+    }
+)
+"""In these a stop may have been sent of which Asterisk has said nothing."""
 
 
 def _captures_less(command: Command) -> bool:
@@ -90,6 +102,14 @@ def _would_begin(event: CallEvent) -> TypeGuard[ConsentAnswered | OverridePresse
     if isinstance(event, ConsentAnswered) and event.noted is not None:
         return False
     return isinstance(event, ConsentAnswered | OverridePressed | LineConsulted) and event.hindrance is None
+
+
+class _Owing(Enum):
+    """What whoever waits for a step waits for still."""
+
+    NOTHING = auto()
+    WRITE = auto()
+    CAPTURE = auto()  # which is to begin on a consultation's leg once the step is written
 
 
 class Bells(Protocol):
@@ -166,7 +186,8 @@ class CallRunner:
         self._group: asyncio.TaskGroup
         self._paying: asyncio.Task[bool] | None = None
         self._waiting: asyncio.Timeout | None = None  # for the next event
-        self._lent: OpenChannel | None = None
+        self._lent: OpenChannel | None = None  # with the event that is being served
+        self._done: asyncio.Future[CallState] | None = None  # of who waits for it
         self._first = (first, event) if event is not None else None
         self.names: dict[str, Uniqueid] = {}
         # Whose start was heard, or need not be waited for: another on the same channel is not ours.
@@ -313,7 +334,8 @@ class CallRunner:
     async def _serve(self, item: _Item) -> None:
         self._lent = item.lent
         self._unheard = isinstance(item.event, KeyPressed) and not item.event.heard
-        told_later = False
+        self._done = item.done
+        owing = _Owing.NOTHING
         try:
             if isinstance(item.event, MixMonitorStarted):
                 await self._confirm(item.event)
@@ -328,13 +350,12 @@ class CallRunner:
             elif isinstance(item.event, CallResynchronised):
                 await self._take(await self._looked_again(item.event))
             else:
-                paid = await self._take(item.event)
-                told_later = item.done is not None and not paid
-                if item.done is not None and told_later:
+                owing = await self._take(item.event)
+                if item.done is not None and owing is _Owing.WRITE:
                     self._group.create_task(self._tell_when_paid(item.done, self.state))
         finally:
-            self._lent = None
-            if item.done is not None and not item.done.done() and not told_later:
+            self._lent = self._done = None
+            if item.done is not None and not item.done.done() and owing is _Owing.NOTHING:
                 item.done.set_result(self.state)
 
     async def _tell_when_paid(self, done: asyncio.Future[CallState], state: CallState) -> None:
@@ -345,8 +366,8 @@ class CallRunner:
             if not done.done():
                 done.set_result(state)
 
-    async def _take(self, event: CallEvent) -> bool:
-        """Take a step; whether its write was waited for, as only what begins a capture does."""
+    async def _take(self, event: CallEvent) -> _Owing:
+        """Take a step. Its write is waited for only where it begins a capture, and none lives beside that."""
         if self.behind and _would_begin(event):
             event = replace(event, hindrance=LostReason.CATALOGUE_AWAY)
         before = self.state
@@ -355,24 +376,29 @@ class CallRunner:
             self._around.counters.unexpected += 1
             log.info("event_out_of_place", call=str(before.call), event_name=type(event).__name__, phase=before.phase)
         if step.state == before and not step.facts and not step.commands:
-            return False
+            return _Owing.WRITE
         self.state = step.state
         if capture_in_hand(before) is not None and capture_in_hand(step.state) is None:
             self._unhooked_at = event.at
-        self._owed.add(step, event, before.phase)
+        seq = self._owed.add(step, event, before.phase)
         if any(not isinstance(command, Settle | Erase) for command in step.commands):
             await self._owed.noted()
             self._pay_soon()
         for command in filter(_captures_less, step.commands):
             await self._carry_out(command, written=False, at=event.at)
         begins = any(isinstance(command, Arm) for command in step.commands)
-        written = await self._owed.pay() if begins else False
+        is_beside = begins and isinstance(event, LineConsulted)
+        written = await self._owed.pay() if begins and not is_beside else False
         for command in step.commands:
-            if not _captures_less(command):
+            if is_beside and isinstance(command, Arm):
+                self._group.create_task(self._arm_when_paid(command, seq, self._lent, self._done))
+            elif not _captures_less(command):
                 await self._carry_out(command, written=written, at=event.at)
         if step.state.paused is not None and before.paused is None:
             await self._around.rivals.silence(self)  # who else records would hear what the pause is for
-        return begins
+        if is_beside:
+            return _Owing.CAPTURE
+        return _Owing.NOTHING if begins else _Owing.WRITE
 
     async def _carry_out(self, command: Command, *, written: bool, at: datetime) -> None:
         match command:
@@ -393,6 +419,22 @@ class CallRunner:
                 self._around.bells.spawn(answer, f"answer {self.state.call}")
             case Settle() | Erase():
                 pass  # rung when the step is written
+
+    async def _arm_when_paid(
+        self, command: Arm, seq: int, lent: OpenChannel | None, done: asyncio.Future[CallState] | None
+    ) -> None:
+        """Arm on a consultation's leg in a later turn: the capture that lives meanwhile is stopped in its own time."""
+        await self._owed.pay()
+        has_room = self._queue(lambda _: self._arm_beside(command, seq, done), lent, done)
+        if not has_room and done is not None and not done.done():
+            done.set_result(self.state)
+
+    async def _arm_beside(self, command: Arm, seq: int, done: asyncio.Future[CallState] | None) -> None:
+        capture = self._capture(command.recording)
+        if capture is None or capture.state is not CaptureState.PREPARING:
+            return  # given up meanwhile: what never ran need not be stopped
+        is_awaited = done is None or not done.done()  # else the visitor is gone with what was lent
+        await self._arm(command, written=is_awaited and self._owed.has_written(seq))
 
     async def _arm(self, command: Arm, *, written: bool) -> None:
         reason = LostReason.CAPTURE_FAILED if written else LostReason.CATALOGUE_AWAY
@@ -439,10 +481,12 @@ class CallRunner:
             await self._take(CaptureArmed(at=event.at, recording=mine.id, mixmonitor=mixmonitor))
             if mine.id in self.noted:
                 self._around.bells.spawn(self._prove(mine.id), f"prove {mine.id}")
-        elif mine.state not in BESIDE and capture_in_hand(self.state) is None:
+        elif running_on(self.state, event.channel.uniqueid) is None:
             await self._stop_unwanted(event.channel)
 
     def _is_awaited(self, capture: Capture, channel: Channel) -> bool:
+        if capture.state is CaptureState.PREPARING:
+            return False  # ours begins within one turn, and is prepared by the time that its start is heard
         return capture.id not in self._claimed and capture.channel.uniqueid == channel.uniqueid
 
     async def _stopped(self, event: MixMonitorStopped) -> None:
@@ -546,14 +590,14 @@ class CallRunner:
             await asyncio.sleep(TRY_AGAIN_AFTER.total_seconds())
 
     def _unclosed(self, recording: RecordingId) -> Capture | None:
-        """The capture whose stop was sent and is not confirmed; a failed one until the caller is gone."""
-        capture = self._capture(recording)
-        if capture is not None and capture.state is CaptureState.FORSAKEN:
-            return capture  # its channel does not end with the caller's
-        if capture is None or self.state.phase in (Phase.OVER, Phase.CLOSED):
+        """The capture whose stop was sent and is not confirmed; a failed one until its channel is gone."""
+        capture, caller = self._capture(recording), self.state.caller
+        if capture is None or capture.state not in UNCONFIRMED:
             return None
-        states = (CaptureState.STOPPING, CaptureState.FAILED, CaptureState.ERASING, CaptureState.ERASED)
-        return capture if capture.state in states else None
+        is_over = self.state.phase in (Phase.OVER, Phase.CLOSED)
+        if is_over and caller is not None and capture.channel.uniqueid == caller.uniqueid:
+            return None
+        return capture
 
     def _capture(self, recording: RecordingId) -> Capture | None:
         return next((row for row in self.state.captures if row.id == recording), None)

@@ -415,6 +415,9 @@ def events_of_a_consultation(state: CallState) -> Iterator[CallEvent]:
         yield entered(who, here + 1, bridge)
         yield left(who, here, bridge)
     yield entered(SECOND, company(state, BEYOND, SECOND) + 2, BEYOND)  # and somebody of whom we never heard
+    yield entered(OUTSIDER, company(state, BEYOND, OUTSIDER) + 1, BEYOND)
+    yield DialBegan(at=NOON, channel=FAR, dialled=SECOND)
+    yield DialBegan(at=NOON, channel=SECOND, dialled=OUTSIDER)
     yield hung_up(FAR)
     yield key(KeyAct.STOP, FAR)
     yield hung_up(NEAR)
@@ -422,6 +425,7 @@ def events_of_a_consultation(state: CallState) -> Iterator[CallEvent]:
     yield handed_over(OUTSIDER)
     yield handed_over(joined=False)
     yield resynchronised((CALLER, TALK), (NEAR, TALK), (FAR, BEYOND), (SECOND, BEYOND))
+    yield resynchronised((NEAR, TALK), (FAR, BEYOND), (SECOND, BEYOND))  # it outlives the caller
 
 
 def _events_after_blindness() -> Iterator[CallEvent]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from recorder.call import (
     Acknowledge,
     Arm,
+    CallAdmitted,
     CallEvent,
     CallResynchronised,
     CallState,
@@ -40,6 +41,7 @@ from recorder.model import (
     RecordingAuthorised,
     RecordingChanged,
     RecordingStatus,
+    TransferAttended,
 )
 
 NO = frozenset({ConsentState.REFUSED, ConsentState.WITHDRAWN, ConsentState.PROHIBITED})
@@ -70,6 +72,7 @@ def check(before: CallState, event: CallEvent, step: Step) -> None:
     """Raise AssertionError where this step breaks a law."""
     check_state(step.state)
     _authority(before, event, step)
+    _handing_over(before, event, step)
     _end(before, step)
     _commands(before, event, step)
     _statuses(before, step)
@@ -120,6 +123,30 @@ def check_state(state: CallState) -> None:
         if capture.channel.uniqueid != state.caller.uniqueid and capture.state in WRITES:
             assert state.relay is not None, "captures somebody else"
             assert capture.channel.uniqueid == state.relay.far, "captures somebody else"
+        if capture.state is CaptureState.ARMING:
+            assert capture.channel.uniqueid == state.caller.uniqueid, "begins on somebody else"
+        if capture.state is CaptureState.STOPPING and capture.channel.uniqueid in state.bridges:
+            assert capture.unproved, "counts what it writes beside whomever, until the stop is confirmed"
+    _relay(state)
+
+
+def _relay(state: CallState) -> None:
+    """Who was handed over is captured where they speak now, by that line's agents, on a yes, or not at all."""
+    if state.relay is None or state.caller is None:
+        return
+    assert state.relay.near != state.relay.far
+    assert state.caller.uniqueid not in (state.relay.near, state.relay.far), "speaks through themselves"
+    for capture in state.captures:
+        if capture.state in WRITES:
+            assert capture.channel.uniqueid == state.relay.far, "the first line's capture goes on"
+            assert capture.authority is ConsentState.GIVEN, "nobody was asked"
+            assert not state.supplanted, "somebody else was asked"
+        if capture.state is CaptureState.RUNNING:
+            beyond = state.bridges[state.relay.far]
+            there = {leg for leg, bridge in state.bridges.items() if bridge == beyond} - {state.relay.far}
+            assert there, "with nobody"
+            assert not there & {state.caller.uniqueid, state.relay.near}, "one bridge, and not two"
+            assert not state.held & (there | {state.caller.uniqueid, state.relay.far}), "speaks while somebody holds"
         if capture.state is CaptureState.RUNNING:
             assert capture.bridged_at is not None
 
@@ -164,6 +191,25 @@ def _authority(before: CallState, event: CallEvent, step: Step) -> None:
             assert consent.reason in before.listed, "an override that the line does not list"
             assert [row.id for row in step.facts if isinstance(row, AuditEntry)] == [fact.audit]
             assert before.phase is Phase.TALKING
+
+
+def _handing_over(before: CallState, event: CallEvent, step: Step) -> None:
+    """Only Asterisk's own word makes the two halves the caller's, and only an admission unmakes them."""
+    now, was = step.state.relay, before.relay
+    if was is None and now is not None:
+        assert isinstance(event, TransferAttended), "nobody was handed over"
+        assert event.joined
+        assert before.caller is not None
+        assert event.channel.uniqueid == before.caller.uniqueid, "somebody else was"
+    if was is not None and now != was:
+        assert isinstance(event, CallAdmitted)
+        assert now is None, "handed over twice"
+    joined = {capture.id for capture in before.captures if capture.state is CaptureState.PREPARED}
+    for capture in step.state.captures:
+        if capture.id in joined and capture.state in WRITES:
+            assert now is not None, "captured before the caller is there"
+            assert capture.silent, "Asterisk has not said that it was muted"
+            assert not step.state.personal
 
 
 def _end(before: CallState, step: Step) -> None:
@@ -220,8 +266,6 @@ def _commands(before: CallState, event: CallEvent, step: Step) -> None:
     if isinstance(event, CallResynchronised):  # a stop that was sent before may be sent again
         again = (CaptureState.STOPPING, CaptureState.FORSAKEN)
         stopping = {capture.id for capture in before.captures if capture.state in again}
-        caller = before.caller.uniqueid if before.caller else None
-        stopping |= {row.id for row in before.captures if row.channel.uniqueid != caller and row.state in UNCLOSED}
         found = [entry for entry in found if entry[1] not in stopping or entry[0] is not Stop]
         wanted = [
             entry

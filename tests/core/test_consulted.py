@@ -30,6 +30,7 @@ from recorder.call import (
     outcome,
     prepared,
     standing,
+    standing_with,
 )
 from recorder.call.tables import BESIDE
 from recorder.model import (
@@ -65,6 +66,7 @@ from tests.core.call_cast import (
     admitted,
     answered,
     armed,
+    capture_lost,
     channel,
     closed,
     connected,
@@ -87,6 +89,7 @@ from tests.core.call_cast import (
     second_answers,
     second_rung,
     sight_lost,
+    unmade,
 )
 from tests.facts import NOON
 
@@ -106,6 +109,7 @@ AWAY: tuple[CallEvent, ...] = (
     entered(NEAR, 2, CONSULTATION),
 )
 """The agent consults: the caller stays behind, alone with the music."""
+LEAVES: tuple[CallEvent, ...] = (left(AGENT, 1, CONSULTATION), left(NEAR, 0, CONSULTATION), entered(NEAR, 2))
 PREPARED: tuple[CallEvent, ...] = (*TALKING, *AWAY, consulted(), armed(2), muted(on=FAR))
 ANSWERED: tuple[CallEvent, ...] = (
     *PREPARED,
@@ -114,7 +118,6 @@ ANSWERED: tuple[CallEvent, ...] = (
     entered(SECOND, 1, BEYOND),
     entered(FAR, 2, BEYOND),
 )
-LEAVES: tuple[CallEvent, ...] = (left(AGENT, 1, CONSULTATION), left(NEAR, 0, CONSULTATION), entered(NEAR, 2))
 JOINED: tuple[CallEvent, ...] = (*ANSWERED, *LEAVES, handed_over())
 OVER_THERE: tuple[CallEvent, ...] = (*JOINED, closed())
 """The first line's capture has ended: the second line's talk is being captured."""
@@ -167,6 +170,8 @@ UNPREPARED: dict[str, tuple[CallEvent, ...]] = {
         *AWAY,
         consulted(stricter(ConsentMode.NOTICE, ConsentMode.NOT_REQUIRED)),
     ),
+    "handed over already": (*TALKING, *AWAY, *LEAVES, handed_over(), consulted()),
+    "three in one bridge already": (*TALKING, *AWAY, entered(AGENT, 2), entered(NEAR, 3), consulted()),
     "a line that is never recorded": (*TALKING, *AWAY, consulted(ConsentMode.NEVER)),
     "for more than was agreed to": (
         admitted(purposes=NARROW),
@@ -199,6 +204,34 @@ def test_one_consultation_is_prepared_at_a_time() -> None:
     assert states(ended)[-1] is CaptureState.STOPPED
 
 
+def test_what_cannot_be_prepared_is_no_loss_before_anybody_was_handed_over() -> None:
+    step = advance(after(*TALKING, *AWAY, consulted()), capture_lost(2))
+    assert states(step.state) == [CaptureState.QUIET, CaptureState.FAILED]
+    assert step.state.lost is None
+    (change,) = [fact for fact in step.facts if isinstance(fact, RecordingChanged)]
+    assert change.reason is LostReason.CAPTURE_FAILED  # the row says why it has no files
+    handed = after(*PREPARED, *LEAVES, handed_over())
+    assert advance(handed, capture_lost(2)).state.lost is LostReason.CAPTURE_FAILED
+
+
+BESIDE_ENDS: dict[str, tuple[CallEvent, ...]] = {
+    "it cannot be started": (consulted(), capture_lost(2)),
+    "nobody answers": (consulted(), armed(2), muted(on=FAR), hung_up(FAR)),
+    "the agent comes back": (*ANSWERED[len(TALKING) + len(AWAY) :], left(FAR, 1, BEYOND), closed(2)),
+}
+
+
+@pytest.mark.parametrize("beside", BESIDE_ENDS.values(), ids=BESIDE_ENDS)
+def test_the_end_of_what_was_prepared_ends_nothing_of_the_callers_own_capture(beside: tuple[CallEvent, ...]) -> None:
+    back = (*TALKING, *AWAY, *beside, later(hung_up(NEAR), 9), later(entered(AGENT, 2), 9))
+    state = after(*back)
+    assert states(state)[0] is CaptureState.RUNNING
+    assert state.captures[0].bridged_until is None
+    end = advance(advance(state, later(left(CALLER, 1), 60)).state, later(closed(), 60.02))
+    change = next(fact for fact in end.facts if isinstance(fact, RecordingChanged))
+    assert (change.bridged_seconds, change.keep_seconds) == (60, None)
+
+
 # --------------------------------------------------------------------------- the caller is handed over
 
 
@@ -227,6 +260,26 @@ def test_the_settled_file_is_silent_up_to_the_moment_from_which_the_caller_is_ca
     (silence,) = change.silences
     assert (silence.cause, silence.from_seconds) == (SilenceCause.HOLD, 0)
     assert silence.to_seconds == pytest.approx(60.01)
+
+
+def test_the_hold_ends_no_earlier_than_the_caller_was_handed_over() -> None:
+    """A stop counts from Asterisk's answer, which we read after what happened behind it."""
+    bridged = (later(event, 10) for event in ANSWERED[len(PREPARED) :])
+    joins = (*(later(event, 70) for event in LEAVES), later(handed_over(), 70.5), later(closed(), 70.01))
+    (silence,) = after(*PREPARED, *bridged, *joins).captures[-1].silences
+    assert silence.ended_at == NOON + timedelta(seconds=70.5)
+
+
+def test_the_first_capture_ends_with_the_transfer_whoever_is_heard_of_first() -> None:
+    told = (*ANSWERED, *LEAVES[:-1], handed_over())
+    assert states(after(*told)) == [CaptureState.STOPPING, CaptureState.PREPARED]
+    assert states(after(*told, LEAVES[-1])) == [CaptureState.STOPPING, CaptureState.PREPARED]
+    assert states(after(*told, LEAVES[-1], closed())) == [CaptureState.STOPPED, CaptureState.RUNNING]
+
+
+def test_a_recording_that_cannot_be_made_of_the_first_talk_ends_nothing_of_the_second() -> None:
+    capture = after(*OVER_THERE, unmade()).captures[-1]
+    assert (capture.state, capture.bridged_until) == (CaptureState.RUNNING, None)
 
 
 @pytest.mark.parametrize(
@@ -266,6 +319,27 @@ def test_the_phone_behind_the_second_lines_agent_is_that_agent() -> None:
     assert states(state)[-1] is CaptureState.RUNNING
 
 
+def test_whom_the_second_lines_agent_dials_is_no_agent() -> None:
+    rings, dials = (DialBegan(at=NOON, channel=one, dialled=two) for one, two in ((FAR, SECOND), (SECOND, OUTSIDER)))
+    talk = (*PREPARED, rings, *OVER_THERE[len(PREPARED) :], dials)
+    assert states(after(*talk))[-1] is CaptureState.RUNNING
+    assert states(after(*talk, entered(OUTSIDER, 3, BEYOND)))[-1] is CaptureState.STOPPING
+
+
+def test_the_halves_of_a_local_channel_are_forgotten_with_it() -> None:
+    assert after(*ANSWERED).halves
+    assert not after(*ANSWERED, hung_up(NEAR)).halves
+    assert not after(*ANSWERED, hung_up(FAR)).halves
+
+
+def test_the_agents_beside_the_caller_are_those_of_the_line_on_which_they_speak() -> None:
+    state = after(*OVER_THERE)
+    assert standing_with(state, SECOND.uniqueid)
+    assert not standing_with(state, NEAR.uniqueid)
+    assert not standing_with(after(*ANSWERED), SECOND.uniqueid)
+
+
+BLIND: tuple[CallEvent, ...] = (*TALKING, resynchronised((CALLER, TALK), (AGENT, TALK)), *PREPARED[len(TALKING) :])
 THREE: tuple[CallEvent, ...] = (*ANSWERED, entered(AGENT, 2), entered(NEAR, 3), handed_over(joined=False))
 FORSAKEN: dict[str, tuple[CallEvent, ...]] = {
     "three in one bridge": THREE,
@@ -297,6 +371,19 @@ FORSAKEN: dict[str, tuple[CallEvent, ...]] = {
     "somebody else speaks through the caller's channel": (relayed(), *ANSWERED[1:], NEWCOMER, *LEAVES, handed_over()),
     "the caller is on another line": (*ANSWERED, admitted()),
     "no such halves": (*(event for event in ANSWERED if event != halves()), *LEAVES, handed_over()),
+    "picked up by who was not rung, after a time that nobody saw": (
+        *BLIND,
+        *(event for event in ANSWERED[len(PREPARED) :] if event != second_rung()),
+        *LEAVES,
+        handed_over(),
+    ),
+    "picked up by whom the first line's queue had rung": (
+        *PREPARED,
+        rung(SECOND),
+        *(event for event in ANSWERED[len(PREPARED) :] if event != second_rung()),
+        *LEAVES,
+        handed_over(),
+    ),
     "somebody else there": (*ANSWERED, entered(OUTSIDER, 3, BEYOND), *LEAVES, handed_over()),
 }
 
@@ -400,11 +487,38 @@ def test_a_caller_who_is_gone_ends_what_captures_them_through_another_channel() 
     assert over.state.ended_at == NOON + timedelta(seconds=30)
 
 
+SUPPLANTED: dict[str, tuple[CallEvent, ...]] = {
+    "the caller leaves": (left(CALLER, 1),),
+    "the caller hangs up": (left(CALLER, 1), hung_up()),
+    "an INVITE with Replaces": (left(CALLER, 1), hung_up(), entered(OUTSIDER, 2)),
+    "with Replaces, seen in another order": (left(CALLER, 1), entered(OUTSIDER, 2), hung_up()),
+}
+
+
+@pytest.mark.parametrize("told", SUPPLANTED.values(), ids=SUPPLANTED)
+def test_whoever_takes_the_callers_place_before_the_stop_is_confirmed_is_not_kept(told: tuple[CallEvent, ...]) -> None:
+    """The far half stands with the second agent still: what is said into the near one is written there."""
+    state = after(*OVER_THERE, *(later(event, 30) for event in told))
+    step = advance(state, later(closed(2), 30.3))
+    call_law.check(state, closed(2), step)
+    change = next(fact for fact in step.facts if isinstance(fact, RecordingChanged))
+    assert (change.bridged_seconds, change.keep_seconds) == (30, 30)
+
+
+def test_what_stops_where_it_stands_in_no_bridge_is_kept_to_its_end() -> None:
+    assert not after(*OVER_THERE, left(FAR, 1, BEYOND), closed(2)).captures[-1].unproved
+
+
 def test_a_caller_who_went_while_nobody_looked_has_the_capture_stopped_where_it_runs_on() -> None:
     found = resynchronised((NEAR, TALK), (FAR, BEYOND), (SECOND, BEYOND))
     step = advance(after(*OVER_THERE), found)
-    assert [type(command) for command in step.commands] == [Stop, Settle]
+    assert [type(command) for command in step.commands] == [Stop]
+    assert (states(step.state)[-1], step.state.phase) == (CaptureState.STOPPING, Phase.APART)
     assert step.state.captures[-1].unproved
+    again = advance(step.state, found)
+    assert [type(command) for command in again.commands] == [Stop]
+    over = after(*OVER_THERE, found, found, closed(2))
+    assert (states(over)[-1], over.phase) == (CaptureState.STOPPED, Phase.OVER)
 
 
 def test_a_consultation_survives_the_journal() -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.edge.centre import Centre, Talk, away, until
+from recorder.call import CaptureLost
+from recorder.model import LostReason, RecordingId
+from tests.edge.centre import Centre, Talk, away, forbid, until
 from tests.fakes.agi import OK, FakeAgi
 from tests.fakes.pbx import FakeChannel, FakePbx, event, response, snapshot
 
@@ -175,6 +177,91 @@ async def test_without_a_catalogue_nothing_is_prepared(centre: Centre) -> None:
         visit = await consultation.asks()
         assert visit.variables["RECORDER_RESULT"] == "lost"
     assert [mix.channel.name for mix in centre.mixes if mix.open] == [consultation.talk.caller.name]
+
+
+async def test_a_catalogue_that_takes_its_time_delays_nothing_of_what_is_being_captured(centre: Centre) -> None:
+    consultation = await consults(centre)
+    await until(lambda: centre.mixes[0].muted, "the hold")
+    visitor = Talk(caller=consultation.far, agent=consultation.second, bridge="beyond")
+    with away(centre.url):
+        async with centre.visit(visitor, line="sales", consults=True) as visit:
+            await until(lambda: states(centre) == ["quiet", "preparing"], "the consultation")
+            centre.leaves(consultation.talk.caller, 0)
+            centre.enters(consultation.talk.caller, "elsewhere", 3)
+            await until(lambda: not centre.mixes[0].open, "the stop", seconds=0.5)
+            assert "RECORDER_RESULT" not in visit.variables  # whoever consults waits still
+            await visit.until_over()
+    assert visit.variables["RECORDER_RESULT"] == "lost"
+    assert len(centre.mixes) == 1
+
+
+async def test_what_the_catalogue_refuses_is_not_prepared_though_it_takes_what_comes_after(centre: Centre) -> None:
+    consultation = await consults(centre)
+    await until(lambda: centre.mixes[0].muted, "the hold")
+    forbid(centre.url, "recordings", "NEW.line = 'sales'")
+    visitor = Talk(caller=consultation.far, agent=consultation.second, bridge="beyond")
+    async with centre.visit(visitor, line="sales", consults=True) as visit:
+        with away(centre.url):
+            await until(lambda: "preparing" in states(centre), "the consultation")
+            centre.say("Hold", consultation.talk.agent)
+            await until(lambda: centre.runner.state.held, "a later step")
+        await visit.until_over()
+    assert visit.variables["RECORDER_RESULT"] == "lost"
+    assert len(centre.mixes) == 1
+
+
+async def test_what_an_earlier_visit_prepared_is_no_word_for_a_later_one(centre: Centre) -> None:
+    """The leg goes on to a third line: its dialplan hears no yes, and stops what runs there."""
+    consultation = await consults(centre)
+    assert (await consultation.asks()).variables["RECORDER_RESULT"] == "given"
+    assert (await consultation.asks(line="support")).variables["RECORDER_RESULT"] == "lost"
+
+
+async def test_another_recorder_on_the_leg_is_not_taken_for_the_one_that_is_being_prepared(centre: Centre) -> None:
+    consultation = await consults(centre)
+    await until(lambda: centre.mixes[0].muted, "the hold")
+    visitor = Talk(caller=consultation.far, agent=consultation.second, bridge="beyond")
+    with away(centre.url):
+        async with centre.visit(visitor, line="sales", consults=True) as visit:
+            await until(lambda: "preparing" in states(centre), "the consultation")
+            rival = centre.rival(consultation.far)
+            await visit.until_over()
+    await until(lambda: rival.muted, "the rival to be met")
+
+
+async def test_a_caller_who_is_there_before_the_line_has_been_asked_is_not_said_to_be_recorded(centre: Centre) -> None:
+    await centre.stop()
+    centre.change("line", sales={"consent": "opt_in", "announce": True})
+    await centre.start()
+    consultation = await consults(centre)
+    consultation.hands_over()
+    await until(lambda: states(centre) == ["settled"], "the end of the first capture")
+    visit = await consultation.asks()
+    assert visit.variables["RECORDER_RESULT"] == "lost"
+    assert Path(visit.variables["RECORDER_ANNOUNCE"]).name == "unrecorded"
+    assert len(centre.mixes) == 1
+
+
+async def test_a_capture_that_is_lost_is_stopped_though_the_call_is_over_before_asterisk_answers(
+    centre: Centre,
+) -> None:
+    """Its channel is not the caller's, and does not end with theirs."""
+    consultation = await consults(centre)
+    await consultation.asks()
+    consultation.answered()
+    consultation.hands_over()
+    await until(lambda: states(centre) == ["settled", "running"], "the talk to be captured")
+    usual = centre.pbx.answers["StopMixMonitor"]
+    centre.pbx.answers["StopMixMonitor"] = lambda _: None
+    runner = centre.runner
+    lost = RecordingId(runner.state.captures[1].id)
+    runner.put(CaptureLost(at=runner.now(), recording=lost, reason=LostReason.CAPTURE_FAILED))
+    await until(lambda: states(centre)[1] == "failed", "the loss")
+    centre.hangs_up(consultation.talk)
+    await centre.until_closed()
+    assert centre.mixes[1].open
+    centre.pbx.answers["StopMixMonitor"] = usual
+    await until(lambda: not centre.mixes[1].open, "the stop", seconds=30)
 
 
 def _refuses(centre: Centre, channel: FakeChannel) -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.live import ears
 from tests.live.stage import stage
 from tests.live.ways import (
     CONSULTING,
@@ -36,6 +38,9 @@ from tests.stories import AGENT, CALLER, HEARD, LEFT, RIGHT, Placed, Story
 pytestmark = [pytest.mark.live]
 
 AGREES: Script = (Say(CALLER), UntilPrompt(), Wait(HEARD), Press("1"))
+PROMPTS = Path(__file__).parents[2] / "dialplan" / "prompts"
+TO_LISTEN: Mapping[str, Mapping[str, object]] = {"capture": {"rivals": "report"}}
+"""What listens in for the tests is a MixMonitor of its own."""
 REFUSES: Script = (Say(CALLER), UntilPrompt(), Wait(HEARD), Press("2"))
 
 
@@ -190,6 +195,36 @@ def test_a_consultation_is_in_no_recording_and_the_talk_after_it_is(release: str
 def test_the_books_balance_when_all_of_it_is_over(release: str) -> None:
     code, printed = THEATRE.on(release).verify
     assert code == 0, printed
+
+
+@pytest.mark.asterisk16
+@pytest.mark.parametrize("attended", [False, True], ids=["blind", "attended"])
+@pytest.mark.parametrize(("caller", "told"), [(AGREES, "recorded"), (REFUSES, "unrecorded")])
+async def test_whoever_answers_next_hears_before_they_speak_whether_the_call_is_captured_there(
+    release: str, caller: Script, told: str, *, attended: bool
+) -> None:
+    lines = {**LINES, "sales": {**LINES["sales"], "announce": True}}
+    async with stage(release, lines=lines, changes=TO_LISTEN) as on:
+        call = await talk(on.calls, line="support", caller=caller)
+        queue = on.calls.own_queue()
+        await on.calls.sit(f"own{int(queue)}", f"Local/desk{queue}@phones/n")
+        other = on.calls.joins(call, (Say(SECOND),), rings=f"desk{queue}", rings_for=2)
+        await keys(on.calls, call, "*2" if attended else "#", short_number("sales", queue))
+        rings = await on.calls.admin.until("LocalBridge", since=call.sent_on, timeout=60, Context="phones")
+        heard = await ears.listen_in(on.calls, rings["LocalTwoChannel"], f"next-{call.placed.leg}")
+        await (await asyncio.wait_for(other, 60)).until_bridged()
+        if attended:
+            await asyncio.sleep(TALKED)
+            await _leaves(on.calls, call)
+        await asyncio.sleep(TALKED + 1)
+        await on.calls.hang_up(call)
+        (row,) = await on.closed(1)
+        assert row.outcome == ("recorded" if told == "recorded" else "declined")
+        assert len(await on.settled_paths(row)) == (2 if told == "recorded" else 0)
+        said = {word: ears.hears(heard, PROMPTS / "en" / f"{word}.wav") for word in ("recorded", "unrecorded")}
+        print(said)
+        assert said[told] > ears.CLEARLY
+        assert min(said.values()) < ears.CLEARLY
 
 
 async def test_a_recorder_that_dies_beside_a_consultation_leaves_it_muted_and_keeps_nothing_of_it(release: str) -> None:
