@@ -423,6 +423,7 @@ def events_of_a_consultation(state: CallState) -> Iterator[CallEvent]:
     yield hung_up(NEAR)
     yield handed_over()
     yield handed_over(OUTSIDER)
+    yield handed_over(who=OUTSIDER)
     yield handed_over(joined=False)
     yield resynchronised((CALLER, TALK), (NEAR, TALK), (FAR, BEYOND), (SECOND, BEYOND))
     yield resynchronised((NEAR, TALK), (FAR, BEYOND), (SECOND, BEYOND))  # it outlives the caller

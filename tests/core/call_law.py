@@ -201,6 +201,8 @@ def _handing_over(before: CallState, event: CallEvent, step: Step) -> None:
         assert event.joined
         assert before.caller is not None
         assert event.channel.uniqueid == before.caller.uniqueid, "somebody else was"
+    if step.state.phase is Phase.ASKING:
+        assert now is None, "asked on a channel through which somebody else may speak"
     if was is not None and now != was:
         assert isinstance(event, CallAdmitted)
         assert now is None, "handed over twice"

@@ -198,22 +198,33 @@ def test_the_books_balance_when_all_of_it_is_over(release: str) -> None:
 
 
 @pytest.mark.asterisk16
-@pytest.mark.parametrize("attended", [False, True], ids=["blind", "attended"])
-@pytest.mark.parametrize(("caller", "told"), [(AGREES, "recorded"), (REFUSES, "unrecorded")])
+@pytest.mark.parametrize(
+    ("feature", "leaves", "caller", "told"),
+    [
+        ("#", "", AGREES, "recorded"),
+        ("#", "", REFUSES, "unrecorded"),
+        ("*2", "while it rings", AGREES, "recorded"),
+        ("*2", "after the consultation", REFUSES, "unrecorded"),
+    ],
+    ids=["blind, agreed", "blind, refused", "attended, agreed", "attended, refused"],
+)
 async def test_whoever_answers_next_hears_before_they_speak_whether_the_call_is_captured_there(
-    release: str, caller: Script, told: str, *, attended: bool
+    release: str, feature: str, leaves: str, caller: Script, told: str
 ) -> None:
+    """Who listens in beside a captured caller on hold would be stopped, as in any pause: that agent is gone by then."""
     lines = {**LINES, "sales": {**LINES["sales"], "announce": True}}
     async with stage(release, lines=lines, changes=TO_LISTEN) as on:
         call = await talk(on.calls, line="support", caller=caller)
         queue = on.calls.own_queue()
         await on.calls.sit(f"own{int(queue)}", f"Local/desk{queue}@phones/n")
-        other = on.calls.joins(call, (Say(SECOND),), rings=f"desk{queue}", rings_for=2)
-        await keys(on.calls, call, "*2" if attended else "#", short_number("sales", queue))
+        other = on.calls.joins(call, (Say(SECOND),), rings=f"desk{queue}", rings_for=5)
+        await keys(on.calls, call, feature, short_number("sales", queue))
         rings = await on.calls.admin.until("LocalBridge", since=call.sent_on, timeout=60, Context="phones")
+        if leaves == "while it rings":
+            await _leaves(on.calls, call)
         heard = await ears.listen_in(on.calls, rings["LocalTwoChannel"], f"next-{call.placed.leg}")
         await (await asyncio.wait_for(other, 60)).until_bridged()
-        if attended:
+        if leaves == "after the consultation":
             await asyncio.sleep(TALKED)
             await _leaves(on.calls, call)
         await asyncio.sleep(TALKED + 1)
