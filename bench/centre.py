@@ -120,9 +120,24 @@ class Centre:
         return int((await self.admin.command("core show channels count"))[0].split()[0])
 
     async def until_quiet(self, *, timeout: float) -> None:
-        """Until every call is over and closed, and nothing is staged."""
+        """Until every call is over and closed, and nothing is staged. What a pass of settling had to leave waits half a
+        minute, and what it had to leave undone in the spool a minute more: two looks at each."""
         await self.recorder.until(lambda: not self.open_calls(), "every call to be closed", timeout=timeout)
-        await self.recorder.until(lambda: not any(self.pbx.captures.iterdir()), "the spool to be empty", timeout=60)
+        try:
+            await self.recorder.until(lambda: not self.staged(), "the spool to be empty", timeout=max(timeout, 180))
+        except TimeoutError as error:
+            left = "\n".join(self.staged())
+            raise TimeoutError(f"{error}\nleft in the spool:\n{left}\n{self.told_of(self.staged())}") from error
+
+    def staged(self) -> list[str]:
+        """The names of the files in the spool."""
+        return sorted(path.name for path in self.pbx.captures.iterdir())
+
+    def told_of(self, names: list[str]) -> str:
+        """Every line of the daemon's log about the recordings of these staged files, and every one of no recording."""
+        ids = {name[:36] for name in names}
+        lines = self.recorder.log.read_text("utf-8").splitlines()
+        return "\n".join(line for line in lines if "recording=" not in line or any(one in line for one in ids))
 
     def open_calls(self) -> int:
         """How many calls the daemon holds open, without those just dialled; all, where it does not say. Blocks."""

@@ -33,7 +33,7 @@ from tests.pbx.admin import Admin
 
 SAMPLE_EVERY = 2.0
 TOLD_EVERY = 5
-"""Samples to one telling of the process itself: it goes through every object of Python's."""
+"""Samples to one telling of the process itself."""
 GROWTH_MOST = 0.05
 CALL_SECONDS = 30.0
 EXPLAINED: Mapping[str, str] = {
@@ -41,6 +41,8 @@ EXPLAINED: Mapping[str, str] = {
 }
 """Warnings that these calls are to bring about, and why. Any other fails the run."""
 WARNING = re.compile(r'level=(?:warning|error|critical) event=("[^"]+"|\S+)')
+TOLD_IN_FULL = 3
+"""Lines of each unexplained warning that are printed whole, with what they say of a traceback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,7 @@ class Soaked:
     samples: Samples = field(default_factory=Samples)
     outcomes: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
+    in_full: list[str] = field(default_factory=list)  # of warnings that nobody explained
     seconds: float = 0.0
     idle: float = 0.0  # share of the machine's processors
     daemon_ms: float = 0.0
@@ -115,7 +118,11 @@ async def measure(calls: int, at_once: int) -> Soaked:
         soaked.left = len(list(on.pbx.captures.iterdir()))
         soaked.outcomes = await on.accounted()
         soaked.balanced = await asyncio.to_thread(on.verified)
-        soaked.warnings = Counter(WARNING.findall(on.recorder.log.read_text("utf-8")))
+        lines = on.recorder.log.read_text("utf-8").splitlines()
+        warned = [(found[1], line) for line in lines if (found := WARNING.search(line))]
+        soaked.warnings = Counter(event for event, _ in warned)
+        for event in soaked.warnings.keys() - EXPLAINED.keys():
+            soaked.in_full += [line for name, line in warned if name == event][:TOLD_IN_FULL]
     return soaked
 
 
@@ -181,7 +188,7 @@ def _look(pid: int, told: Path, catalogue: str) -> dict[str, float]:
         "of them the catalogue's": sum(file.startswith(database) for file in files),
         "threads": threads(pid),
         "tasks": own["tasks"],
-        "objects of Python, thousands": own["objects"] / 1000,
+        "blocks of Python, thousands": own["blocks"] / 1000,
     }
 
 
@@ -207,6 +214,8 @@ def report(soaked: Soaked, calls: int, warm_up: int) -> bool:
     for event, times in sorted(soaked.warnings.items()):
         print(f"warning {event}, {times} times: {EXPLAINED.get(event, 'NOT EXPLAINED')}")
     unexplained = soaked.warnings.keys() - EXPLAINED.keys()
+    for line in soaked.in_full:
+        print(line.replace("\\n", "\n"))
     print(f"warnings not explained: {len(unexplained)}; calls lost: {soaked.outcomes['lost']}")
     return good and soaked.balanced and not soaked.left and not unexplained and not soaked.outcomes["lost"]
 

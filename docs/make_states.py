@@ -37,7 +37,7 @@ There is none before it is authorised, and at most one that Asterisk may still b
 been stopped leads back: who was stopped for good reason is captured again only by a new authority.
 
 One more may be prepared, in silence, on the leg on which an agent consults another line: `joined` is the only way from
-there to a capture of the caller ([decision 0035](decisions/0035-a-caller-who-is-handed-over.md)).
+there to a capture of the caller ([decision 0037](decisions/0037-a-caller-who-is-handed-over.md)).
 
 """
 

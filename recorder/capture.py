@@ -22,7 +22,7 @@ from recorder.ami import Ami, AmiError, AmiRefused, ChannelSnapshot
 from recorder.call import CallEvent, RecordingEmptied, RecordingErased, RecordingMade, RecordingUnmade
 from recorder.model import Channel, LostReason, RecorderError, RecordingId, Silenced
 from recorder.quality import BRIDGE_TOLERANCE_SECONDS, Finding, Measures, assess, file_findings
-from recorder.silences import spans_to_keep
+from recorder.silences import spans_silenced, spans_to_keep
 from recorder.storage import (
     Edges,
     LegFile,
@@ -41,6 +41,7 @@ from recorder.storage import (
 log = structlog.get_logger(__name__)
 
 MIXMONITOR_VARIABLE = "RECORDER_ID"
+UNTOLD_VARIABLE = "RECORDER_UNTOLD"
 CALLER_VARIABLE = "RECORDER_CALLER_ID"
 REMIND_KEY = "D"
 """Of features_recorder.conf (recorder-remind)."""
@@ -85,6 +86,11 @@ class Staging:
     armed: bool = True  # Asterisk said that it began
     stopped_at: datetime | None = None  # Asterisk wrote no more
     silences: tuple[Silenced, ...] = ()  # holds and pauses, which become exact silence
+
+
+def _kept_seconds(staging: Staging) -> float | None:
+    """Up to which the recording is kept: a frame less than is proved. None: all of it."""
+    return None if staging.keep_seconds is None else max(0.0, staging.keep_seconds - FRAME)
 
 
 def mixmonitor_arguments(
@@ -195,6 +201,13 @@ class CaptureDesk:
         """The id that MixMonitor left on the channel; None where it left none or the PBX cannot be asked."""
         try:
             return await self._ami.getvar(channel.name, MIXMONITOR_VARIABLE)
+        except AmiError:
+            return None
+
+    async def untold_id(self, channel: Channel) -> str | None:
+        """The id that the dialplan left of a MixMonitor that it ended itself: its caller could not be told of it."""
+        try:
+            return await self._ami.getvar(channel.name, UNTOLD_VARIABLE)
         except AmiError:
             return None
 
@@ -325,8 +338,7 @@ class CaptureDesk:
         )
 
     def _join(self, staging: Staging) -> Settled:
-        keep = None if staging.keep_seconds is None else max(0.0, staging.keep_seconds - FRAME)
-        spans = spans_to_keep(staging.silences, keep)
+        spans = spans_to_keep(staging.silences, _kept_seconds(staging))
         # The catalogue holds no digest of a stopped recording: a file from before a crash may be replaced.
         return self._storage.settle(
             staging.recording, staging.authorised_at, spans=spans, edges=edges_of(staging), replace=True
@@ -334,13 +346,16 @@ class CaptureDesk:
 
     async def _nothing_there(self, staging: Staging) -> CallEvent:
         if (staging.bridged_seconds or 0) < AUDIBLE.total_seconds():
-            await self.discard_staged(staging.recording)
+            await self.discard_staged(staging)
             return RecordingEmptied(at=self._clock(), recording=staging.recording)
         return RecordingUnmade(at=self._clock(), recording=staging.recording, reason=LostReason.CAPTURE_FAILED)
 
-    async def discard_staged(self, recording: RecordingId) -> None:
-        """Remove the staged files; only after the catalogue holds the settled recording."""
-        await asyncio.get_running_loop().run_in_executor(self._disk, self._spool.discard, recording)
+    async def discard_staged(self, staging: Staging) -> None:
+        """Remove the staged files, what was silenced overwritten; only after the catalogue holds the recording."""
+        silenced = spans_silenced(staging.silences, _kept_seconds(staging))
+        discard = partial(self._spool.discard, staging.recording, silenced=silenced)
+        # Not on the thread that looks whether captures have begun: overwriting waits for the disk.
+        await asyncio.get_running_loop().run_in_executor(self._audio, discard)
 
     async def erase(self, staging: Staging) -> CallEvent:
         """Remove what may not be kept, wherever it lies. StorageError where the disk refuses."""

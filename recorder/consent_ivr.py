@@ -51,6 +51,8 @@ REFUSED_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\"\\]")
 """What would end an AGI line or a quoted argument early; pyst2 escapes nothing."""
 RESULT_VARIABLE = "RECORDER_RESULT"
 MIXMONITOR_VARIABLE = "RECORDER_ID"
+TELLS = "tells"
+"""What a dialplan of this version says of itself with an override key: an older one would capture and tell nobody."""
 
 
 class OpenChannel(Protocol):
@@ -81,6 +83,7 @@ class Visit:
     dialler: Channel | None = None  # who dials an outgoing call; None of a dialplan that does not say
     unrecorded: Unrecorded | None = None  # the do-not-record list that names it; the number itself goes no further
     consults: bool = False  # the leg of a consultation by the featuremap's key: who is there now will leave it
+    tells: bool = False  # of a key: whether this dialplan tells the caller of a capture, and says what became of it
     number: str | None = field(default=None, repr=False)  # the other side's, as a keyed digest; None: withheld, no key
 
 
@@ -492,7 +495,8 @@ def _visit(
                     number=number_key.digest(given.get(4, "")) if number_key else None,
                 )
             case "key":
-                return Visit(channel=_channel(given[0], given[3], given[4]), agent=given[1], reason=given[2])
+                far = _channel(given[0], given[3], given[4])
+                return Visit(channel=far, agent=given[1], reason=given[2], tells=given.get(5) == TELLS)
     except KeyError as missing:
         raise AGIHangup(f"not our dialplan: no argument {missing}") from missing
     raise AGIHangup(f"no such script: {script[:40]!r}")

@@ -72,6 +72,10 @@ class LineRules:
         return next((terms for terms in self.override if terms.reason is reason), None)
 
 
+OLDER_DIGITS = 16
+"""Of the digest, as older recorders wrote it. What is found with another text behind it in a lifetime proves little."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinePolicy:
     """A line's settings at some time, `settings` as the JSON text of which their digest is taken."""
@@ -81,8 +85,12 @@ class LinePolicy:
 
     @property
     def digest(self) -> str:
-        """What names them in every consent event: of SHA-256 over name, blank and text the first 16 characters."""
-        return hashlib.sha256(f"{self.line} {self.settings}".encode()).hexdigest()[:16]
+        """What names them in every consent event: the SHA-256, in hex, of name, blank and text."""
+        return hashlib.sha256(f"{self.line} {self.settings}".encode()).hexdigest()
+
+    def gives(self, digest: str) -> bool:
+        """Whether `digest` was taken of this text. Older recorders' has its first 16 digits; no other part is one."""
+        return digest in (self.digest, self.digest[:OLDER_DIGITS])
 
     def told(self) -> dict[str, str]:
         """Each setting's name and its value, as TOML would have them on one line; ValueError where it is no JSON."""

@@ -16,12 +16,19 @@ from recorder.chain import Body, Head, Link, canonical, is_committed, sha256, wa
 from recorder.policy import LinePolicy
 
 KIND: Final = "recorder consent proof"
-VERSION: Final = 2
-"""Since 2 a proof holds the settings under which was asked, as far as they were kept; one of version 1 has none."""
+VERSION: Final = 3
+"""Since 2 a proof holds the settings under which was asked, as far as they were kept; since 3 it names the others."""
+NOT_KEPT: Final = "not_kept"
+CHANGED: Final = "changed"
+WHY_MISSING: Final = {
+    NOT_KEPT: "were not kept",
+    CHANGED: "are kept in a text that does not give this digest",
+}
+"""Why the settings of a policy are not in a proof: its maker's word for it."""
 MOST_NAMED: Final = 1000
 """Of missing consent events: a number is what the file says."""
 _FIRST: Final = ("proof", "version", "call", "head", "links", "acts", "prompts")
-_PARTS: Final = {1: _FIRST, VERSION: (*_FIRST, "policies")}
+_PARTS: Final = {1: _FIRST, 2: (*_FIRST, "policies"), VERSION: (*_FIRST, "policies", "policies_missing")}
 _STRINGS: Final[tuple[type, ...]] = (str,)
 _SHAPES: Final[dict[str, dict[str, tuple[type, ...]]]] = {
     "head": {"node": _STRINGS, "seq": (int,), "digest": _STRINGS},
@@ -29,6 +36,16 @@ _SHAPES: Final[dict[str, dict[str, tuple[type, ...]]]] = {
     "act": {"seq": (int,), "salt": _STRINGS, "body": (dict,)},
     "prompt": {"sha256": _STRINGS, "wav": _STRINGS},
     "policy": dict.fromkeys(("digest", "line", "settings"), _STRINGS),
+    "missing policy": dict.fromkeys(("digest", "why"), _STRINGS),
+}
+
+
+_SHAPE_OF: Final = {
+    "links": "link",
+    "acts": "act",
+    "prompts": "prompt",
+    "policies": "policy",
+    "policies_missing": "missing policy",
 }
 
 
@@ -59,6 +76,7 @@ class Proof:
     acts: tuple[Act, ...]
     prompts: Mapping[str, bytes]  # by the digest that stands beside them
     policies: tuple[tuple[str, LinePolicy], ...] = ()  # each with the digest that stands beside it
+    policies_missing: tuple[tuple[str, str], ...] | None = None  # digest and why; None in one that does not tell
 
     @property
     def consents(self) -> tuple[Act, ...]:
@@ -98,10 +116,13 @@ def document(
     links: Sequence[Link],
     acts: Sequence[Act],
     prompts: Mapping[str, bytes],
-    policies: Iterable[LinePolicy] = (),
+    policies: Mapping[str, LinePolicy] | None = None,
+    changed: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """The proof as JSON has it: one file."""
+    """The proof as JSON has it: one file. `policies` by the digest that events name; `changed` have a wrong text."""
     newest = links[-1]
+    policies, changed = policies or {}, frozenset(changed)
+    missing = sorted(_policies_of(acts) - policies.keys())
     return {
         "proof": KIND,
         "version": VERSION,
@@ -113,8 +134,11 @@ def document(
             {"sha256": digest, "wav": base64.b64encode(wav).decode()} for digest, wav in sorted(prompts.items())
         ],
         "policies": [
-            {"digest": policy.digest, "line": policy.line, "settings": policy.settings}
-            for policy in sorted(policies, key=lambda policy: policy.digest)
+            {"digest": digest, "line": policy.line, "settings": policy.settings}
+            for digest, policy in sorted(policies.items())
+        ],
+        "policies_missing": [
+            {"digest": digest, "why": CHANGED if digest in changed else NOT_KEPT} for digest in missing
         ],
     }
 
@@ -171,7 +195,7 @@ def _misshapen(read: Any) -> Iterator[str]:
     yield from _names(read, _PARTS[version], "the proof")
     if not isinstance(read.get("call"), str):
         yield "the proof does not name its call"
-    for part, shape in (("links", "link"), ("acts", "act"), ("prompts", "prompt"), ("policies", "policy")):
+    for part, shape in _SHAPE_OF.items():
         found = read.get(part, [] if part not in _PARTS[version] else None)
         if not isinstance(found, list):
             yield f"{part} is not a list"
@@ -220,6 +244,9 @@ def _read(read: Mapping[str, Any]) -> tuple[Proof, list[str]]:
             (entry["digest"], LinePolicy(line=entry["line"], settings=entry["settings"]))
             for entry in read.get("policies", ())
         ),
+        policies_missing=tuple((entry["digest"], entry["why"]) for entry in read["policies_missing"])
+        if "policies_missing" in read
+        else None,
     )
     return proof, wrong
 
@@ -301,21 +328,38 @@ def _prompts(proof: Proof) -> Iterator[str]:
 
 
 def _policies(proof: Proof) -> Iterator[str]:
-    """Whether the settings give the digest that the events name. One that is not in the file was perhaps not kept."""
+    """Whether the settings give the digest that the events name, and each that is not in the file is named as such."""
     named = policies_named(proof)
     digests = [digest for digest, _ in proof.policies]
+    missing = [digest for digest, _ in proof.policies_missing or ()]
+    for digest, why in proof.policies_missing or ():
+        if digest not in named:
+            yield f"the settings of policy {digest} are named as missing, and no consent event names them"
+        if digest in digests:
+            yield f"the settings of policy {digest} are named as missing, and they are in the file"
+        if why not in WHY_MISSING:
+            yield f"why the settings of policy {digest} are missing is {why!r}, and no proof says so"
+    if proof.policies_missing is not None:
+        for digest in sorted(named.difference(digests, missing)):
+            yield f"the settings of policy {digest} are not in the file, which does not name them as missing"
     for digest, policy in proof.policies:
         if digest not in named:
             yield f"settings with the digest {digest} are in the file, and no consent event names them"
-        if policy.digest != digest:
+        if not policy.gives(digest):
             yield f"the settings of line {policy.line} in the file are not those of policy {digest}"
-    for digest in sorted({digest for digest in digests if digests.count(digest) > 1}):
+    there = [*digests, *missing]
+    for digest in sorted({digest for digest in there if digests.count(digest) > 1 or missing.count(digest) > 1}):
         yield f"the settings of policy {digest} stand in the file twice"
 
 
 def policies_named(proof: Proof) -> frozenset[str]:
     """The digests of settings that the consent events name."""
-    return frozenset(str(act.body.get("policy")) for act in proof.consents if act.body.get("policy"))
+    return _policies_of(proof.acts)
+
+
+def _policies_of(acts: Iterable[Act]) -> frozenset[str]:
+    bodies = (act.body for act in acts if act.body.get("kind") == "consent")
+    return frozenset(str(body["policy"]) for body in bodies if body.get("policy"))
 
 
 def _unheard(proof: Proof) -> Iterator[str]:

@@ -8,10 +8,12 @@ Source of the format: Asterisk, main/logger.c ast_queue_log and apps/app_queue.c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 from recorder.fallback import (
     ASKED_ENTRY,
@@ -21,7 +23,7 @@ from recorder.fallback import (
     note_from_text,
     question_from_text,
 )
-from recorder.model import KeyAct, Uniqueid
+from recorder.model import KeyAct, RecordingId, Uniqueid
 from recorder.rotated import Line, Place, Rotated
 
 LEFT_UNSERVED = frozenset({"ABANDON", "EXITWITHTIMEOUT", "EXITWITHKEY", "EXITEMPTY"})
@@ -29,9 +31,11 @@ TALK_ENDED = frozenset({"COMPLETEAGENT", "COMPLETECALLER"})
 CALLER_GONE = frozenset({"ABANDON", "COMPLETECALLER"})
 KEY = "RECORDERKEY"
 LISTED = "RECORDERLISTED"
+TOLD = "RECORDERTOLD"
 TALK = "RECORDERTALK"
 """Our dialplan's own, about an outgoing call: what Queue() would say of an incoming one."""
 LOG_PRECISION = timedelta(seconds=1)
+STATUS_LONGEST = 20
 TALK_MOVED = frozenset({"TRANSFER", "BLINDTRANSFER", "ATTENDEDTRANSFER"})
 
 
@@ -98,11 +102,34 @@ class NotedKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """What our dialplan says of telling a caller of an override (recorder-tell), here and in an event alike.
+
+    `status` is Asterisk's word for the playing; `played_ms` None where the length makes no sense.
+    """
+
+    recording: RecordingId
+    status: str
+    played_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotedTelling:
+    """`at` has a second's precision, `caller` is who was to be told."""
+
+    at: datetime
+    caller: Uniqueid
+    telling: Telling
+    place: Place = field(default=Place(inode=0, offset=0), compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unseen:
     """What the log tells of a time in which we could not see."""
 
     passages: Mapping[Uniqueid, Passage] = field(default_factory=dict)
     keys: tuple[NotedKey, ...] = ()
+    tellings: tuple[NotedTelling, ...] = ()
     asked: Mapping[Uniqueid, tuple[Entry, ...]] = field(default_factory=dict)  # all of whom the dialplan has asked
 
 
@@ -236,6 +263,38 @@ def keys_noted(entries: Iterable[Entry]) -> tuple[NotedKey, ...]:
         for entry in entries
         if entry.event == KEY and len(entry.data) > 1 and entry.data[0] in acts
     )
+
+
+def tellings_noted(entries: Iterable[Entry]) -> tuple[NotedTelling, ...]:
+    """The lines about callers who were told of an override, or were not; one that makes no sense is passed over."""
+    return tuple(
+        NotedTelling(
+            at=entry.at,
+            caller=entry.uniqueid,
+            telling=telling,
+            place=Place(inode=entry.inode, offset=entry.offset),
+        )
+        for entry in entries
+        if entry.event == TOLD and (telling := telling_from_text("|".join(entry.data))) is not None
+    )
+
+
+def telling_from_text(text: str) -> Telling | None:
+    """The telling that our dialplan wrote; None where the text is none, or not whole."""
+    recording, status, played, *more = (*text.strip().split("|"), "", "", "")
+    if any(more):
+        return None
+    try:
+        return Telling(
+            recording=RecordingId(UUID(recording)), status=status[:STATUS_LONGEST], played_ms=_length(played)
+        )
+    except ValueError:
+        return None
+
+
+def _length(text: str) -> int | None:
+    """Milliseconds; None where it is no length, as when the clock was set back in it."""
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
 
 
 def answer_noted(entry: Entry) -> NotedAnswer | None:

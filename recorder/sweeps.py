@@ -49,6 +49,7 @@ from recorder.queue_log import (
     keys_noted,
     passages,
     talks_noted,
+    tellings_noted,
     whole_ways,
 )
 from recorder.rotated import Place
@@ -161,7 +162,7 @@ class Sweeps:
             self._postponed.until[row.id] = self._now() + POSTPONE
             return
         if not isinstance(event, RecordingUnmade):  # what could not be settled is kept for a person to look at
-            await self._capture.discard_staged(row.id)
+            await self._capture.discard_staged(_staging(row))
 
     async def _erase(self, row: RecordingRow) -> None:
         if not await self._ledger(row.call, await self._capture.erase(_staging(row))):
@@ -189,17 +190,17 @@ class Sweeps:
             return False
         rows = await self._catalogue.recordings_named(ours - self._postponed.now(self._now()))
         done = (RecordingStatus.SETTLED, RecordingStatus.EMPTY, RecordingStatus.ERASED)
-        for recording, row in rows.items():
+        for row in rows.values():
             if row.status in done:
-                await self._remove(recording)
+                await self._remove(row)
         return False
 
-    async def _remove(self, recording: RecordingId) -> None:
+    async def _remove(self, row: RecordingRow) -> None:
         try:
-            await self._capture.discard_staged(recording)
+            await self._capture.discard_staged(_staging(row))
         except StorageError as error:
-            self._postpone("leftovers", recording)
-            log.error("sweep_postponed", sweep="leftovers", recording=str(recording), why=str(error))
+            self._postpone("leftovers", row.id)
+            log.error("sweep_postponed", sweep="leftovers", recording=str(row.id), why=str(error))
 
     async def begin_books(self) -> None:
         """Note since when books are kept here, and for which queues. After the queue log was first looked at."""
@@ -226,6 +227,8 @@ class Sweeps:
         places += [Place(inode=entry.inode, offset=entry.offset) for entry in asked.values()]
         # So is a key: an outgoing call has no passage, and its key may still be unheard.
         places += [key.place for key in keys_noted(entries) if self._has_leg(key.presser) or self._has_leg(key.caller)]
+        # And what became of telling a caller of an override.
+        places += [told.place for told in tellings_noted(entries) if self._has_leg(told.caller)]
         # And a talk with a callee, which is no call of a queue.
         places += [
             Place(inode=entry.inode, offset=entry.offset)
@@ -238,7 +241,7 @@ class Sweeps:
         return False
 
     async def unseen(self) -> Unseen:
-        """What the queue log tells of since the bookmark: proofs of talks, and keys, that we did not see."""
+        """What the queue log tells of since the bookmark: proofs of talks, keys and tellings that we did not see."""
         if self._queue_log is None:
             return Unseen()
         place = await self._place()
@@ -252,7 +255,12 @@ class Sweeps:
         told = {
             leg: passage for leg, passage in passages(entries).items() if passage.is_outgoing or passage.queue in queues
         }
-        return Unseen(passages=told, keys=keys_noted(entries), asked=asked_without_us(entries))
+        return Unseen(
+            passages=told,
+            keys=keys_noted(entries),
+            tellings=tellings_noted(entries),
+            asked=asked_without_us(entries),
+        )
 
     async def _not_taken_in(self, asked: Mapping[Uniqueid, tuple[Entry, ...]]) -> dict[Uniqueid, Entry]:
         """The first line of each caller whom the dialplan asked by itself, until the books have the call.

@@ -110,7 +110,8 @@ class Story:
             )
         return self
 
-    def overridden(self) -> Story:
+    def overridden(self, basis: str | None = None) -> Story:
+        """Without a basis: as an older recorder wrote it."""
         self.events.append(
             OverridePressed(
                 at=later(11),
@@ -120,6 +121,8 @@ class Story:
                 consent=ConsentEventId(uuid4()),
                 audit=uuid4(),
                 recording=self.recording,
+                basis=basis,
+                tells_caller=None if basis is None else False,
             )
         )
         return self

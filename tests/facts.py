@@ -45,6 +45,18 @@ QUESTION = Prompt(
     text="This call may be recorded for training. Press 1 to agree, 2 to refuse.",
 )
 
+OVERRIDDEN = Prompt(
+    id="overridden",
+    kind=PromptKind.OVERRIDDEN,
+    language="en",
+    version="1",
+    sha256="c" * 64,
+    seconds=2.3,
+    min_played_ms=0,
+    path="/usr/share/asterisk/sounds/recorder/en/overridden",
+    text="From now on, this call is recorded.",
+)
+
 
 def override_for(*reasons: str, **terms: object) -> dict[str, dict[str, object]]:
     """A line's `override` with these reasons; `terms` are said of each, beside its legal basis."""

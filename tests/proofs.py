@@ -25,6 +25,8 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "proof.md"
 WAV = b"RIFF....WAVE of a question"
 HEARD = {digest(WAV): WAV}
 POLICY = LinePolicy(line="support", settings='{"consent":"opt_in","retries":2}')
+UNKEPT = "e" * 64
+"""The digest of settings that nobody kept."""
 
 
 def chained(bodies: Sequence[Body], node: str = NODE) -> tuple[list[Link], list[Act]]:
@@ -46,9 +48,9 @@ def chained(bodies: Sequence[Body], node: str = NODE) -> tuple[list[Link], list[
     return list(links.values()), acts
 
 
-def consent(call: UUID, number: int, after: ConsentState, before: ConsentState) -> Body:
+def consent(call: UUID, number: int, after: ConsentState, before: ConsentState, policy: str = POLICY.digest) -> Body:
     fact = answered(CallId(call), after, before)
-    values = asdict(fact) | {"id": UUID(int=number), "policy": POLICY.digest}
+    values = asdict(fact) | {"id": UUID(int=number), "policy": policy}
     prompt = asdict(QUESTION) | {"sha256": digest(WAV)}
     return consent_body(values, prompt, node=NODE, line="support", mode="opt_in", number=number)
 
@@ -63,7 +65,7 @@ def bodies_of(call: UUID) -> list[Body]:
     return [
         consent(call, 1, ConsentState.ASKED, ConsentState.NONE),
         consent(call, 2, ConsentState.REFUSED, ConsentState.ASKED),
-        consent(call, 3, ConsentState.GIVEN, ConsentState.REFUSED),
+        consent(call, 3, ConsentState.GIVEN, ConsentState.REFUSED, UNKEPT),
         ended(call, 3),
     ]
 
@@ -77,7 +79,7 @@ def a_proof(call: UUID | None = None) -> dict[str, Any]:
     links, acts = chained(bodies)
     wanted = [act for act in acts if act.body["call"] == str(call)]
     shown = links_to_show(len(links), [act.seq for act in wanted])
-    return document(str(call), [links[seq - 1] for seq in shown], wanted, HEARD, [POLICY])
+    return document(str(call), [links[seq - 1] for seq in shown], wanted, HEARD, {POLICY.digest: POLICY})
 
 
 def auditors_lines() -> str:

@@ -1,7 +1,9 @@
 """The settings of each line as they were: the text of which the digest in every consent event was taken. Append-only.
 
 The way back leaves the table where it is: an older recorder does not look at it, and what it tells of the consent
-events that were written meanwhile is nowhere else.
+events that were written meanwhile is nowhere else. It waits for the calls in progress whose journal such a recorder
+could not read: it would take none of them up, and what captures them would go on unseen. Of calls that are over it
+finds fault with the journal (`verify`), and does nothing else with them.
 """
 
 from __future__ import annotations
@@ -50,5 +52,21 @@ def close_on_sqlite() -> None:
     )
 
 
+READ_BEFORE = frozenset(("at", "reason", "far", "agent", "consent", "audit", "recording", "hindrance", "presser"))
+"""What a recorder of revision 0005 knows of an override."""
+OPEN = """
+    SELECT e.call, e.fields FROM call_events e JOIN calls c ON c.id = e.call
+    WHERE c.outcome IS NULL AND e.name = 'OverridePressed' ORDER BY e.call, e.seq
+"""
+
+
 def downgrade() -> None:
-    """Nothing: see above. `base` alone takes it away (0001)."""
+    """Nothing but to look: see above. `base` alone takes the table away (0001)."""
+    found = op.get_bind().execute(sa.text(OPEN).columns(call=sa.Uuid(), fields=sa.JSON()))
+    calls = list(dict.fromkeys(str(row.call) for row in found if set(row.fields) - READ_BEFORE))
+    if calls:
+        raise RuntimeError(
+            "an older recorder would not take up again what is in progress and had an override, since it cannot read on"
+            f" what that rests: {', '.join(calls)}. Start this recorder again, wait until `recorder calls` shows an"
+            " outcome for each, stop it, and go back then"
+        )

@@ -55,9 +55,11 @@ class AmiLimits:
     login: timedelta = timedelta(seconds=10)  # Asterisk itself sleeps 1 s before it refuses
     action: timedelta = timedelta(seconds=5)
     ping_every: timedelta = timedelta(seconds=1)  # also what wakes a sleeping AMI session (asterisk issue 2145)
-    pings_unanswered: int = 3
+    pings_unanswered: int = 3  # of a PBX that says nothing else
+    pings_in_vain: int = 10  # of one that says something: it is late, and a new connection would be later
     retry_first: timedelta = timedelta(milliseconds=250)
-    retry_longest: timedelta = timedelta(seconds=30)
+    retry_longest: timedelta = timedelta(seconds=5)  # while we are blind calls go by unrecorded
+    retry_refused: timedelta = timedelta(seconds=30)  # after a login that the PBX refused
     steady: timedelta = timedelta(seconds=10)  # a connection that lasted this long starts the back-off anew
 
 
@@ -168,7 +170,7 @@ class Ami(Actions):
                 await self._session()
             except AmiLoginRefused as error:
                 self._down(error)
-                await self._pause(self._limits.retry_longest.total_seconds())
+                await self._pause(self._limits.retry_refused.total_seconds())
                 continue
             except (AmiError, OSError, UnicodeError) as error:
                 self._down(error)
@@ -229,16 +231,20 @@ class Ami(Actions):
 
     async def _stay_awake(self, wire: Wire) -> None:
         """A ping each second, whether or not the last was answered: any input wakes a session that Asterisk forgot."""
-        self._unanswered_pings = 0
+        self._unanswered_pings = silent = 0
         while not wire.lost.done():
-            if self._unanswered_pings >= self._limits.pings_unanswered:
+            is_silent = silent >= self._limits.pings_unanswered
+            most = self._limits.pings_unanswered if is_silent else self._limits.pings_in_vain
+            if self._unanswered_pings >= most:
                 wire.lose(f"{self._unanswered_pings} pings unanswered")
                 break
             if self._unanswered_pings:
                 self.counters.late_pings += 1
             self._unanswered_pings += 1
+            reads = wire.reads
             wire.send(PbxAction("Ping", {})).add_done_callback(self._pong)
             await asyncio.wait({wire.lost}, timeout=self._limits.ping_every.total_seconds())
+            silent = silent + 1 if wire.reads == reads else 0
         raise AmiDown(wire.lost.result())
 
     def _pong(self, answer: asyncio.Future[list[Headers]]) -> None:

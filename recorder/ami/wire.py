@@ -155,6 +155,7 @@ class Wire(AMIProtocol):  # type: ignore[misc]
         self._clock = clock
         self._tap = tap
         self._table = table
+        self.reads = 0  # how often anything came
         self._rest = b""
         self._stamps = Stamps()
 
@@ -164,6 +165,7 @@ class Wire(AMIProtocol):  # type: ignore[misc]
 
     def data_received(self, data: bytes) -> None:
         """Cut frames out of the bytes: panoramisk decodes each read by itself and tears characters apart."""
+        self.reads += 1
         if self._tap is not None:
             self._tap(data)
         frames = (self._rest + data).split(_END)

@@ -48,7 +48,7 @@ def judge_policy(row: PolicyRow) -> Mismatch | None:
     The digest in an event of the dialplan's own asking is that of the settings it was written from, and a recorder that
     is killed before the catalogue took its settings leaves events of them: so one that is not kept is no mismatch.
     """
-    if LinePolicy(line=row.line, settings=row.settings).digest == row.digest:
+    if LinePolicy(line=row.line, settings=row.settings).gives(row.digest):
         return None
     return Mismatch(
         code=Code.POLICY_CHANGED,

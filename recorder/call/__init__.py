@@ -9,6 +9,7 @@ from recorder.call.draft import Acknowledge, Arm, Command, Erase, Quiet, Seek, S
 from recorder.call.events import (
     AgentListed,
     CallAdmitted,
+    CallerTold,
     CallEvent,
     CallResynchronised,
     CaptureArmed,
@@ -60,6 +61,7 @@ __all__ = [
     "CallEvent",
     "CallResynchronised",
     "CallState",
+    "CallerTold",
     "Capture",
     "CaptureArmed",
     "CaptureClosed",

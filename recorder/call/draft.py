@@ -162,8 +162,9 @@ def record_consent(
     reason: OverrideReason | None = None,
     actor: str | None = None,
     under: CallState | CallAdmitted | None = None,
+    policy: str | None = None,
 ) -> None:
-    """`under` whose line, mode and policy, where they are not the call's own."""
+    """`under` whose line, mode and policy, where they are not the call's own; `policy` where only the settings are."""
     rules = under or draft.state
     draft.facts.append(
         ConsentRecorded(
@@ -173,7 +174,7 @@ def record_consent(
             before=draft.state.consent,
             after=after,
             channel=channel,
-            policy=rules.policy,
+            policy=policy or rules.policy,
             node=draft.state.node,
             line=rules.line,
             mode=rules.mode,
@@ -233,7 +234,13 @@ def _intend(
             audit=audit.audit if audit else None,
         )
     )
-    capture = Capture(id=recording, state=begins, channel=channel, authority=draft.state.consent)
+    capture = Capture(
+        id=recording,
+        state=begins,
+        channel=channel,
+        authority=draft.state.consent,
+        to_tell=audit.telling if audit else None,
+    )
     draft.know(captures=(*draft.state.captures, capture))
 
 

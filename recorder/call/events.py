@@ -174,7 +174,10 @@ class DialogueBroke(OwnEvent):
 class OverridePressed(OwnEvent):
     """An agent pressed an override key. `far` is the channel to capture, `agent` the one whose key it was.
 
-    `basis`, `retention` and `tells_caller` are the reason's terms (policy.OverrideTerms); an older journal has none.
+    `basis`, `retention` and `tells_caller` are the reason's terms (policy.OverrideTerms); `telling` is what the caller
+    is to hear once it is captured, and what became of that the dialplan says (CallerTold). `policy` is the digest of
+    the settings that have these terms; where they list the reason no more, it is `unfounded`. An older journal has
+    none of them.
     """
 
     reason: OverrideReason
@@ -188,6 +191,23 @@ class OverridePressed(OwnEvent):
     basis: str | None = None
     retention: str | None = None
     tells_caller: bool | None = None
+    telling: Prompt | None = None
+    policy: str | None = None
+    unfounded: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerTold(OwnEvent):
+    """What became of telling the caller that this recording is made without their consent.
+
+    `status` is Asterisk's word for the playing (PLAYBACKSTATUS), None where none came in time; `played_ms` is how long
+    it took by Asterisk's clock, None where that makes no sense.
+    """
+
+    recording: RecordingId
+    audit: UUID
+    status: str | None = None
+    played_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

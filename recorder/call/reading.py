@@ -31,6 +31,7 @@ from recorder.call.draft import (
 from recorder.call.events import (
     AgentListed,
     CallAdmitted,
+    CallerTold,
     CallResynchronised,
     CaptureArmed,
     CaptureClosed,
@@ -95,6 +96,7 @@ from recorder.model import (
     MixMonitorMuted,
     MixMonitorStopped,
     PartyKind,
+    Prompt,
     SilenceCause,
     TransferAttended,
     Uniqueid,
@@ -104,6 +106,11 @@ from recorder.policy import OBJECTIONS, Circumstances, decide, may_override
 
 CLOCKS_DIFFER_BY: Final = timedelta(seconds=2)
 """The queue log counts whole seconds: a line may look older or younger than it is."""
+
+PLAYED: Final = "SUCCESS"
+"""PLAYBACKSTATUS of a file that Asterisk could open and that nothing cut (apps/app_playback.c)."""
+CUT_AT_MOST: Final = timedelta(milliseconds=250)
+"""Playing ends with the last frame that is sent and not with its sound; and two looks at the clock lie beside it."""
 
 SILENCED: Final = frozenset({CaptureState.QUIET, CaptureState.PAUSED})
 """In these silence is written, and nobody may have it otherwise."""
@@ -295,7 +302,10 @@ def _override(draft: Draft, event: OverridePressed) -> None:
     state = draft.state
     on_list = unrecorded(state)
     if on_list is not None:
-        _refuse_override(draft, event, on_list)
+        _refuse_override(draft, event, do_not_record=on_list)
+        return
+    if event.unfounded:
+        _refuse_override(draft, event, hindrance="without_basis")
         return
     may = may_override(_mode(state), event.reason, state.listed) and _is_caller(state, event.far)
     if state.phase is not Phase.TALKING or capture_in_hand(state) is not None or not may:
@@ -318,7 +328,16 @@ def _override(draft: Draft, event: OverridePressed) -> None:
         lose(draft, event.hindrance)
         return
     far, key = event.far.uniqueid, event.reason
-    record_consent(draft, event.consent, ConsentState.OVERRIDDEN, far, event=event, reason=key, actor=event.agent)
+    record_consent(
+        draft,
+        event.consent,
+        ConsentState.OVERRIDDEN,
+        far,
+        event=event,
+        reason=key,
+        actor=event.agent,
+        policy=event.policy,
+    )
     draft.know(override=event.reason)
     authorise(draft, event.recording, event.consent, event.far, None, audit=event)
     if event.presser is not None:
@@ -327,14 +346,15 @@ def _override(draft: Draft, event: OverridePressed) -> None:
 
 def _terms(event: OverridePressed) -> dict[str, str]:
     """What the reason rests on and what follows from it; an older journal, whose audit row is written, has none."""
+    policy = {} if event.policy is None else {"policy": event.policy}
     if event.basis is None:
-        return {}
+        return policy
     retention = {} if event.retention is None else {"retention": event.retention}
-    return {"basis": event.basis, **retention, "tells_caller": "yes" if event.tells_caller else "no"}
+    return {"basis": event.basis, **retention, "tells_caller": "yes" if event.tells_caller else "no", **policy}
 
 
-def _refuse_override(draft: Draft, event: OverridePressed, on_list: Unrecorded) -> None:
-    """Nothing outranks a do-not-record list, and that it was tried is kept."""
+def _refuse_override(draft: Draft, event: OverridePressed, **why: str) -> None:
+    """Nothing outranks a do-not-record list, nor the want of a basis; and that it was tried is kept."""
     draft.expected = False
     draft.facts.append(
         AuditEntry(
@@ -344,9 +364,50 @@ def _refuse_override(draft: Draft, event: OverridePressed, on_list: Unrecorded) 
             action="override refused",
             call=draft.state.call,
             recording=None,
-            details={"reason": event.reason, "prior_state": draft.state.consent, "do_not_record": on_list},
+            details={"reason": event.reason, "prior_state": draft.state.consent, **why, **_terms(event)},
         )
     )
+
+
+def _caller_told(draft: Draft, event: CallerTold) -> None:
+    """Told, as a fact of the call; or not, and then nothing of what was captured is kept."""
+    capture = next((row for row in draft.state.captures if row.id == event.recording), None)
+    prompt = capture.to_tell if capture is not None else None
+    if capture is None or prompt is None:
+        draft.expected = False
+        return
+    was_told = event.status == PLAYED and _was_heard(prompt, event.played_ms)
+    played = {} if event.played_ms is None else {"played_ms": str(event.played_ms)}
+    draft.facts.append(
+        AuditEntry(
+            id=event.audit,
+            at=event.at,
+            actor="recorder",
+            action="override told" if was_told else "override not told",
+            call=draft.state.call,
+            recording=capture.id,
+            details={
+                "prompt": prompt.id,
+                "language": prompt.language,
+                "version": prompt.version,
+                "sha256": prompt.sha256,
+                "status": event.status or "no word",
+                **played,
+            },
+        )
+    )
+    draft.know_capture(capture.id, to_tell=None, disowned=capture.disowned or not was_told)
+    if not was_told:
+        lose(draft, LostReason.PROMPT_FAILED)
+        draft.raise_trigger(Trigger.DISOWNED, capture.id)
+        draft.raise_trigger(Trigger.PARTED, capture.id)
+
+
+def _was_heard(prompt: Prompt, played_ms: int | None) -> bool:
+    """An announcement is one to its end. Asterisk calls it a success too where the file holds less than ours."""
+    whole = timedelta(seconds=prompt.seconds) - CUT_AT_MOST
+    least = max(timedelta(milliseconds=prompt.min_played_ms), whole)
+    return played_ms is not None and timedelta(milliseconds=played_ms) >= least
 
 
 def _silence_confirmed(draft: Draft, event: MixMonitorMuted) -> None:
@@ -407,7 +468,8 @@ def _agent_rung(draft: Draft, event: AgentRung) -> None:
 def _agent_connected(draft: Draft, event: AgentConnected) -> None:
     """The queue's member is there, unless the leg is none that it rang: picked up elsewhere, or the phone forwarded."""
     consulted = _consulted_through(draft.state, event.channel)
-    if consulted is None and not _is_caller(draft.state, event.channel):
+    is_home = _is_caller(draft.state, event.channel) and draft.state.relay is None  # else that line's talk is over
+    if consulted is None and not is_home:
         draft.expected = False
         return
     if not _was_rung(draft.state, consulted, event.agent):
@@ -726,6 +788,7 @@ READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
     ConsentAnswered: _answered,
     DialogueBroke: _dialogue_broke,
     OverridePressed: _override,
+    CallerTold: _caller_told,
     AgentListed: _agent_listed,
     DialBegan: _dial_began,
     LocalBridged: _local_bridged,

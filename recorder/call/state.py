@@ -18,6 +18,7 @@ from recorder.model import (
     Direction,
     LostReason,
     OverrideReason,
+    Prompt,
     RecordingId,
     SilenceCause,
     Uniqueid,
@@ -55,6 +56,7 @@ class Capture:
     silences: tuple[Silence, ...] = ()  # in their order; only the last may be open
     silent: bool = False  # Asterisk's own event said last that silence is written
     disowned: bool = False  # what was captured may not be kept
+    to_tell: Prompt | None = None  # what the caller has yet to hear of it: until they have, it may not be kept
 
 
 class KeyAnswer(StrEnum):

@@ -16,6 +16,7 @@ from recorder.call.draft import (
     Erase,
     Settle,
     Step,
+    lose,
     prove_until,
     send_stop,
     silence,
@@ -61,6 +62,7 @@ from recorder.silences import SILENCE_TAIL
 
 CONFIRMED_WITHIN: Final = timedelta(seconds=1)
 """A stop confirmed later than this left Asterisk writing what nobody permitted: it is not kept."""
+CLOSED: Final = frozenset({CaptureState.STOPPED, CaptureState.FAILED})
 WITH_LEDGER: Final = frozenset({RecordingStatus.STOPPED, RecordingStatus.FAILED})
 BRIDGEABLE: Final = frozenset({CaptureState.ARMED, CaptureState.RUNNING, CaptureState.QUIET, CaptureState.PAUSED})
 """In these the first permitted bridge is where the recording's time line begins, also where silence is written."""
@@ -130,6 +132,10 @@ def _move_call(draft: Draft, after: Phase) -> None:
 
 
 def _move_capture(draft: Draft, before: Capture, after: CaptureState) -> None:
+    if after in CLOSED and before.to_tell is not None:  # nobody knows that the caller heard of it
+        before = replace(before, disowned=True)
+        draft.know_capture(before.id, disowned=True)
+        lose(draft, LostReason.PROMPT_FAILED)
     draft.know_capture(before.id, state=after)
     if after in (CaptureState.STOPPING, CaptureState.STOPPED, CaptureState.FAILED):
         prove_until(draft, draft.event.at, recording=before.id)
@@ -144,7 +150,7 @@ def _move_capture(draft: Draft, before: Capture, after: CaptureState) -> None:
         _catch_up(draft, before.id)
     if after is CaptureState.QUIET and before.state is CaptureState.PAUSED:
         _move_as_they_stand(draft, before.id, Standing.TOGETHER)
-    if after in (CaptureState.STOPPED, CaptureState.FAILED) and before.disowned:
+    if after in CLOSED and before.disowned:
         _move(draft, Trigger.DISOWNED, before.id)
 
 

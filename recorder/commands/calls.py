@@ -11,7 +11,18 @@ from rich.console import Console
 
 from recorder.catalogue import CallRow, Catalogue, ConsentRow, RecordingRow, WholeCall
 from recorder.commands.asking import AT_MOST, Json, Limit, Line, Since, ask, moment, settings_of, storage_of, wrong
-from recorder.commands.display import Column, at, clock, lasting, print_json, print_line, print_table, screen, short
+from recorder.commands.display import (
+    Column,
+    at,
+    clock,
+    lasting,
+    print_json,
+    print_line,
+    print_table,
+    screen,
+    short,
+    short_policy,
+)
 from recorder.commands.listings import amount_of, recording_shown
 from recorder.commands.words import decisions, story
 from recorder.model import CallId, Outcome
@@ -210,10 +221,10 @@ def _consent_line(whole: WholeCall, event: ConsentRow) -> str:
         parts.append(f"prompt {prompt.id} {prompt.language} version {prompt.version}")
     if event.played_ms is not None:
         parts.append(f"heard {event.played_ms / 1000:.1f} s")
-    for name in ("key", "actor", "reason", "basis", "policy"):
+    for name in ("key", "actor", "reason", "basis"):
         if value := getattr(event, name):
             parts.append(f"{name} {value}")
-    return ", ".join(parts)
+    return ", ".join([*parts, f"policy {short_policy(event.policy)}"])
 
 
 def _recording_lines(row: RecordingRow, storage: Storage) -> list[str]:

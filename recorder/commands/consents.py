@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
-from recorder.catalogue import Catalogue, ChainRow, ConsentRow, WholeCall
+from recorder.catalogue import Catalogue, ChainRow, ConsentRow, PolicyRow, WholeCall
 from recorder.chain import Head, heads_noted
 from recorder.commands.asking import (
     AT_MOST,
@@ -40,11 +40,22 @@ from recorder.commands.display import (
     print_table,
     screen,
     short,
+    short_policy,
     text,
 )
 from recorder.model import ConsentState
 from recorder.policy import LinePolicy
-from recorder.proof import Act, Checked, Proof, check, document, links_to_show, policies_named
+from recorder.proof import (
+    CHANGED,
+    WHY_MISSING,
+    Act,
+    Checked,
+    Proof,
+    check,
+    document,
+    links_to_show,
+    policies_named,
+)
 from recorder.storage import KeptPrompts, Storage
 
 app = typer.Typer(help="Consent events, the newest first; `proof` proves one call's, `check` checks a proof anywhere.")
@@ -137,11 +148,15 @@ def head(context: typer.Context, as_json: Json = False) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Gathered:
-    """What the catalogue has of one call's proof; `missing` are links that ought to be there."""
+    """What the catalogue has of one call's proof; `missing` are links that ought to be there.
+
+    Of the policies `changed` there are texts, and none of them gives the digest.
+    """
 
     links: tuple[ChainRow, ...]
     acts: tuple[ChainRow, ...]
-    policies: tuple[LinePolicy, ...] = ()
+    policies: Mapping[str, LinePolicy]
+    changed: frozenset[str]
     missing: tuple[int, ...] = ()
 
 
@@ -169,7 +184,14 @@ def proof(
     acts = [_act(row) for row in gathered.acts]
     sounds = dict(_sounds(storage_of(settings), acts))
     told = json.dumps(
-        document(str(whole.call.id), [row.link for row in gathered.links], acts, sounds, gathered.policies),
+        document(
+            str(whole.call.id),
+            [row.link for row in gathered.links],
+            acts,
+            sounds,
+            gathered.policies,
+            gathered.changed,
+        ),
         indent=1,
         ensure_ascii=False,
     )
@@ -180,7 +202,7 @@ def proof(
         )
     _write(output, told + "\n")
     _tell_made(screen(error=output is None), checked, output, len(told))
-    if checked.wrong:
+    if checked.wrong or gathered.changed:
         raise typer.Exit(SOMETHING_WRONG)
 
 
@@ -199,15 +221,29 @@ async def _gather(catalogue: Catalogue, whole: WholeCall, until: int | None) -> 
     missing = [seq for seq in shown if seq not in links]
     missing += [row.seq for row in acts if row.body is None]
     named = {str(body["policy"]) for row in acts if (body := json.loads(row.body or "{}")).get("policy")}
-    kept = {
-        row.digest: LinePolicy(line=row.line, settings=row.settings) for row in await catalogue.policies_named(named)
-    }
+    policies, changed = _settings_of(await catalogue.policies_named(named), node)
     return _Gathered(
         links=tuple(links[seq] for seq in shown if seq in links),
         acts=acts,
-        policies=tuple(kept.values()),
+        policies=policies,
+        changed=changed,
         missing=tuple(missing),
     )
+
+
+def _settings_of(rows: Iterable[PolicyRow], node: str) -> tuple[dict[str, LinePolicy], frozenset[str]]:
+    """By its digest a text that gives it, the node's own before another's; and the digests that no text gives.
+
+    One row that was changed past the recorder must not take every proof with it that it could stand in.
+    """
+    kept: dict[str, LinePolicy] = {}
+    there = set()
+    for row in sorted(rows, key=lambda row: row.node != node):
+        there.add(row.digest)
+        text = LinePolicy(line=row.line, settings=row.settings)
+        if text.gives(row.digest):
+            kept.setdefault(row.digest, text)
+    return kept, frozenset(there - kept.keys())
 
 
 def _act(row: ChainRow) -> Act:
@@ -242,7 +278,8 @@ def _tell_made(console: Console, checked: Checked, output: Path | None, size: in
     made = checked.proof
     assert made is not None
     _print_proof(console, made)
-    for what in checked.wrong:
+    changed = [digest for digest, why in made.policies_missing or () if why == CHANGED]
+    for what in (*checked.wrong, *(f"policy {digest}: see `recorder verify`" for digest in changed)):
         print_line(console, f"Note: {what}", style="bold yellow")
     console.print()
     where = f"{output}, {amount(size)}" if output is not None else amount(size)
@@ -345,9 +382,12 @@ def _print_proof(console: Console, told: Proof) -> None:
         name = f"{prompt.get('id')} {prompt.get('language')} version {prompt.get('version')}"
         print_line(console, f"Heard   {name}, {amount(len(wav))}: {prompt.get('text')}", hang=8)
     for digest, policy in told.policies:
-        print_line(console, f"Under   policy {digest}, line {policy.line}: {policy.settings}", hang=8)
+        again = "its digest taken again" if policy.gives(digest) else "of another digest"
+        print_line(console, f"Under   policy {digest}, {again}, line {policy.line}: {policy.settings}", hang=8)
+    missing = dict(told.policies_missing or ())
     for digest in sorted(policies_named(told) - {digest for digest, _ in told.policies}):
-        print_line(console, f"Under   policy {digest}, whose settings are not in the file", hang=8)
+        why = f": they {WHY_MISSING[missing[digest]]}" if missing.get(digest) in WHY_MISSING else ""
+        print_line(console, f"Under   policy {digest}, whose settings are not in the file{why}", hang=8)
     oldest, newest = told.links[0], told.links[-1]
     print_line(console, f"Chain   node {told.head.node}, {len(told.links)} links shown of {oldest.seq} to {newest.seq}")
     console.print(text(f"Head    {told.head}  {newest.at}"), soft_wrap=True)
@@ -368,6 +408,7 @@ def _act_words(act: Act) -> str:
         parts.append(f"prompt {prompt.get('id')} {prompt.get('language')} version {prompt.get('version')}")
     if isinstance(heard := body.get("played_ms"), int):
         parts.append(f"heard {heard / 1000:.1f} s")
-    named = ("key", "language", "actor", "reason", "basis", "line", "mode", "channel", "policy")
+    named = ("key", "language", "actor", "reason", "basis", "line", "mode", "channel")
     parts += [f"{name} {body[name]}" for name in named if body.get(name) is not None]
+    parts += [f"policy {short_policy(body['policy'])}"] if isinstance(body.get("policy"), str) else []
     return ", ".join(parts)

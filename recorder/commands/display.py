@@ -27,6 +27,7 @@ PIPED_WIDTH: Final = 240
 WIDE: Final = 118
 """From here on a table has its further columns, and ids are whole."""
 SHORT_ID: Final = 8
+SHORT_POLICY: Final = 16
 NARROWEST: Final = 40
 
 COLOURS: Final[dict[str, str]] = {
@@ -141,6 +142,11 @@ def print_line(console: Console, words: str, *, style: str = "", hang: int = 4) 
 def short(key: UUID, console: Console) -> str:
     """An id, whole where there is room; its beginning is enough for every command that takes one."""
     return str(key) if is_wide(console) else str(key)[:SHORT_ID]
+
+
+def short_policy(digest: str) -> str:
+    """The digest of a line's settings, for the eye: its beginning, which `recorder policies show` takes too."""
+    return digest[:SHORT_POLICY]
 
 
 def at(when: datetime | None, console: Console | None = None) -> str:

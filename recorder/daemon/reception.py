@@ -21,6 +21,7 @@ from recorder.ami import AmiError
 from recorder.call import (
     AgentListed,
     CallAdmitted,
+    CallerTold,
     CallState,
     CaptureState,
     ConsentAnswered,
@@ -60,6 +61,7 @@ from recorder.model import (
     UserEventRaised,
 )
 from recorder.policy import PERMITTED_BY_MODE, LineRules, stricter
+from recorder.queue_log import telling_from_text
 
 log = structlog.get_logger(__name__)
 
@@ -67,6 +69,8 @@ ADMITTED_WITHIN = timedelta(seconds=1)
 CONCLUDED_WITHIN = timedelta(seconds=2)
 """Below the leash of three seconds, catalogue and MixMonitor included."""
 CLOSED_WITHIN = timedelta(seconds=1)
+HANDED_OVER_WITHIN = timedelta(milliseconds=500)
+"""Of a key's two seconds: what is left of them is the catalogue's."""
 
 
 class Teller(Protocol):
@@ -383,15 +387,25 @@ class FrontDesk:
         if not self._is_agents_key(runner, visit):
             log.warning("key_not_of_the_agent", call=str(runner.state.call))
             return
-        terms = self._rules(runner.state.line).terms(reason)
-        if terms is None and reason in runner.state.listed:
-            # The settings have changed in mid-call. On what it rests nobody could say, so nothing is captured.
+        event = self._override(runner, visit, reason)
+        async with asyncio.timeout(CONCLUDED_WITHIN.total_seconds()):
+            if event.hindrance is None and event.tells_caller and reason in runner.state.listed:
+                event = await self._hand_over(event, visit, runner.state)
+                if not self._is_agents_key(runner, visit):  # who asked may have left meanwhile
+                    log.warning("key_not_of_the_agent", call=str(runner.state.call))
+                    return
+                event = replace(event, at=self._now(), hindrance=event.hindrance or self._readiness.hindrance)
+            await runner.apply(event, lent)
+
+    def _override(self, runner: CallRunner, visit: Visit, reason: OverrideReason) -> OverridePressed:
+        """The key with its terms, as the settings of now have them."""
+        rules = self._rules(runner.state.line)
+        terms = rules.terms(reason)
+        # The settings have changed in mid-call: on what it rests nobody could say, so nothing is captured.
+        is_unfounded = terms is None and reason in runner.state.listed
+        if is_unfounded:
             log.warning("override_without_basis", call=str(runner.state.call), reason=str(reason))
-            return
-        hindrance = self._readiness.hindrance
-        if terms is not None and terms.tells_caller and reason in runner.state.listed:
-            hindrance = hindrance or await self._hand_over(visit.channel, runner.state)
-        event = OverridePressed(
+        return OverridePressed(
             at=self._now(),
             reason=reason,
             far=visit.channel,
@@ -399,25 +413,44 @@ class FrontDesk:
             consent=ConsentEventId(uuid4()),
             audit=uuid4(),
             recording=RecordingId(uuid4()),
-            hindrance=hindrance,
+            hindrance=self._readiness.hindrance,
             presser=Channel(name=visit.agent, uniqueid=runner.names[visit.agent], linkedid=visit.channel.linkedid),
             basis=terms.basis if terms else None,
             retention=terms.retention if terms else None,
             tells_caller=terms.tells_caller if terms else None,
+            policy=rules.digest or None,
+            unfounded=is_unfounded or None,
         )
-        await asyncio.wait_for(runner.apply(event, lent), CONCLUDED_WITHIN.total_seconds())
 
-    async def _hand_over(self, far: Channel, state: CallState) -> LostReason | None:
-        """Leave the dialplan what the caller hears once the capture has begun. Who cannot be told is not captured."""
+    async def _hand_over(self, event: OverridePressed, visit: Visit, state: CallState) -> OverridePressed:
+        """Leave the dialplan what the caller hears once the capture has begun; who cannot be told is not captured."""
         prompt = self._in_their_language(PromptKind.OVERRIDDEN, state)
-        if prompt is None:
-            return LostReason.PROMPT_FAILED
+        if not visit.tells:
+            why = "the extensions_recorder.conf that the PBX runs is older than this recorder"
+            log.warning("caller_not_told", call=str(state.call), why=why)
+        if prompt is None or not visit.tells:
+            return replace(event, hindrance=LostReason.PROMPT_FAILED)
         try:
-            await self._teller.tell(far, RECORDER_TELL=prompt.path)
-        except AmiError as error:
-            log.warning("caller_not_told", call=str(state.call), why=str(error))
-            return LostReason.PBX_AWAY
-        return None
+            async with asyncio.timeout(HANDED_OVER_WITHIN.total_seconds()):
+                await self._teller.tell(visit.channel, RECORDER_TELL_OF=str(event.recording), RECORDER_TELL=prompt.path)
+        except (AmiError, TimeoutError) as error:
+            why = str(error) or "the PBX did not take what they are to hear in time"
+            log.warning("caller_not_told", call=str(state.call), why=why)
+            return replace(event, hindrance=LostReason.PBX_AWAY)
+        return replace(event, telling=prompt)
+
+    def told(self, event: UserEventRaised) -> None:
+        """The dialplan says how telling a caller of an override went; whether they were told the machine says."""
+        runner = self._book.of_caller(event.channel.uniqueid)
+        told = telling_from_text(event.fields.get("Note", ""))
+        if runner is None or told is None:
+            log.warning("key_without_call", reason="told")
+            return
+        runner.put(
+            CallerTold(
+                at=event.at, recording=told.recording, audit=uuid4(), status=told.status, played_ms=told.played_ms
+            )
+        )
 
     def _is_agents_key(self, runner: CallRunner, visit: Visit) -> bool:
         presser, caller = runner.names.get(visit.agent), runner.state.caller

@@ -16,16 +16,18 @@ import structlog
 from recorder.ami import Ami, ChannelSnapshot
 from recorder.call import (
     AgentListed,
+    CallerTold,
     CallResynchronised,
     CallState,
     KeyPressed,
     Phase,
+    SightLost,
     capture_in_hand,
 )
 from recorder.capture import CaptureDesk
 from recorder.daemon.runner import SILENT, CallRunner
 from recorder.model import AgentConnected, AgentRung, BridgeId, Channel, ConsentEventId, KeyAct, Linkedid, Uniqueid
-from recorder.queue_log import NotedKey, Passage, Unseen
+from recorder.queue_log import NotedKey, NotedTelling, Passage, Unseen
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +70,7 @@ async def resynchronise(
         _connect(runner, unseen.passages, snapshot, since, ahead=over)
         heard[runner] += runner.heard - before
         _press(runner, unseen.keys, snapshot, since, now, ahead=over)
+        _tell(runner, unseen.tellings, now, ahead=over)
         legs = legs_of(runner.state)
         for row in snapshot:
             if row.channel.uniqueid in legs:
@@ -79,6 +82,20 @@ async def resynchronise(
             moved.append(runner)  # the snapshot is older than what this call has heard since
     if moved:
         await resynchronise(moved, ami, capture, unseen, blind_from, now, attempts=attempts - 1)
+
+
+async def conclude(
+    runner: CallRunner, capture: CaptureDesk, unseen: Unseen, blind_from: datetime, now: datetime
+) -> None:
+    """Tell a call whose hang-up is at hand, ahead of it, what the queue log has of the time that nobody saw."""
+    since = min(blind_from, now)
+    _connect(runner, unseen.passages, (), since, ahead=True)
+    _press(runner, unseen.keys, (), since, now, ahead=True)
+    _tell(runner, unseen.tellings, now, ahead=True)
+    if runner.state.relay is not None:  # the log tells nothing of that talk, and its capture may outlive the caller
+        runner.put(SightLost(at=now, blind_from=since), ahead=True)
+        return
+    runner.put(await _found(runner, capture, (), {}, unseen.passages, since, now), ahead=True)
 
 
 def _is_over(state: CallState, snapshot: Sequence[ChannelSnapshot]) -> bool:
@@ -147,6 +164,29 @@ def _press(
             ),
             ahead=ahead,
         )
+
+
+def _tell(runner: CallRunner, tellings: Sequence[NotedTelling], now: datetime, *, ahead: bool) -> None:
+    """What became of telling the caller of an override while nobody heard it; and where nothing did, it is waited for.
+
+    The log names the recording, so what we have heard all the same is not told again.
+    """
+    to_tell = {capture.id for capture in runner.state.captures if capture.to_tell is not None}
+    for noted in tellings:
+        told = noted.telling
+        if told.recording in to_tell:
+            to_tell.remove(told.recording)
+            runner.put(
+                CallerTold(
+                    at=min(now, noted.at),
+                    recording=told.recording,
+                    audit=uuid4(),
+                    status=told.status,
+                    played_ms=told.played_ms,
+                ),
+                ahead=ahead,
+            )
+    runner.expect_told()
 
 
 async def _found(

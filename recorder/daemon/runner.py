@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from itertools import count
 from typing import Protocol, TypeGuard
+from uuid import uuid4
 
 import structlog
 
@@ -21,6 +22,7 @@ from recorder.ami import AmiError
 from recorder.call import (
     Acknowledge,
     Arm,
+    CallerTold,
     CallEvent,
     CallResynchronised,
     CallState,
@@ -53,6 +55,7 @@ from recorder.daemon.owed import TRY_AGAIN_AFTER, CallCounters, Ledgers, Owed, O
 from recorder.do_not_record import NOBODY, DoNotRecord
 from recorder.model import (
     Channel,
+    ChannelHungUp,
     KeyAct,
     LostReason,
     MixMonitorStarted,
@@ -75,6 +78,10 @@ STOP_TOLD_WITHIN = timedelta(milliseconds=300)
 """Asterisk's event of a stop follows its answer; where it does not come the answer counts."""
 UNHOOKED_FOR = timedelta(milliseconds=100)
 """How long a channel must have been without a capture before the next one hears both parties (decision 0020)."""
+TOLD_WITHIN = timedelta(seconds=4)
+"""After the announcement's own length. By then Asterisk has said what became of it, or nobody will know."""
+READ_WITHIN = timedelta(seconds=1)
+"""And what it said has been read, also by a daemon that stood still until now."""
 SAME_KEY_WITHIN = timedelta(seconds=2)
 
 
@@ -120,6 +127,15 @@ class Bells(Protocol):
     def spawn(self, work: Coroutine[object, object, None], name: str) -> None: ...
 
     async def answer_key(self, state: CallState, presser: Channel, answer: KeyAnswer) -> None: ...
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether there is a time that nobody saw, and the calls in progress are not compared with what stands yet."""
+        ...
+
+    async def conclude(self, runner: CallRunner) -> None:
+        """Tell a call that hangs up what the queue log has of the time that nobody saw."""
+        ...
 
 
 class Rivals(Protocol):
@@ -182,6 +198,7 @@ class CallRunner:
         self._numbers = count()
         self._ahead = 0
         self.held = False  # reads nothing before it has been compared with what stands
+        self._concluded = False  # has read the queue log, for a hang-up at hand
         self._owed = Owed(around.ledgers, seq=seq, steps=owed)
         self._group: asyncio.TaskGroup
         self._paying: asyncio.Task[bool] | None = None
@@ -240,6 +257,12 @@ class CallRunner:
     def begun(self, recording: RecordingId) -> None:
         """The dialplan has started this capture itself, before we could hear of it."""
         self._claimed.add(recording)
+
+    def expect_told(self) -> None:
+        """See to it that nobody is captured on, of whom nobody says that they were told of it."""
+        for capture in self.state.captures:
+            if self._is_untold(capture.id):
+                self._around.bells.spawn(self._unless_told(capture), f"tell {capture.id}")
 
     def has_heard(self, act: KeyAct, presser: Uniqueid, at: datetime) -> bool:
         return any((act, presser) == known[:2] and abs(at - known[2]) <= SAME_KEY_WITHIN for known in self._keys)
@@ -347,6 +370,11 @@ class CallRunner:
                 self._around.rivals.over(self, item.event)
             elif callable(item.event):
                 await item.event(self)
+            elif isinstance(item.event, ChannelHungUp) and self._ends_unseen(item.event):
+                # How it went the queue log knows: as abandoned a talk that nobody saw would be booked, and thrown away.
+                self._concluded = True
+                await self._around.bells.conclude(self)
+                self._items.put_nowait(item)  # behind what it was told; of its queue one place is free
             elif isinstance(item.event, CallResynchronised):
                 await self._take(await self._looked_again(item.event))
             else:
@@ -357,6 +385,11 @@ class CallRunner:
             self._lent = self._done = None
             if item.done is not None and not item.done.done() and owing is _Owing.NOTHING:
                 item.done.set_result(self.state)
+
+    def _ends_unseen(self, event: ChannelHungUp) -> bool:
+        caller = self.state.caller
+        ends = caller is not None and event.channel.uniqueid == caller.uniqueid and self.state.ended_at is None
+        return ends and not self._concluded and self._around.bells.is_blind
 
     async def _tell_when_paid(self, done: asyncio.Future[CallState], state: CallState) -> None:
         """Whoever waits for a step waits until it is written, or cannot be now; the call's next event does not."""
@@ -454,9 +487,26 @@ class CallRunner:
             await self._take(CaptureLost(at=self._around.now(), recording=command.recording, reason=reason))
             return
         self._around.counters.captures_started += 1
+        self.expect_told()
         if mixmonitor is not None:
             await self._take(CaptureArmed(at=self._around.now(), recording=command.recording, mixmonitor=mixmonitor))
         self._around.bells.spawn(self._prove(command.recording), f"prove {command.recording}")
+
+    def _is_untold(self, recording: RecordingId) -> bool:
+        """Whether this recording goes on though its caller was to be told and is not known to have been."""
+        hand = capture_in_hand(self.state)
+        return hand is not None and hand.id == recording and hand.to_tell is not None
+
+    async def _unless_told(self, capture: Capture) -> None:
+        assert capture.to_tell is not None
+        await asyncio.sleep(capture.to_tell.seconds + TOLD_WITHIN.total_seconds())
+        await asyncio.sleep(READ_WITHIN.total_seconds())
+        self.ask(lambda _: self._require_told(capture.id))
+
+    async def _require_told(self, recording: RecordingId) -> None:
+        if self._is_untold(recording):
+            log.warning("caller_not_told", call=str(self.state.call), why="the dialplan has not said that they were")
+            await self._take(CallerTold(at=self._around.now(), recording=recording, audit=uuid4()))
 
     async def _prove(self, recording: RecordingId) -> None:
         """Asterisk's Success and its start event prove nothing: the files do."""
@@ -472,6 +522,10 @@ class CallRunner:
         mixmonitor = mine.mixmonitor if mine else None
         if mine is not None and mine.state is CaptureState.ARMING:
             mixmonitor = await self._around.capture.mixmonitor_id(event.channel)
+            if mixmonitor is None and mine.to_tell is not None:
+                mixmonitor = await self._around.capture.untold_id(
+                    event.channel
+                )  # it may have ended as soon as it began
         if mine is None or (mine.state is CaptureState.ARMING and mixmonitor is None and mine.id not in self.noted):
             await self._around.rivals.meet(self, event)
             return

@@ -37,7 +37,7 @@ from recorder.daemon.pauses import PauseWatch
 from recorder.daemon.policy_watch import PolicyWatch
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.reception import FrontDesk
-from recorder.daemon.resync import resynchronise
+from recorder.daemon.resync import conclude, resynchronise
 from recorder.daemon.rivals import RivalWatch
 from recorder.daemon.runner import CallRunner
 from recorder.daemon.taking_up import take_up
@@ -53,11 +53,14 @@ log = structlog.get_logger(__name__)
 OUTBOUND_EVENT: Final = "RecorderOutbound"
 KEY_EVENT: Final = "RecorderKey"
 LISTED_EVENT: Final = "RecorderListed"
+TOLD_EVENT: Final = "RecorderTold"
 UNRECORDED_VARIABLE: Final = "RECORDER_UNRECORDED"
 AWAKE_EVERY: Final = timedelta(milliseconds=500)
 ASLEEP_AFTER: Final = timedelta(seconds=2)
 BALANCED_EVERY: Final = timedelta(minutes=10)
 LOOK_EVERY: Final = timedelta(seconds=2)
+READ_TOGETHER: Final = timedelta(milliseconds=500)
+"""So long whoever hangs up unseen waits for others, that they share one reading of the queue log."""
 SWEEP_MARK_EVERY: Final = timedelta(seconds=30)
 DRAIN_WITHIN: Final = timedelta(seconds=5)
 COMPARED_WITHIN: Final = timedelta(seconds=5)
@@ -126,6 +129,7 @@ class Daemon:
         self._compared = asyncio.Event()
         self._compared.set()
         self._blind_from: datetime | None = None
+        self._reading: asyncio.Task[Unseen | None] | None = None  # of the queue log, about to begin
         self._doubtful: set[CallId] = set()
         self._awake = _Awake(float("inf"), datetime.max.replace(tzinfo=UTC))
         self.sweeps: dict[str, Sweep] = {}
@@ -159,6 +163,8 @@ class Daemon:
                 self.parts.away.answered(event)
             elif event.name == LISTED_EVENT:
                 self.parts.front.listed(event)
+            elif event.name == TOLD_EVENT:
+                self.parts.front.told(event)
             return
         self.parts.rivals.hear(event, self.parts.book)
         self.parts.book.deliver(event)
@@ -178,7 +184,22 @@ class Daemon:
             self._compared = asyncio.Event()
         for runner in self.parts.book:
             runner.held = True
-            runner.ask(partial(_until_compared, self._compared, slept_from, self.parts.now()))
+            runner.ask(partial(self._until_compared, self._compared, slept_from, self.parts.now()))
+
+    async def _until_compared(
+        self, compared: asyncio.Event, slept_from: datetime | None, now: datetime, runner: CallRunner
+    ) -> None:
+        """A call's turn that waits; where the call is over, what ends it comes ahead of all that it was told meanwhile.
+
+        Where nobody could compare it, nothing is proved from the time on that nobody saw.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(COMPARED_WITHIN.total_seconds()):
+                await compared.wait()
+        runner.held = False
+        unseen_from = slept_from or self._blind_from
+        if unseen_from is not None and not runner.has_ahead:
+            await runner.note(SightLost(at=now, blind_from=min(unseen_from, now)))
 
     async def _stay_awake(self) -> None:
         loop = asyncio.get_running_loop()
@@ -226,6 +247,29 @@ class Daemon:
             await resynchronise(open_ones, parts.ami, parts.capture, unseen, None, parts.now())
         except (AmiError, CatalogueError, OSError) as error:
             log.warning("calls_not_compared", calls=len(open_ones), why=str(error))  # the next resynchronisation does
+
+    @property
+    def is_blind(self) -> bool:
+        return self._blind_from is not None
+
+    async def conclude(self, runner: CallRunner) -> None:
+        """Where the queue log cannot be read now, the call is told nothing, and its books are told to differ later."""
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read_for_all(), name="conclude")
+        unseen = await asyncio.shield(self._reading)
+        blind_from = self._blind_from
+        if unseen is not None and blind_from is not None:
+            await conclude(runner, self.parts.capture, unseen, blind_from, self.parts.now())
+
+    async def _read_for_all(self) -> Unseen | None:
+        """One reading of the queue log for all who hang up at once."""
+        await asyncio.sleep(READ_TOGETHER.total_seconds())
+        self._reading = None
+        try:
+            return await self.parts.sweeps.unseen()
+        except CatalogueError as error:
+            log.warning("queue_log_not_read", why=str(error))
+            return None
 
     async def _unseen(self) -> Unseen:
         """What the queue log tells, calls that the dialplan asked by itself taken in."""
@@ -303,6 +347,7 @@ class Daemon:
                 unseen = await self._unseen()
                 blind_from = self._blind_from or parts.now()
                 await resynchronise(parts.book, parts.ami, parts.capture, unseen, blind_from, parts.now())
+                self._blind_from = None
                 self._compared.set()
                 await parts.rivals.after_blindness(parts.book)
                 await self._name_unrecorded()
@@ -313,7 +358,6 @@ class Daemon:
                     await asyncio.sleep(RETRY_AFTER.total_seconds())
                     self._resynchronise.set()
                 continue
-            self._blind_from = None
             parts.readiness.pbx(None)
             log.info("synchronised", calls=len(parts.book))
             self.sweeps["reconcile"].bell.set()
@@ -441,22 +485,12 @@ def _bell_failed(event: JobExecutionEvent) -> None:
     log.error("bell_failed", job=event.job_id, why=str(getattr(event, "exception", "")))
 
 
-async def _until_compared(
-    compared: asyncio.Event, slept_from: datetime | None, now: datetime, runner: CallRunner
-) -> None:
-    """A call's turn that waits; where the call is over, what ends it comes ahead of all that it was told meanwhile."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(COMPARED_WITHIN.total_seconds()):
-            await compared.wait()
-    runner.held = False
-    if slept_from is not None and not runner.has_ahead:
-        await runner.note(SightLost(at=now, blind_from=slept_from))
-
-
 def _spawned() -> list[asyncio.Task[None]]:
     """The tasks that calls have spawned."""
     return [
         task
         for task in asyncio.all_tasks()
-        if task.get_name().startswith(("call ", "prove ", "stop ", "compare ", "confirm ", "answer "))
+        if task.get_name().startswith(
+            ("call ", "prove ", "stop ", "compare ", "confirm ", "answer ", "tell ", "conclude")
+        )
     ]

@@ -42,7 +42,8 @@ from recorder.storage.zeros import ZeroFinder, Zeros
 _SETTLED_NAME = re.compile(rf"\d{{4}}/\d{{2}}/\d{{2}}/({UUID_PATTERN})\.wav")
 ATTEMPTS: Final = 8
 """Names that attempts to settle one recording take in turn."""
-_STAGING_NAME = re.compile(rf"\d{{4}}/\d{{2}}/\d{{2}}/\.({UUID_PATTERN})\.[0-9a-f]{{8}}\.staging")
+_STAGING_FILE = re.compile(rf"\.({UUID_PATTERN})\.([0-9a-f]{{8}})\.staging")
+_STAGING_NAME = re.compile(rf"\d{{4}}/\d{{2}}/\d{{2}}/{_STAGING_FILE.pattern}")
 QUARANTINE = "quarantine"
 PROMPTS = "prompts"
 _QUARANTINED_NAME = re.compile(rf"{QUARANTINE}/({UUID_PATTERN})")
@@ -98,6 +99,7 @@ class Storage:
     def __init__(self, root: Path, spool: Spool) -> None:
         self.root = root
         self.spool = spool
+        self._older: dict[Path, dict[str, list[Path]]] = {}  # attempts of older versions, by folder and recording
 
     def path(self, recording: RecordingId, started_at: datetime) -> Path:
         """Return root/YYYY/MM/DD/<recording>.wav, the day in UTC; derived from the catalogue's row alone."""
@@ -228,7 +230,10 @@ class Storage:
         self, target: Path, caller: Leg, agent: Leg, spans: Sequence[Span] | None, edges: Edges, *, replace: bool
     ) -> str:
         """Write beside the target, then rename; return the digest. Nothing of a cut attempt is ever under `target`."""
-        make_folders(self.root, target.parent)
+        if not target.parent.is_dir():
+            self._older[target.parent] = {}  # whoever writes there from now on is of this version
+            make_folders(self.root, target.parent)
+        self._remove_older(target)
         staging = _attempt(target)
         try:
             digest = write_joined(staging, caller, agent, spans, edges, root=self.root)
@@ -238,6 +243,17 @@ class Storage:
             staging.unlink(missing_ok=True)
         sync_folder(target.parent)
         return digest
+
+    def _remove_older(self, target: Path) -> None:
+        """Remove what cut attempts of older versions left of this recording: under any name, which listing alone finds.
+
+        So each folder that was there before us is listed, once: for all the recordings that will be settled there.
+        """
+        folder = target.parent
+        if folder not in self._older:
+            self._older[folder] = _older_attempts(folder)
+        for path in self._older[folder].pop(target.stem, ()):
+            path.unlink(missing_ok=True)
 
     def _has_both_staged(self, recording: RecordingId) -> bool:
         staged = self.spool.staged(recording)
@@ -256,12 +272,23 @@ class Storage:
         return Found(kind=FoundKind.STRANGE, path=path, size=size, recording=None)
 
 
+def _older_attempts(folder: Path) -> dict[str, list[Path]]:
+    """The staging files in a day's folder that `_attempt` would not look for, by their recordings."""
+    found: dict[str, list[Path]] = {}
+    with os.scandir(folder) as entries:  # a path each would take thrice as long
+        for entry in entries:
+            match = _STAGING_FILE.fullmatch(entry.name)
+            if match is not None and int(match[2], 16) >= ATTEMPTS:
+                found.setdefault(match[1], []).append(folder / entry.name)
+    return found
+
+
 def _attempt(target: Path) -> Path:
     """Make the empty file of a new attempt, in place of those that cut ones left.
 
     Its name is another than theirs: of two attempts at once, which the daemon's one audio thread does not make, the
     earlier one fails. It is one of a few, which are looked for by name: a folder may hold a day's hundred thousand
-    recordings, and is never listed for one of them.
+    recordings, and is listed for none of them (what older versions left, `_remove_older` finds).
     """
     names = [target.with_name(f".{target.stem}.{number:08x}.staging") for number in range(ATTEMPTS)]
     while True:

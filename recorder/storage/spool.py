@@ -1,22 +1,29 @@
 """The spool: where Asterisk writes the two directions of a capture.
 
-Owns the staged names and what is done to staged files: look, list, remove. Must not write audio. Invariant: only names
-derived from a recording's id are ever opened or removed; whatever else lies here is reported and left alone.
+Owns the staged names and what is done to staged files: look, list, scrub, remove. Must not write audio but silence.
+Invariant: only names derived from a recording's id are ever opened or removed; whatever else lies here is reported and
+left alone.
 """
 
 from __future__ import annotations
 
+import math
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from uuid import UUID
 
 from recorder.model import RecordingId
+from recorder.silences import NEVER_SO_LONG, Span
 from recorder.storage.errors import StagedFileDamaged, StagedFileMissing, translated
 from recorder.storage.folders import FreeSpace, Problem, folder_problems, free_space
-from recorder.storage.header import HEADER_BYTES, opened, read_layout
+from recorder.storage.header import HEADER_BYTES, SAMPLE_BYTES, WavFile, opened, read_layout
+
+ZEROS = bytes(1 << 16)
 
 
 class LegFile(StrEnum):
@@ -102,13 +109,18 @@ class Spool:
         files = [_staged_file(path) for path in self.paths(recording)]
         return all(file is not None and file.size == HEADER_BYTES for file in files)
 
-    def discard(self, recording: RecordingId) -> int:
+    def discard(self, recording: RecordingId, *, silenced: Sequence[Span] = ()) -> int:
         """Remove both staged files and return how many there were; missing ones are fine.
 
-        Only once the catalogue has the recording as settled, empty, or to be erased.
+        Only once the catalogue has the recording as settled, empty, or to be erased. What the settled file is silent of
+        (`silenced`, in seconds) is overwritten first: an unlinked file's blocks stay on the disk until they are needed.
         """
         with translated(self.here, f"discarding {recording}"):
-            removed = [_unlinked(path) for path in self.paths(recording)]
+            paths = self.paths(recording)
+            if silenced:
+                for path in paths:
+                    _scrub(path, silenced)
+            removed = [_unlinked(path) for path in paths]
         return sum(removed)
 
     def leftovers(self) -> Iterator[Leftover]:
@@ -139,6 +151,28 @@ def _staged_file(path: Path) -> StagedFile | None:
             return None
         except StagedFileDamaged:
             return StagedFile(path=path, size=path.lstat().st_size, is_closed=False)
+
+
+def _scrub(path: Path, spans: Sequence[Span]) -> None:
+    """Overwrite the spans with zeros where they lie, and wait for the disk. Of a file without a header, everything."""
+    with suppress(StagedFileMissing), opened(path, "r+b") as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            layout = read_layout(file, path)
+        except StagedFileDamaged:
+            _zero(file, 0, size)
+        else:
+            sample = SAMPLE_BYTES * layout.channels
+            for begin, end in spans:
+                first = min(math.floor(begin * layout.rate), layout.samples)
+                last = min(math.ceil(min(end, NEVER_SO_LONG) * layout.rate), layout.samples)
+                _zero(file, layout.data_at + sample * first, layout.data_at + sample * last)
+        os.fdatasync(file.fileno())
+
+
+def _zero(file: WavFile, begin: int, end: int) -> None:
+    for at in range(begin, end, len(ZEROS)):
+        os.pwrite(file.fileno(), ZEROS[: end - at], at)
 
 
 def _unlinked(path: Path) -> bool:

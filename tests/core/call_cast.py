@@ -13,6 +13,7 @@ from uuid import UUID
 from recorder.call import (
     AgentListed,
     CallAdmitted,
+    CallerTold,
     CallEvent,
     CallResynchronised,
     CallState,
@@ -60,6 +61,7 @@ from recorder.model import (
     MixMonitorStarted,
     MixMonitorStopped,
     OverrideReason,
+    Prompt,
     RecordingId,
     RivalFate,
     RivalKind,
@@ -67,7 +69,7 @@ from recorder.model import (
     Uniqueid,
     Unrecorded,
 )
-from tests.facts import NOON, QUESTION
+from tests.facts import NOON, OVERRIDDEN, QUESTION
 
 
 def channel(name: str, uniqueid: str) -> Channel:
@@ -163,6 +165,8 @@ def pressed(
     *,
     far: Channel = CALLER,
     hindrance: LostReason | None = None,
+    telling: Prompt | None = None,
+    unfounded: bool | None = None,
 ) -> OverridePressed:
     return OverridePressed(
         at=NOON,
@@ -174,6 +178,18 @@ def pressed(
         recording=RecordingId(UUID(int=recording)),
         hindrance=hindrance,
         presser=AGENT,
+        telling=telling,
+        unfounded=unfounded,
+    )
+
+
+def caller_told(recording: int = 1, status: str | None = "SUCCESS", played_ms: int | None = 2300) -> CallerTold:
+    return CallerTold(
+        at=NOON,
+        recording=RecordingId(UUID(int=recording)),
+        audit=UUID(int=700 + recording),
+        status=status,
+        played_ms=played_ms,
     )
 
 
@@ -361,6 +377,12 @@ def _events_of_ours(state: CallState) -> Iterator[CallEvent]:
     yield rival()
     yield from (pressed(reason, mint) for reason in (OverrideReason.EMERGENCY, OverrideReason.BUSINESS))
     yield pressed(recording=mint, far=AGENT)
+    yield pressed(recording=mint, telling=OVERRIDDEN)
+    yield pressed(recording=mint, unfounded=True)
+    for capture in state.captures[-1:]:
+        yield caller_told(capture.id.int)
+        yield caller_told(capture.id.int, status="FAILED")
+    yield caller_told(recording=mint)
     yield from (key(act) for act in KeyAct)
     yield key(KeyAct.STOP, CALLER)
     yield key(KeyAct.PAUSE, CALLER)

@@ -118,6 +118,8 @@ def check_state(state: CallState) -> None:
     if state.personal:
         assert not any(capture.state is CaptureState.RUNNING for capture in state.captures), "captures what is personal"
     for capture in state.captures:
+        assert capture.to_tell is None or capture.state is not CaptureState.SETTLED, "kept, and its caller not told"
+        assert capture.to_tell is None or capture.authority is ConsentState.OVERRIDDEN
         assert not (capture.disowned and capture.state is CaptureState.STOPPED), "waits to be settled, and may not be"
         assert state.caller is not None
         if capture.channel.uniqueid != state.caller.uniqueid and capture.state in WRITES:

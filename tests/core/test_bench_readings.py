@@ -9,7 +9,7 @@ from bench.consent import waits
 from bench.keys import Waits, by_asterisks_word
 from bench.leaving import silent_after
 from bench.raw import first_silence
-from bench.saturation import Step, is_saturated, late
+from bench.saturation import Step, carried, in_vain, is_saturated, late
 from tests.pbx.admin import Event
 
 LEG, AGENT, CALL = "bench-1.2", "agent.1", "bench-1.1"
@@ -115,9 +115,26 @@ def test_a_player_is_late_by_what_its_second_took_longer() -> None:
 
 def test_one_late_step_is_chance_and_two_are_the_end() -> None:
     def step(late: float, idle: float = 0.5) -> Step:
-        return Step(calls=1, asterisk=1, daemon=0.1, idle=idle, late=late)
+        return Step(calls=1, talks=1, asterisk=1, daemon=0.1, idle=idle, late=late)
 
     assert not is_saturated([step(50)])
     assert not is_saturated([step(50), step(5)])
     assert is_saturated([step(5), step(50), step(21)])
     assert is_saturated([step(5, idle=0.01)])
+
+
+def test_what_asterisk_carries_is_the_last_number_at_which_it_kept_time() -> None:
+    def step(talks: int, late: float, idle: float = 0.2) -> Step:
+        return Step(calls=talks + 16, talks=talks, asterisk=1, daemon=0.1, idle=idle, late=late)
+
+    assert carried([step(100, 1), step(120, 50), step(140, 3), step(160, 50), step(180, 60)]).talks == 140
+    assert carried([step(100, 1), step(120, 2, idle=0.01)]).talks == 100
+    assert carried([step(100, 50), step(120, 50)]).talks == 100
+
+
+def test_who_agreed_and_was_not_captured_is_counted_and_who_agreed_last_has_time() -> None:
+    early, late_one = pressed("1", 1.0, "a"), pressed("1", 2.0, "b")
+    asked = [*early, event("MixMonitorStart", 1.05, "a"), *late_one]
+    assert in_vain(asked, asked) == 1
+    assert in_vain([*asked, event("MixMonitorStart", 2.5, "b")], asked) == 0
+    assert in_vain(asked, early) == 0

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,7 @@ from recorder.call import (
     CallState,
     Capture,
     CaptureState,
+    Erase,
     Phase,
     PromptPlayed,
     Standing,
@@ -42,9 +44,11 @@ from recorder.call.reading import READ_EVENTS
 from recorder.call.state import BASIC_BRIDGE
 from recorder.call.tables import BESIDE, FINISHED, UNCLOSED
 from recorder.model import (
+    AuditEntry,
     BridgeEntered,
     CallEnded,
     ConsentMode,
+    ConsentRecorded,
     ConsentState,
     DialBegan,
     Direction,
@@ -56,6 +60,7 @@ from recorder.model import (
     Outcome,
     OverrideReason,
     RecordingChanged,
+    RecordingId,
     RecordingStatus,
     SilenceCause,
 )
@@ -73,6 +78,7 @@ from tests.core.call_cast import (
     admitted,
     answered,
     armed,
+    caller_told,
     capture_lost,
     closed,
     connected,
@@ -93,7 +99,7 @@ from tests.core.call_cast import (
     rung,
     sight_lost,
 )
-from tests.facts import NOON
+from tests.facts import NOON, OVERRIDDEN
 
 FIRST = {f"{mode} incoming": admitted(mode) for mode in ConsentMode} | {
     "opt_in outgoing": dialling(),
@@ -192,7 +198,7 @@ def essence(state: CallState) -> tuple[object, ...]:
         bridge is not None and state.bridges.get(AGENT.uniqueid) == bridge,
         bridge is not None and state.sizes.get(bridge, 0) > known,
         bool(state.held),
-        hand and (hand.state, hand.authority is ConsentState.OVERRIDDEN),
+        hand and (hand.state, hand.authority is ConsentState.OVERRIDDEN, hand.to_tell is not None),
         state.paused is not None and hand is not None and not state.personal,
         state.personal,
         state.phase is Phase.OVER and any(capture.state is CaptureState.ERASING for capture in state.captures),
@@ -438,6 +444,79 @@ def test_an_override_captures_the_caller_and_nobody_else() -> None:
 def test_a_second_press_of_the_key_does_nothing() -> None:
     talk: list[CallEvent] = [admitted(), answered(ConsentState.REFUSED), *TALKED[4:], pressed()]
     assert replayed([*talk, pressed(recording=2)])[-1] == Step(state=after(*talk), expected=False)
+
+
+TELLING: tuple[CallEvent, ...] = (
+    admitted(),
+    answered(ConsentState.REFUSED),
+    connected(),
+    entered(AGENT, 1),
+    entered(CALLER, 2),
+    pressed(recording=2, telling=OVERRIDDEN),
+    armed(2),
+)
+"""A refuser's call up to an override of which the caller is to be told."""
+
+
+def audited(steps: Iterable[Step]) -> list[tuple[str, str | None]]:
+    """What the audit says, with Asterisk's word for the playing."""
+    facts = (fact for step in steps for fact in step.facts if isinstance(fact, AuditEntry))
+    return [(fact.action, fact.details.get("status")) for fact in facts]
+
+
+def test_a_capture_of_which_the_caller_was_told_is_kept_and_that_is_a_fact() -> None:
+    steps = replayed([*TELLING, caller_told(2), hung_up(), closed(2), made(2)])
+    assert audited(steps) == [("override", None), ("override told", "SUCCESS")]
+    assert outcome(steps[-1].state) == (Outcome.RECORDED, None)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        (caller_told(2, status="FAILED"), "FAILED"),
+        (caller_told(2, status=None, played_ms=None), "no word"),
+        (caller_told(2, played_ms=None), "SUCCESS"),
+        (caller_told(2, played_ms=2000), "SUCCESS"),
+    ],
+    ids=["not played", "no word", "no length", "cut"],
+)
+def test_a_capture_of_which_the_caller_was_not_told_stops_and_is_erased(word: CallEvent, said: str) -> None:
+    steps = replayed([*TELLING, word, closed(2)])
+    assert [type(command) for command in steps[-2].commands] == [Stop]
+    assert [type(command) for command in steps[-1].commands] == [Erase]
+    assert audited(steps) == [("override", None), ("override not told", said)]
+    assert outcome(ended(steps[-1].state)) == (Outcome.LOST, LostReason.PROMPT_FAILED)
+
+
+@pytest.mark.parametrize("ends", [(hung_up(),), (left(CALLER, 1), closed(2)), (capture_lost(2),)], ids=len)
+def test_a_capture_that_ends_before_its_caller_was_told_is_erased_though_told_of_later(
+    ends: tuple[CallEvent, ...],
+) -> None:
+    steps = replayed([*TELLING, *ends])
+    assert Erase(recording=RecordingId(UUID(int=2))) in [command for step in steps for command in step.commands]
+    late = replayed([*TELLING, *ends, caller_told(2)])[-1].state
+    assert [capture.state for capture in late.captures] == [CaptureState.ERASING]
+
+
+def test_an_override_of_which_an_older_journal_says_nothing_of_telling_is_kept_as_it_was() -> None:
+    steps = replayed([*TELLING[:-2], pressed(recording=2), armed(2), hung_up(), closed(2), made(2)])
+    assert outcome(steps[-1].state) == (Outcome.RECORDED, None)
+
+
+def test_an_override_that_rests_on_nothing_any_more_captures_nothing_and_that_it_was_tried_is_kept() -> None:
+    steps = replayed([*TELLING[:-2], pressed(recording=2, unfounded=True)])
+    (refused,) = steps[-1].facts
+    assert isinstance(refused, AuditEntry)
+    assert (refused.action, refused.recording, refused.actor) == ("override refused", None, "PJSIP/alice")
+    assert refused.details == {"reason": "emergency", "prior_state": "refused", "hindrance": "without_basis"}
+    assert (steps[-1].state, steps[-1].commands) == (steps[-2].state, ())
+
+
+def test_an_override_rests_on_the_settings_of_the_key_and_the_answer_on_those_of_its_question() -> None:
+    steps = replayed([*TELLING[:-2], replace(pressed(recording=2), basis="s. 1", policy="later")])
+    facts = [fact for step in steps for fact in step.facts]
+    assert [fact.policy for fact in facts if isinstance(fact, ConsentRecorded)] == ["digest", "later"]
+    assert [fact.details["policy"] for fact in facts if isinstance(fact, AuditEntry)] == ["later"]
 
 
 def test_a_capture_confirmed_beside_a_stranger_is_stopped_at_once() -> None:

@@ -487,6 +487,13 @@ def test_a_caller_who_is_gone_ends_what_captures_them_through_another_channel() 
     assert over.state.ended_at == NOON + timedelta(seconds=30)
 
 
+def test_an_agent_of_the_line_that_the_caller_has_left_is_none_of_the_one_where_they_speak() -> None:
+    """The queue log may tell of that one late."""
+    state = after(*OVER_THERE, rung(OUTSIDER), connected(OUTSIDER))
+    assert OUTSIDER.uniqueid not in state.agents
+    assert state.interface == "PJSIP/bob"
+
+
 SUPPLANTED: dict[str, tuple[CallEvent, ...]] = {
     "the caller leaves": (left(CALLER, 1),),
     "the caller hangs up": (left(CALLER, 1), hung_up()),

@@ -39,7 +39,7 @@ def line(mode: ConsentMode, *languages: str) -> LineRules:
         mode=mode,
         languages=languages or ("en",),
         retries=1,
-        digest="0123456789abcdef",
+        digest="0123456789abcdef" * 4,
         asked_without_us=True,
     )
 
@@ -113,7 +113,7 @@ def test_a_yes_starts_one_capture_whose_files_are_named_by_the_note() -> None:
     player = played(line(ConsentMode.OPT_IN), [("1", 3000)])
     note = noted(player)
     assert player.captures == [MIXMONITOR.replace("${name}", str(note.recording))]
-    assert (note.answer, note.policy, note.linkedid) == (ConsentState.GIVEN, "0123456789abcdef", "1700000000.1")
+    assert (note.answer, note.policy, note.linkedid) == (ConsentState.GIVEN, "0123456789abcdef" * 4, "1700000000.1")
     assert UUID(str(note.recording)).version == 5
     assert note.at - note.began_at == timedelta(seconds=3)
     assert player.variables["RECORDER_RESULT"] == "given"
@@ -182,6 +182,18 @@ def test_every_change_of_a_setting_or_a_prompt_is_another_digest() -> None:
     ]
     assert len({re.findall(r"digest-(\w+)", text)[0] for text in texts}) == len(texts)
     assert texts[0] == context_text(rules, MIXMONITOR, MEANS)
+
+
+@pytest.mark.parametrize("mode", ASKING)
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_a_note_of_the_longest_names_is_far_shorter_than_what_a_variable_of_asterisk_holds(
+    mode: ConsentMode, language: str
+) -> None:
+    rules = replace(line(mode, language), name="x" * 40, basis="a law of forty words " * 10)
+    said = [("1", 9000)] if mode is not ConsentMode.NOTICE else []
+    player = played(rules, said, variables={"UNIQUEID": "9" * 149})
+    assert len(player.notes) == 2
+    assert all(len(note) + 2 * 150 < 2048 for note in player.notes), [len(note) for note in player.notes]  # of 4096
 
 
 GOOD = noted(played(line(ConsentMode.OPT_IN), [("1", 3000)]))

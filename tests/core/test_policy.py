@@ -206,8 +206,15 @@ def test_what_changed_between_two_versions_of_a_line_is_told_setting_by_setting(
 
 def test_the_digest_of_settings_is_of_the_lines_name_and_the_text_to_the_letter() -> None:
     same = LinePolicy(line="support", settings="{}")
-    assert same.digest == sha256(b"support {}").hexdigest()[:16]
+    assert same.digest == sha256(b"support {}").hexdigest()
     assert len({same.digest, replace(same, line="sales").digest, replace(same, settings="{ }").digest}) == 3
+
+
+def test_a_digest_is_of_a_text_in_whole_or_as_older_recorders_wrote_it_and_no_other_part_of_it_is() -> None:
+    same = LinePolicy(line="support", settings="{}")
+    assert [length for length in range(65) if same.gives(same.digest[:length])] == [16, 64]
+    assert not same.gives(replace(same, line="sales").digest)
+    assert not same.gives(same.digest[:16] + "0" * 48)
 
 
 @pytest.mark.parametrize(("text", "words"), [("", "Expecting value"), ("[]", "no object"), ("{", "Expecting property")])

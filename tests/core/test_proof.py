@@ -14,7 +14,20 @@ import pytest
 from recorder.chain import Head, head_from
 from recorder.policy import LinePolicy
 from recorder.proof import check, document
-from tests.proofs import HEARD, POLICY, WAV, a_proof, another, at, bodies_of, chained, ended, leaves, said_by_the_lines
+from tests.proofs import (
+    HEARD,
+    POLICY,
+    UNKEPT,
+    WAV,
+    a_proof,
+    another,
+    at,
+    bodies_of,
+    chained,
+    ended,
+    leaves,
+    said_by_the_lines,
+)
 
 PROOF = a_proof()
 Change = Callable[[dict[str, Any]], None]
@@ -168,16 +181,42 @@ def test_what_was_done_to_a_proof_is_found_and_named_by_both_checks(change: Chan
     assert [what for what in said if theirs in what], said
 
 
+def without(*parts: str, version: int) -> dict[str, Any]:
+    return {name: part for name, part in PROOF.items() if name not in parts} | {"version": version}
+
+
 def test_a_proof_of_before_the_settings_were_kept_is_whole_without_them() -> None:
-    older = {name: part for name, part in PROOF.items() if name != "policies"} | {"version": 1}
+    older = without("policies", "policies_missing", version=1)
     assert wrong_with(older) == []
     assert said_by_the_lines(older)[0] == 0
     assert wrong_with(older | {"policies": PROOF["policies"]}) == ["the proof holds policies, which no proof does"]
 
 
-def test_settings_that_were_not_kept_are_no_fault_of_a_proof() -> None:
-    assert wrong_with(PROOF | {"policies": []}) == []
-    assert said_by_the_lines(PROOF | {"policies": []})[0] == 0
+def test_settings_that_were_not_kept_are_no_fault_of_a_proof_that_names_them_as_missing() -> None:
+    missing = [{"digest": digest, "why": why} for digest, why in ((POLICY.digest, "changed"), (UNKEPT, "not_kept"))]
+    named = PROOF | {"policies": [], "policies_missing": missing}
+    assert wrong_with(named) == []
+    assert said_by_the_lines(named)[0] == 0
+    older = without("policies_missing", version=2)
+    assert wrong_with(older | {"policies": []}) == wrong_with(older) == []
+    assert said_by_the_lines(older | {"policies": []})[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ([], f"the settings of policy {UNKEPT} are not in the file, which does not name them as missing"),
+        ([UNKEPT, POLICY.digest], f"policy {POLICY.digest} are named as missing, and they are in the file"),
+        ([UNKEPT, "d" * 64], f"policy {'d' * 64} are named as missing, and no consent event names them"),
+        ([UNKEPT, UNKEPT], f"the settings of policy {UNKEPT} stand in the file twice"),
+    ],
+    ids=["not named", "there", "nobody's", "twice"],
+)
+def test_settings_that_are_named_as_missing_wrongly_are_found(missing: list[str], words: str) -> None:
+    told = PROOF | {"policies_missing": [{"digest": digest, "why": "not_kept"} for digest in missing]}
+    assert any(words in what for what in wrong_with(told)), wrong_with(told)
+    if len(set(missing)) == len(missing):
+        assert said_by_the_lines(told)[0] == 1
 
 
 def test_settings_that_stand_in_a_proof_twice_are_named() -> None:
@@ -188,6 +227,7 @@ def test_settings_that_stand_in_a_proof_twice_are_named() -> None:
 def test_a_proof_without_the_calls_end_says_that_there_may_be_more() -> None:
     proof = copy.deepcopy(PROOF)
     leaves_out_the_last_event_and_the_end(proof)
+    proof["policies_missing"] = []  # the settings of the last event
     checked = check(json.dumps(proof))
     assert checked.proof is not None
     assert (checked.wrong, checked.proof.end) == ([], None)
@@ -201,8 +241,9 @@ def test_a_proof_without_the_calls_end_says_that_there_may_be_more() -> None:
         ('{"proof": 1, "proof": 2}', "a name stands twice"),
         ('{"proof": "\\ud800"}', "the file is not JSON"),
         ("[]", "the file is no proof"),
-        ('{"proof": "recorder consent proof", "version": 3}', "is of version 3"),
+        ('{"proof": "recorder consent proof", "version": 4}', "is of version 4"),
         ('{"proof": "recorder consent proof", "version": true}', "is of version True"),
+        ('{"proof": "recorder consent proof", "version": 3}', "lacks policies_missing"),
         ('{"proof": "recorder consent proof", "version": 2}', "lacks policies"),
         ('{"proof": "recorder consent proof", "version": 1}', "lacks acts"),
     ],

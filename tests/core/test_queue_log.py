@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,19 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from recorder import rotated
-from recorder.model import KeyAct, Uniqueid
-from recorder.queue_log import Entry, NotedKey, Passage, QueueLog, each_passage, keys_noted, passages, whole_ways
+from recorder.model import KeyAct, RecordingId, Uniqueid
+from recorder.queue_log import (
+    Entry,
+    NotedKey,
+    Passage,
+    QueueLog,
+    Telling,
+    each_passage,
+    keys_noted,
+    passages,
+    telling_from_text,
+    whole_ways,
+)
 from recorder.rotated import Place
 
 START = 1_772_452_800
@@ -402,3 +414,29 @@ def test_the_books_take_no_outgoing_talk_for_a_queues() -> None:
     lines = [entry(3, "RECORDERTALK", "began", AGENT), entry(9, "RECORDERTALK", "ended", CALLER)]
     assert list(each_passage(lines)) == []
     assert whole_ways(lines, {"support"}) == []
+
+
+RECORDING = "0b9f2b44-6d7c-4c53-9a55-3f1f6e2a9d01"
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "played_ms"),
+    [
+        (f"{RECORDING}|SUCCESS|2130", "SUCCESS", 2130),
+        (f" {RECORDING}|FAILED|0 ", "FAILED", 0),
+        (f"{RECORDING}|SUCCESS|-40", "SUCCESS", None),
+        (f"{RECORDING}|SUCCESS|", "SUCCESS", None),
+        (f"{RECORDING}|SUCCESS|1e3", "SUCCESS", None),
+        (f"{RECORDING}|SUCCESS|{'9' * 10}", "SUCCESS", None),
+        (f"{RECORDING}|{'x' * 99}|1", "x" * 20, 1),
+        (f"{RECORDING}", "", None),
+    ],
+)
+def test_what_the_dialplan_says_of_telling_a_caller_is_read(text: str, status: str, played_ms: int | None) -> None:
+    said = Telling(recording=RecordingId(UUID(RECORDING)), status=status, played_ms=played_ms)
+    assert telling_from_text(text) == said
+
+
+@pytest.mark.parametrize("text", ["", "|SUCCESS|2130", "no id|SUCCESS|1", f"{RECORDING}|SUCCESS|1|more"])
+def test_a_telling_that_names_no_recording_or_says_more_is_none(text: str) -> None:
+    assert telling_from_text(text) is None

@@ -14,7 +14,7 @@ import wave
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import psycopg
 
 from recorder.assembly import Assembly
 from recorder.catalogue import CallRow, Catalogue, RecordingRow, WholeCall
-from recorder.daemon import CallRunner
+from recorder.daemon import CallRunner, Parts
 from recorder.settings import Settings
 from tests.facts import override_for
 from tests.fakes.agi import OK, Answer, FakeAgi, environment
@@ -41,6 +41,13 @@ LINES: Mapping[str, Mapping[str, Any]] = {
     "sales": {"consent": "opt_in", "answer_seconds": 1, "retries": 0},
     "private": {"consent": "never"},
 }
+
+
+UNHURRIED = timedelta(seconds=10)
+"""What the daemon waits for its catalogue here, where nobody holds it (`away`): a machine that plays three suites at
+once may stand still for longer than a caller may wait, and then the daemon rightly captures nothing."""
+
+_held: set[str] = set()  # the catalogues that `away` holds
 
 
 async def until(true: Callable[[], object], what: str = "it", *, seconds: float = 10) -> None:
@@ -105,6 +112,11 @@ class Centre:
         self.mixes: list[Mix] = []
         self.writes_files = True
         self.at_mixmonitor: Callable[[], Answer] = lambda: OK
+        self.before_it_runs: Callable[[Parts], None] = lambda _: None
+        self.dialplan_says: tuple[str, ...] = ("tells",)  # of itself, with an override key
+        self.playback: str | None = "SUCCESS"  # of what a caller is to hear of an override; None: no word of it comes
+        self.played_ms: int | str = 2500
+        self.said: list[str] = []  # what was played so
         self.assembly: Assembly
         self._sections = sections
         self._stop = asyncio.Event()
@@ -129,6 +141,8 @@ class Centre:
         self._stop = asyncio.Event()
         self._closing = AsyncExitStack()
         await self.assembly.build(self._closing)
+        self._be_unhurried()
+        self.before_it_runs(self.assembly.daemon.parts)
         self._http = asyncio.create_task(self.assembly.http.run(), name="http")
         begun = asyncio.Event()
         self._running = asyncio.create_task(self.assembly.daemon.run(self._stop, begun.set), name="daemon")
@@ -139,6 +153,15 @@ class Centre:
             self._running.result()
         if ready:
             await self.until_ready()
+
+    def _be_unhurried(self) -> None:
+        rooms = self.assembly.catalogue._rooms
+        ask = rooms.ask
+
+        async def unhurried(work: Callable[[Any], Any], within: timedelta, *, writes: bool) -> Any:
+            return await ask(work, within if self.url in _held else max(within, UNHURRIED), writes=writes)
+
+        rooms.ask = unhurried  # type: ignore[method-assign]
 
     async def until_ready(self) -> None:
         await until(lambda: not self.reasons, "the daemon to be ready")
@@ -296,19 +319,37 @@ class Centre:
         await self._local_leg(far, "outbound", arguments, talk)
 
     async def presses(self, talk: Talk, reason: str = "emergency", *, who: FakeChannel | None = None) -> None:
-        """The agent's override key, all the way through recorder-key."""
+        """The agent's override key, all the way through recorder-key, and recorder-tell where there is something to."""
         far = talk.caller
-        arguments = (far.name, (who or talk.agent).name, reason, far.uniqueid, far.linkedid)
-        await self._local_leg(far, "key", arguments, talk)
+        for left in ("RECORDER_TELL", "RECORDER_TELL_OF", "RECORDER_UNTOLD"):
+            far.variables.pop(left, None)
+        arguments = (far.name, (who or talk.agent).name, reason, far.uniqueid, far.linkedid, *self.dialplan_says)
+        if await self._local_leg(far, "key", arguments, talk) and far.variables.get("RECORDER_TELL"):
+            self._tells(far)
 
-    async def _local_leg(self, far: FakeChannel, script: str, arguments: tuple[str, ...], talk: Talk) -> None:
+    def _tells(self, far: FakeChannel) -> None:
+        """What recorder-tell does once Asterisk has played what it was given, or could not."""
+        if self.playback is None:
+            return
+        self.said.append(far.variables["RECORDER_TELL"])
+        note = f"{far.variables['RECORDER_TELL_OF']}|{self.playback}|{self.played_ms}"
+        self.say("UserEvent", far, ("UserEvent", "RecorderTold"), ("Note", note))
+        if self.playback != "SUCCESS":
+            for mix in self._open_on(far.name, far.variables["RECORDER_ID"]):
+                self.ends(mix)
+                far.variables |= {"RECORDER_ID": "", "RECORDER_UNTOLD": mix.id}
+
+    async def _local_leg(self, far: FakeChannel, script: str, arguments: tuple[str, ...], talk: Talk) -> bool:
+        """Whether a capture was left to the dialplan and began."""
         leg = environment(script=script, channel="Local/s@leg-1;2", uniqueid="1795298000.99", arguments=arguments)
         async with FakeAgi(self.agi_port, leg) as visit:
             talk.visit = visit
             await visit.until_over()
         handed = visit.variables.get(f"SHARED(RECORDER_ARM,{far.name})")
-        if handed is not None and self.at_mixmonitor() is not None:
+        begins = handed is not None and self.at_mixmonitor() is not None
+        if handed is not None and begins:
             self._start_mixmonitor(far, handed)
+        return begins
 
     def connects(self, talk: Talk, *, queue: str = "support") -> None:
         """The queue joins its agent to the caller."""
@@ -454,7 +495,17 @@ def look(url: str, statement: str) -> list[tuple[Any, ...]]:
 
 @contextmanager
 def away(url: str) -> Iterator[None]:
-    """Nobody can write the catalogue meanwhile."""
+    """Nobody can write the catalogue meanwhile, and the daemon waits no longer than it does at work."""
+    _held.add(url)
+    try:
+        with _locked(url):
+            yield
+    finally:
+        _held.discard(url)
+
+
+@contextmanager
+def _locked(url: str) -> Iterator[None]:
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as holder:
             holder.execute("BEGIN IMMEDIATE")

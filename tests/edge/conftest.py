@@ -15,10 +15,15 @@ import pytest
 
 from recorder import catalogue
 from recorder.catalogue import Catalogue
+from recorder.daemon import reception
 from tests import postgres
+from tests.edge.centre import UNHURRIED
 
 ENDS_WITHIN = 5.0
 """Seconds that a thread or socket may take to end by itself after its test."""
+LIMITS_OF_WORK = {
+    name: getattr(reception, name) for name in ("ADMITTED_WITHIN", "CONCLUDED_WITHIN", "HANDED_OVER_WITHIN")
+}
 
 
 def _sockets() -> set[str]:
@@ -59,6 +64,22 @@ async def no_task_left() -> AsyncIterator[None]:
         if asyncio.get_running_loop().time() > deadline:
             pytest.fail(f"tasks left behind: {sorted(task.get_name() for task in left)}")
         await asyncio.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def _a_machine_may_stand_still() -> Iterator[None]:
+    """The reception's own limits step back behind the catalogue's, which a `Centre` sets."""
+    with pytest.MonkeyPatch.context() as patch:  # the test's own ends before `_nothing_left` looks
+        for limit in LIMITS_OF_WORK:
+            patch.setattr(reception, limit, 2 * UNHURRIED)
+        yield
+
+
+@pytest.fixture
+def limits_of_work(monkeypatch: pytest.MonkeyPatch, _a_machine_may_stand_still: None) -> None:
+    """For a test whose subject they are."""
+    for limit, seconds in LIMITS_OF_WORK.items():
+        monkeypatch.setattr(reception, limit, seconds)
 
 
 @pytest.fixture(scope="session")

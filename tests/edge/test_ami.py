@@ -119,7 +119,7 @@ def milliseconds(number: int) -> timedelta:
     return timedelta(milliseconds=number)
 
 
-@pytest.mark.parametrize(("attempt", "seconds"), [(0, 0.25), (1, 0.5), (2, 1.0), (6, 16.0), (7, 30.0), (10_000, 30.0)])
+@pytest.mark.parametrize(("attempt", "seconds"), [(0, 0.25), (1, 0.5), (2, 1.0), (4, 4.0), (5, 5.0), (10_000, 5.0)])
 def test_the_back_off_doubles_up_to_its_longest_and_jitter_at_most_halves_it(attempt: int, seconds: float) -> None:
     assert backoff(attempt, AmiLimits(), 1.0) == seconds
     assert backoff(attempt, AmiLimits(), 0.0) == seconds / 2
@@ -284,8 +284,27 @@ async def test_a_pbx_that_answers_its_pings_is_kept(pbx: FakePbx) -> None:
     assert pbx.accepted == 1
 
 
+async def test_a_pbx_that_is_late_with_its_pongs_and_tells_of_events_is_kept_for_longer(pbx: FakePbx) -> None:
+    async with probing(pbx, limits=AmiLimits(ping_every=milliseconds(100))) as probe:
+        await probe.up()
+        pbx.answers["Ping"] = lambda _: None
+        for _ in range(20):
+            pbx.say(event("Hold", *FakeChannel(name="PJSIP/a-1", uniqueid="1.1", linkedid="1.1").headers()))
+            await asyncio.sleep(0.03)
+        assert probe.ami.state.connected
+        telling = asyncio.create_task(_tell_for_ever(pbx))
+        assert await probe.down() == "ami_down: 10 pings unanswered"
+        telling.cancel()
+
+
+async def _tell_for_ever(pbx: FakePbx) -> None:
+    while True:
+        pbx.say(event("Hold", *FakeChannel(name="PJSIP/a-1", uniqueid="1.1", linkedid="1.1").headers()))
+        await asyncio.sleep(0.03)
+
+
 async def test_a_ping_goes_out_again_though_the_last_is_unanswered(pbx: FakePbx) -> None:
-    limits = AmiLimits(ping_every=milliseconds(20), pings_unanswered=1_000)
+    limits = AmiLimits(ping_every=milliseconds(20), pings_unanswered=1_000, pings_in_vain=1_000)
     async with probing(pbx, limits=limits) as probe:
         await probe.up()
         pbx.answers["Ping"] = lambda _: None

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, bindparam, insert, select
 
 from recorder.catalogue import reading, tables
 from recorder.catalogue.engine import connect_engine, url_of
@@ -158,9 +158,11 @@ def steps_of(connection: Connection, work: Callable[[], object]) -> int:
 
 
 ONE, TWO = pytest.param((NODE,), id="one node"), pytest.param((NODE, OTHER), id="two nodes")
+FEW_OF_ONE = pytest.param((NODE, *[OTHER] * 15), id="of two nodes the smaller")
+MOST_OF_ONE = pytest.param((*[NODE] * 15, OTHER), id="of two nodes the larger")
 
 
-@pytest.fixture(scope="module", params=[ONE, TWO])
+@pytest.fixture(scope="module", params=[ONE, TWO, FEW_OF_ONE, MOST_OF_ONE])
 def catalogues(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path
 ) -> Iterator[Catalogues]:
@@ -202,6 +204,20 @@ READ = {
     "the links before a time": lambda at, newest: reading.links_before(at, NODE, NOON + timedelta(minutes=newest[0])),
     "the links of a call": lambda at, newest: reading.links_of_call(at, call_id(newest[0])),
 }
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("sqlite:///x", "WHERE +calls.node = "), ("postgresql://x/x", "WHERE calls.node = ")],
+    ids=["sqlite", "postgresql"],
+)
+def test_the_node_of_a_call_is_kept_from_an_index_where_the_engine_does_not_know_how_wide_that_is(
+    url: str, said: str
+) -> None:
+    """PostgreSQL does, of a column: of an expression it has no statistics."""
+    dialect = url_of(url).get_dialect()()
+    for node in (reading._of_node(NODE), reading._of_node(bindparam("of_node"))):
+        assert said in str(select(tables.calls).where(node).compile(dialect=dialect))
 
 
 @pytest.mark.parametrize("name", READ)

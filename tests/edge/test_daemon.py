@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import shutil
 import threading
 import time
@@ -15,9 +16,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from recorder.alarms import AlarmKind, Standing
 from recorder.call import CaptureState, Phase
+from recorder.daemon import runner
 from recorder.daemon.runner import QUEUE_LONGEST, UNHOOKED_FOR
 from recorder.model import Channel, ChannelRenamed, ConsentState, Linkedid, LostReason, PbxEvent, Uniqueid
 from recorder.queue_log import Entry, QueueLog
@@ -81,6 +84,26 @@ async def test_a_consented_call_becomes_one_settled_recording(centre: Centre) ->
     assert seconds_of(path) == 1.0
     await until(lambda: not centre.staged(), "the spool to be empty")
     assert talk.caller.variables["RECORDER_RESULT"] == "given"
+
+
+async def test_what_a_recording_is_silent_of_is_overwritten_in_the_spool_too(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    with centre.mixes[0].caller.open("rb") as staged:
+        await asyncio.sleep(0.3)
+        centre.say("Hold", talk.agent)
+        await until(lambda: centre.mixes[0].muted)
+        centre.hangs_up(talk)
+        assert await centre.outcome() == ("recorded", None)
+        await until(lambda: not centre.staged(), "the spool to be empty")
+        left_there = staged.read()[44:]
+    (path,) = centre.settled()
+    with wave.open(str(path)) as sound:
+        frames = sound.readframes(sound.getnframes())
+    kept = b"".join(frames[at : at + 2] for at in range(0, len(frames), 4))
+    assert left_there == kept
+    assert 0 < kept.count(0) < len(kept)
 
 
 @pytest.mark.parametrize(("keys", "result"), [("2", "refused"), ("  ", "unanswered")])
@@ -407,18 +430,20 @@ async def test_an_override_is_audited_before_it_captures_and_sealed(centre: Cent
 
 @BOTH
 async def test_an_override_says_on_what_it_rests_in_its_event_and_in_its_audit_row(centre: Centre) -> None:
-    await centre.stop()
-    centre.change("line", support={**LINES["support"], "override": override_for("emergency", retention="dispute")})
-    await centre.start()
+    """The settings are those of the key: the caller was asked under others."""
     talk = await centre.asks(keys="2")
     centre.connects(talk)
     await centre.until_talking()
+    await centre.stop()
+    centre.change("line", support={**LINES["support"], "override": override_for("emergency", retention="dispute")})
+    await centre.start()
+    await centre.until_talking()
+    before, now = (row.digest for row in await centre.catalogue.policies("support"))
     await centre.presses(talk)
     await centre.until_capture("running")
     centre.hangs_up(talk)
     assert await centre.outcome() == ("recorded", None)
-    whole = await centre.catalogue.one_call((await centre.call()).id)
-    assert whole is not None
+    whole = await centre.whole()
     assert [event.basis for event in whole.consents if event.reason is not None] == ["the law on emergency"]
     assert [entry.details for entry in whole.audit] == [
         {
@@ -428,7 +453,13 @@ async def test_an_override_says_on_what_it_rests_in_its_event_and_in_its_audit_r
             "basis": "the law on emergency",
             "retention": "dispute",
             "tells_caller": "no",
+            "policy": now,
         }
+    ]
+    assert [(event.after, event.policy) for event in whole.consents] == [
+        ("asked", before),
+        ("refused", before),
+        ("overridden", now),
     ]
     assert "RECORDER_TELL" not in talk.caller.variables
 
@@ -455,24 +486,248 @@ async def test_the_dialplan_is_left_what_a_caller_is_to_hear_before_it_is_left_w
     centre.hangs_up(talk)
     assert await centre.outcome() == ("recorded", None)
     assert told == [str(PROMPTS / "en" / "overridden")]
-    whole = await centre.catalogue.one_call((await centre.call()).id)
-    assert whole is not None
-    assert [entry.details["tells_caller"] for entry in whole.audit] == ["yes"]
+    assert centre.said == told
+    whole = await centre.whole()
+    pressed, said = whole.audit
+    assert pressed.details["tells_caller"] == "yes"
+    assert (said.action, said.recording, said.actor) == ("override told", pressed.recording, "recorder")
+    prompt = prompts_of(PROMPTS)["overridden", "en"]
+    assert said.details == {
+        "prompt": "overridden",
+        "language": "en",
+        "version": "1",
+        "sha256": prompt,
+        "status": "SUCCESS",
+        "played_ms": "2500",
+    }
+    assert [step.name for step in whole.journal].count("CallerTold") == 1
 
 
-async def test_a_caller_who_cannot_be_told_of_an_override_is_not_captured(centre: Centre) -> None:
+def prompts_of(folder: Path) -> dict[tuple[str, str], str]:
+    """The SHA-256 of each file, by name and language."""
+    return {
+        (path.stem, path.parent.name): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*/*.wav")
+    }
+
+
+async def telling(centre: Centre, keys: str = "2") -> Talk:
+    """A caller who refused talks on a line of which an override tells the caller."""
     await centre.stop()
     centre.change("line", support=TELLS)
     await centre.start()
+    talk = await centre.asks(keys=keys)
+    centre.connects(talk)
+    await centre.until_talking()
+    return talk
+
+
+async def nothing_is_kept(centre: Centre) -> None:
+    """The call is lost because its caller was not told, and no file of it is left."""
+    assert await centre.outcome() == ("lost", "prompt_failed")
+    assert (await centre.recording()).status == "erased"
+    assert (centre.settled(), centre.staged()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("playback", "played_ms"),
+    [("FAILED", 3), ("FAILED", 2500), ("", 2500), ("SUCCESS", 1500), ("SUCCESS", "-40"), ("SUCCESS", "")],
+    ids=["cannot be played", "cut at its end", "no word", "a shorter file", "a clock set back", "no length"],
+)
+async def test_what_was_captured_of_a_caller_who_was_not_told_is_stopped_and_erased(
+    centre: Centre, playback: str, played_ms: int | str
+) -> None:
+    talk = await telling(centre)
+    centre.playback, centre.played_ms = playback, played_ms
+    await centre.presses(talk)
+    await until(lambda: centre.mixes and not centre.mixes[0].open, "the stop")
+    await until(lambda: not centre.staged(), "the erasing")
+    assert centre.runner.state.phase is Phase.TALKING
+    centre.hangs_up(talk)
+    await nothing_is_kept(centre)
+    assert [entry.action for entry in (await centre.whole()).audit] == ["override", "override not told"]
+
+
+async def test_a_caller_who_hangs_up_before_they_were_told_leaves_no_recording(centre: Centre) -> None:
+    talk = await telling(centre)
+    centre.playback = None
+    await centre.presses(talk)
+    await centre.until_capture("running")
+    centre.hangs_up(talk)
+    await nothing_is_kept(centre)
+
+
+async def test_a_capture_of_which_nobody_says_whether_the_caller_was_told_ends(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "TOLD_WITHIN", timedelta(milliseconds=100))
+    monkeypatch.setattr(runner, "READ_WITHIN", timedelta(milliseconds=100))
+    talk = await telling(centre)
+    centre.playback = None
+    await centre.presses(talk)
+    await centre.until_capture("running")
+    await until(lambda: not centre.mixes[0].open, "the stop")
+    centre.hangs_up(talk)
+    await nothing_is_kept(centre)
+    assert [entry.details.get("status") for entry in (await centre.whole()).audit] == [None, "no word"]
+
+
+async def test_a_caller_who_was_told_while_no_daemon_ran_is_recorded_on_the_queue_logs_word(centre: Centre) -> None:
+    talk = await telling(centre)
+    centre.playback = None
+    await centre.presses(talk)
+    await centre.until_capture("running")
+    await until(lambda: not centre.runner.owes, "the writes")
+    await centre.kill()
+    note = f"{talk.caller.variables['RECORDER_TELL_OF']}|SUCCESS|2500"
+    now = datetime.now(UTC).timestamp()
+    with centre.queue_log.open("a") as log:
+        log.write(f"{now:.0f}|{talk.caller.uniqueid}|NONE|NONE|RECORDERTOLD|{note}\n")
+    await centre.start()
+    await until(lambda: centre.runner.state.captures[0].to_tell is None, "the queue log's word")
+    assert centre.mixes[0].open
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert [entry.action for entry in (await centre.whole()).audit] == ["override", "override told"]
+
+
+@pytest.mark.parametrize("word", ["SUCCESS", "FAILED"])
+async def test_a_talk_that_ended_while_no_daemon_ran_is_kept_only_where_the_queue_log_says_that_the_caller_was_told(
+    centre: Centre, word: str
+) -> None:
+    talk = await telling(centre)
+    centre.queue_log.write_text(_log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1"))
+    centre.playback = None
+    await centre.presses(talk)
+    await centre.until_capture("running")
+    await until(lambda: not centre.runner.owes, "the writes")
+    await centre.kill()
+    told = f"RECORDERTOLD|{talk.caller.variables['RECORDER_TELL_OF']}|{word}|2500"
+    with centre.queue_log.open("a") as log:
+        log.write(_log(talk, told, "COMPLETECALLER|1|5|1"))
+    centre.hangs_up(talk)
+    await centre.start()
+    if word == "SUCCESS":
+        assert await centre.outcome() == ("recorded", None)
+        assert len(centre.settled()) == 1
+    else:
+        await nothing_is_kept(centre)
+    said = {"SUCCESS": "override told", "FAILED": "override not told"}[word]
+    assert [entry.action for entry in (await centre.whole()).audit] == ["override", said]
+
+
+async def test_what_became_of_telling_is_still_awaited_by_the_next_daemon(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk = await telling(centre)
+    centre.playback = None
+    await centre.presses(talk)
+    await centre.until_capture("running")
+    await until(lambda: not centre.runner.owes, "the writes")
+    await centre.kill()
+    monkeypatch.setattr(runner, "TOLD_WITHIN", timedelta(milliseconds=100))
+    monkeypatch.setattr(runner, "READ_WITHIN", timedelta(milliseconds=100))
+    await centre.start()
+    await until(lambda: not centre.mixes[0].open, "the stop")
+    centre.hangs_up(talk)
+    await nothing_is_kept(centre)
+
+
+async def test_a_dialplan_that_does_not_know_how_to_tell_captures_nobody_who_is_to_be_told(centre: Centre) -> None:
+    talk = await telling(centre)
+    centre.dialplan_says = ()
+    with capture_logs() as said:
+        await centre.presses(talk)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("declined", None)
+    assert (centre.mixes, centre.staged(), centre.said) == ([], [], [])
+    assert "RECORDER_TELL" not in talk.caller.variables
+    (row,) = (await centre.whole()).audit
+    assert (row.action, row.details["hindrance"]) == ("override refused", "prompt_failed")
+    (line,) = [line for line in said if line["event"] == "caller_not_told"]
+    assert "extensions_recorder.conf" in line["why"]
+
+
+async def test_a_dialplan_that_does_not_know_how_to_tell_captures_where_nobody_is_to_be_told(centre: Centre) -> None:
     talk = await centre.asks(keys="2")
     centre.connects(talk)
     await centre.until_talking()
+    centre.dialplan_says = ()
+    await centre.presses(talk)
+    await centre.until_capture("running")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+
+
+async def test_a_caller_who_cannot_be_told_of_an_override_is_not_captured(centre: Centre) -> None:
+    talk = await telling(centre)
     centre.pbx.answers["Setvar"] = lambda action: response(action, "Error", "No such channel")
     await centre.presses(talk)
     centre.hangs_up(talk)
     assert await centre.outcome() == ("declined", None)
     assert centre.mixes == []
     assert centre.rows("SELECT action FROM audit") == [("override refused",)]
+
+
+@pytest.mark.usefixtures("limits_of_work")
+async def test_a_pbx_that_does_not_answer_costs_a_key_less_than_its_leash(centre: Centre) -> None:
+    talk = await telling(centre)
+    centre.pbx.answers["Setvar"] = lambda _: None
+    began = time.monotonic()
+    await centre.presses(talk)
+    assert time.monotonic() - began < 1.5
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("declined", None)
+    assert centre.mixes == []
+    (row,) = (await centre.whole()).audit
+    assert (row.action, row.details["hindrance"]) == ("override refused", "pbx_away")
+
+
+async def meanwhile(centre: Centre, talk: Talk, happens: Callable[[], None], known: Callable[[], object]) -> None:
+    """The agent presses, and while the PBX takes what the caller is to hear something happens, and is known here."""
+    usual = centre.pbx.usually("Setvar")
+
+    def slow(action: Action) -> None:
+        async def answer() -> None:
+            happens()
+            await until(known, "the daemon to know")
+            for writer in centre.pbx._writers:
+                writer.write(usual(action))
+
+        pending.append(asyncio.create_task(answer()))
+        del centre.pbx.answers["Setvar"]
+
+    pending: list[asyncio.Task[None]] = []
+    centre.pbx.answers["Setvar"] = slow
+    await centre.presses(talk)
+    await asyncio.gather(*pending)
+    assert len(pending) == 1
+
+
+async def test_a_key_whose_presser_left_before_the_caller_could_be_told_captures_nothing(centre: Centre) -> None:
+    talk = await telling(centre)
+    boss = FakeChannel(name="PJSIP/boss-1", uniqueid="9.9", linkedid=talk.caller.linkedid)
+
+    def changes_places() -> None:
+        centre.leaves(talk.agent, 1)
+        centre.enters(boss, talk.bridge, 2)
+
+    with capture_logs() as said:
+        await meanwhile(centre, talk, changes_places, lambda: talk.agent.uniqueid not in centre.runner.state.bridges)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("declined", None)
+    assert (centre.mixes, centre.rows("SELECT action FROM audit")) == ([], [])
+    assert "key_not_of_the_agent" in [line["event"] for line in said]
+
+
+async def test_what_stands_against_a_capture_since_the_key_was_pressed_hinders_it(centre: Centre) -> None:
+    talk = await telling(centre)
+    readiness = centre.assembly.daemon.parts.readiness
+    await meanwhile(centre, talk, lambda: readiness.disk(["full"]), lambda: readiness.hindrance)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("declined", None)
+    assert centre.mixes == []
+    (row,) = (await centre.whole()).audit
+    assert (row.action, row.details["hindrance"]) == ("override refused", "spool_unready")
 
 
 async def test_a_reason_that_the_settings_list_no_more_captures_nothing_in_a_call_of_before(centre: Centre) -> None:
@@ -486,7 +741,16 @@ async def test_a_reason_that_the_settings_list_no_more_captures_nothing_in_a_cal
     await centre.presses(talk)
     centre.hangs_up(talk)
     assert await centre.outcome() == ("declined", None)
-    assert (centre.mixes, centre.rows("SELECT action FROM audit")) == ([], [])
+    assert centre.mixes == []
+    (row,) = (await centre.whole()).audit
+    _, now = await centre.catalogue.policies("support")
+    assert (row.action, row.actor, row.recording) == ("override refused", "PJSIP/alice", None)
+    assert row.details == {
+        "reason": "emergency",
+        "prior_state": "refused",
+        "hindrance": "without_basis",
+        "policy": now.digest,
+    }
 
 
 async def test_a_key_that_the_caller_presses_does_nothing(centre: Centre) -> None:
@@ -788,6 +1052,39 @@ async def test_what_a_call_heard_since_is_not_undone_by_an_older_snapshot(centre
     assert [capture.state for capture in centre.runner.state.captures] == [CaptureState.RUNNING]
     assert centre.pbx.received("StopMixMonitor") == []
     assert len(told) >= 2  # and who looks for rivals asks too
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [("before, and agreed", ("recorded", None)), ("while nobody saw", ("lost", "pbx_away"))],
+)
+async def test_a_talk_that_nobody_saw_is_no_abandoned_call_where_the_pbx_does_not_answer_us_afterwards(
+    centre: Centre, asked: str, expected: tuple[str, str | None]
+) -> None:
+    """It is connected while AMI is cut; the new connection tells of its hang-up, and not how the channels stand."""
+    talk = await centre.asks() if asked == "before, and agreed" else centre.new_talk()
+    centre.pbx.answers["Status"] = lambda _: None
+    centre.pbx.cut()
+    centre.connects(talk)
+    if asked == "while nobody saw":
+        await until(lambda: centre.reasons)
+        await centre.asks(talk=talk)
+    log = _log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1", "COMPLETECALLER|1|1|1")
+    centre.queue_log.write_text(log)
+    await centre.pbx.until_logins(2)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == expected
+
+
+async def test_a_caller_who_gave_up_unseen_is_abandoned_although_the_pbx_does_not_answer_us(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.pbx.answers["Status"] = lambda _: None
+    centre.pbx.cut()
+    await centre.pbx.until_logins(2)
+    centre.queue_log.write_text(_log(talk, "ENTERQUEUE||", "ABANDON|1|1|9"))
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("abandoned", None)
+    assert (centre.settled(), centre.staged()) == ([], [])
 
 
 # --------------------------------------------------------------------------- keys that pause and end
@@ -1520,6 +1817,7 @@ async def test_a_caller_who_refused_is_not_asked_again_on_a_second_line(centre: 
     assert centre.mixes == []
 
 
+@pytest.mark.usefixtures("limits_of_work")
 async def test_a_second_line_whose_first_capture_does_not_close_goes_on_without_one(centre: Centre) -> None:
     talk = await centre.asks()
     centre.connects(talk)

@@ -264,6 +264,26 @@ async def test_a_capture_that_is_lost_is_stopped_though_the_call_is_over_before_
     await until(lambda: not centre.mixes[1].open, "the stop", seconds=30)
 
 
+async def test_a_caller_who_hangs_up_before_anybody_can_compare_has_the_capture_stopped_where_it_runs_on(
+    centre: Centre,
+) -> None:
+    """The new connection tells of the hang-up, and not how the channels stand; the far half stands where it stood."""
+    consultation = await consults(centre)
+    await consultation.asks()
+    consultation.answered()
+    consultation.hands_over()
+    await until(lambda: states(centre) == ["settled", "running"], "the talk to be captured")
+    centre.pbx.answers["Status"] = lambda _: None
+    centre.pbx.cut()
+    consultation.talk.caller.bridge = ""  # it left while nobody heard it
+    await centre.pbx.until_logins(2)
+    centre.hangs_up(consultation.talk)
+    await until(lambda: not centre.mixes[1].open, "the stop", seconds=20)
+    await centre.until_closed()
+    recordings = (await centre.whole()).recordings
+    assert recordings[1].keep_seconds is not None
+
+
 def _refuses(centre: Centre, channel: FakeChannel) -> None:
     usual = centre.pbx.answers["MixMonitorMute"]
 

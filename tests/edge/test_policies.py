@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator
@@ -14,9 +15,11 @@ from typer.testing import CliRunner, Result
 
 from recorder import __version__, catalogue
 from recorder.__main__ import app
-from recorder.catalogue import Catalogue, CatalogueAway, CatalogueRefused, newest, open_catalogue
-from recorder.daemon import PolicyWatch
+from recorder.catalogue import Catalogue, CatalogueAway, CatalogueRefused, CatalogueSchema, newest, open_catalogue
+from recorder.daemon import Parts, PolicyWatch
+from recorder.model import ConsentState
 from recorder.policy import LinePolicy
+from tests.books import Story
 from tests.edge.centre import Centre, until
 from tests.edge.test_chain import owner
 from tests.edge.test_migrations import moved_to
@@ -72,6 +75,44 @@ async def test_the_settings_are_kept_once_and_others_from_the_next_start_on(cent
 async def test_the_settings_are_kept_before_anybody_is_asked(centre: Centre) -> None:
     await centre.start(ready=False)  # the door opens after that; nobody looked at a sweep
     assert {row.line for row in await centre.catalogue.policies()} == {"support", "sales", "private"}
+
+
+async def test_the_settings_are_kept_before_the_door_opens(centre: Centre) -> None:
+    class Looks:
+        """In place of the watch: whether anybody could come in when it began, and when it was done."""
+
+        def __init__(self, watch: PolicyWatch, port: int) -> None:
+            self.watch, self.port = watch, port
+            self.was_open: list[bool] = []
+
+        async def begin(self) -> None:
+            self.was_open.append(await is_open(self.port))
+            await self.watch.begin()
+            self.was_open.append(await is_open(self.port))
+
+        async def look(self) -> bool:
+            return await self.watch.look()
+
+    looks: list[Looks] = []
+
+    def put(parts: Parts) -> None:
+        looks.append(Looks(parts.policies, parts.ivr.port))
+        parts.policies = looks[0]  # type: ignore[assignment]
+
+    centre.before_it_runs = put
+    await centre.start(ready=False)
+    assert looks[0].was_open == [False, False]
+    assert await is_open(centre.agi_port)
+
+
+async def is_open(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
 
 
 async def test_what_the_catalogue_cannot_take_at_the_start_is_owed_and_stops_nobody(
@@ -153,6 +194,36 @@ async def test_the_way_back_keeps_the_settings_and_the_next_upgrade_goes_on(cata
         await store.close()
 
 
+async def stood(url: str, story: Story) -> None:
+    store = await open_catalogue(url)
+    await story.write(store)
+    await store.close()
+
+
+def talking() -> Story:
+    return Story().admitted().answered(ConsentState.REFUSED).talking()
+
+
+async def test_the_way_back_waits_for_a_call_whose_override_an_older_recorder_cannot_read(catalogue_url: str) -> None:
+    story = talking().overridden(basis="the law on emergency")
+    await stood(catalogue_url, story)
+    with pytest.raises(CatalogueSchema, match=rf"on what that rests: {story.call}\. Start this recorder again"):
+        catalogue.downgrade(catalogue_url, "0005")
+    assert catalogue.current(catalogue_url) == newest()
+
+
+@pytest.mark.parametrize(
+    "story",
+    [talking().overridden(), talking().overridden(basis="the law on emergency").lost().hung_up()],
+    ids=["an older recorder's", "over"],
+)
+async def test_the_way_back_is_open_to_calls_whose_override_an_older_recorder_can_read_or_that_are_over(
+    catalogue_url: str, story: Story
+) -> None:
+    await stood(catalogue_url, story)
+    assert catalogue.downgrade(catalogue_url, "0005") == "0005"
+
+
 # --------------------------------------------------------------------------- for people
 
 
@@ -170,16 +241,25 @@ async def config(sqlite_template: Path, tmp_path: Path) -> Path:
     return file
 
 
+async def kept(url: str, *rows: tuple[str, float, LinePolicy]) -> None:
+    """By node, seconds after noon, and text."""
+    store = await open_catalogue(url)
+    for node, after, policy in rows:
+        await store.write_policies(node, later(after), "1.2", [policy])
+    await store.close()
+
+
 def policies(config: Path, *words: str) -> Result:
     return CliRunner().invoke(app, ["--config", str(config), "policies", *words])
 
 
 def test_the_settings_of_a_line_are_listed_as_they_came_into_force(config: Path) -> None:
     listed = policies(config, "--line", "support").stdout.splitlines()
+    assert "first in force (UTC)" in listed[0]
     assert [line.split()[:2] for line in listed[1:]] == [
-        [FIRST.digest, "support"],
-        [SECOND.digest, "support"],
-        [SECOND.digest, "support"],
+        [FIRST.digest[:16], "support"],
+        [SECOND.digest[:16], "support"],
+        [SECOND.digest[:16], "support"],
     ]
     told = json.loads(policies(config, "--json").stdout)
     assert [(row["policy"], row["settings"], row["ok"]) for row in told] == [
@@ -195,19 +275,61 @@ def test_what_a_line_had_is_shown_with_what_had_changed_since_before(config: Pat
     assert shown.exit_code == 0
     assert shown.stdout.splitlines() == [
         f"Policy {SECOND.digest}",
-        "  line support, node pbx1, from 2026-03-02 12:01:00 UTC, recorder 1.1",
-        "  line support, node pbx2, from 2026-03-02 12:01:30 UTC, recorder 1.1",
+        "  line support, node pbx1, first in force 2026-03-02 12:01:00 UTC, recorder 1.1",
+        "  line support, node pbx2, first in force 2026-03-02 12:01:30 UTC, recorder 1.1",
         "",
         '  consent = "opt_in"',
         "  retries = 3",
         "",
-        f"Against {FIRST.digest}, from 2026-03-02 12:00:00 UTC",
+        f"Against {FIRST.digest}",
+        "  line support, node pbx1, first in force 2026-03-02 12:00:00 UTC",
         "  retries: 2 -> 3",
     ]
     assert "Against" not in policies(config, "show", FIRST.digest).stdout
     told = json.loads(policies(config, "show", FIRST.digest, "--against", SECOND.digest, "--json").stdout)
     assert (told["before"], told["changes"]) == (SECOND.digest, [{"setting": "retries", "was": "3", "now": "2"}])
-    assert told["since"] == [{"node": NODE, "first_at": NOON.isoformat()}]
+    assert told["since"] == [{"node": NODE, "first_at": NOON.isoformat(), "before": None}]
+
+
+def test_what_each_of_several_nodes_had_before_is_told_with_what_changed_there(config: Path) -> None:
+    other = LinePolicy(line="support", settings='{"consent":"notice","retries":3}')
+    url = f"sqlite:///{config.parent / 'catalogue.db'}"
+    asyncio.run(kept(url, ("pbx3", 10, other), ("pbx4", 20, other), ("pbx3", 100, SECOND), ("pbx4", 100, SECOND)))
+    shown = policies(config, "show", SECOND.digest).stdout
+    assert shown[shown.index("Against") :].splitlines() == [
+        f"Against {FIRST.digest}",
+        "  line support, node pbx1, first in force 2026-03-02 12:00:00 UTC",
+        "  retries: 2 -> 3",
+        "",
+        f"Against {other.digest}",
+        "  line support, node pbx3, first in force 2026-03-02 12:00:10 UTC",
+        "  line support, node pbx4, first in force 2026-03-02 12:00:20 UTC",
+        '  consent: "notice" -> "opt_in"',
+    ]
+    told = json.loads(policies(config, "show", SECOND.digest, "--json").stdout)
+    befores = {row["node"]: row["before"] for row in told["since"]}
+    assert befores == {"pbx1": FIRST.digest, "pbx2": None, "pbx3": other.digest, "pbx4": other.digest}
+    assert policies(config, "show", SECOND.digest, "--against", FIRST.digest).stdout.count("Against") == 1
+
+
+def test_settings_that_an_older_recorder_kept_by_the_beginning_of_their_digest_are_found_and_whole(
+    config: Path,
+) -> None:
+    url = f"sqlite:///{config.parent / 'catalogue.db'}"
+    with owner(url) as connection:
+        connection.exec_driver_sql(
+            f"UPDATE policies SET digest = '{FIRST.digest[:16]}' WHERE digest = '{FIRST.digest}'"
+        )
+    asyncio.run(kept(url, (NODE, 120, FIRST)))
+    told = {
+        words: json.loads(policies(config, "show", words, "--json").stdout)
+        for words in (FIRST.digest[:16], FIRST.digest[:8], FIRST.digest)
+    }
+    assert [(row["policy"], row["ok"]) for row in told.values()] == [
+        (FIRST.digest[:16], True),
+        (FIRST.digest, True),
+        (FIRST.digest, True),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -233,3 +355,20 @@ def test_settings_that_were_changed_past_the_recorder_are_shown_as_wrong(config:
     assert "wrong: this is not the text that the digest was taken of" in done.stdout
     told = policies(config, "show", SECOND.digest, "--json")
     assert (told.exit_code, json.loads(told.stdout)["ok"]) == (1, False)
+
+
+def test_settings_that_one_of_two_nodes_has_otherwise_are_shown_by_the_others_text_and_the_node_is_named(
+    config: Path,
+) -> None:
+    with owner(f"sqlite:///{config.parent / 'catalogue.db'}") as connection:
+        connection.exec_driver_sql(
+            f"UPDATE policies SET settings = '{{}}' WHERE digest = '{SECOND.digest}' AND node = '{NODE}'"
+        )
+    done = policies(config, "show", SECOND.digest)
+    shown = done.stdout.splitlines()
+    assert done.exit_code == 1
+    assert "node pbx1" in shown[1]
+    assert shown[2] == "  wrong: this node's is not the text that the digest was taken of"
+    assert "node pbx2" in shown[3]
+    assert "  retries = 3" in shown
+    assert json.loads(policies(config, "show", SECOND.digest, "--json").stdout)["ok"] is False

@@ -23,11 +23,13 @@ from typer.testing import CliRunner, Result
 from recorder.__main__ import app
 from recorder.call import CallAdmitted, ConsentAnswered, PromptPlayed
 from recorder.catalogue import open_catalogue
+from recorder.model import ConsentState
 from recorder.storage import KeptPrompts, Storage
 from tests import books
 from tests.books import Story
+from tests.edge.test_chain import owner
 from tests.facts import NODE, NOON, caller
-from tests.proofs import POLICY, WAV, auditors_lines, prompt_of
+from tests.proofs import POLICY, WAV, auditors_lines, prompt_of, said_by_the_lines
 from tests.small_disk import small_disk
 
 NOBODY = 65534
@@ -217,11 +219,76 @@ def test_a_proof_holds_what_was_heard_and_everything_that_was_kept_of_the_consen
 
 def test_of_settings_that_were_not_kept_a_proof_has_the_digest_alone_and_says_so(house: House, tmp_path: Path) -> None:
     proof = house.proof("refused")
-    assert proof["policies"] == []
+    assert (proof["policies"], proof["policies_missing"]) == ([], [{"digest": "f" * 16, "why": "not_kept"}])
     (tmp_path / "proof.json").write_text(json.dumps(proof), encoding="utf-8")
     done = house.run("consents", "check", str(tmp_path / "proof.json"))
     assert done.exit_code == 0
-    assert f"Under   policy {'f' * 16}, whose settings are not in the file" in done.stdout
+    assert f"Under   policy {'f' * 16}, whose settings are not in the file: they were not kept" in done.stdout
+
+
+def test_a_row_that_was_changed_is_left_out_of_a_proof_by_name_and_no_other_call_suffers(
+    house: House, catalogue_url: str, tmp_path: Path
+) -> None:
+    with owner(catalogue_url) as connection:
+        connection.exec_driver_sql("UPDATE policies SET settings = '{}'")
+    file = tmp_path / "proof.json"
+    done = house.run("consents", "proof", house.call("agreed"), "-o", str(file))
+    assert done.exit_code == 1
+    assert f"Note: policy {POLICY.digest}: see `recorder verify`" in done.stdout
+    proof = json.loads(file.read_text())
+    assert (proof["policies"], proof["policies_missing"]) == ([], [{"digest": POLICY.digest, "why": "changed"}])
+    checked = house.run("consents", "check", str(file))
+    assert (checked.exit_code, "are kept in a text that does not give this digest" in checked.stdout) == (0, True)
+    assert house.run("consents", "proof", house.call("refused")).exit_code == 0
+
+
+@pytest.mark.parametrize("changed", [NODE, "pbx0", "pbx2"])
+def test_one_nodes_changed_row_does_not_take_the_settings_from_a_proof_where_another_kept_them_too(
+    house: House, catalogue_url: str, changed: str
+) -> None:
+    async def write() -> None:
+        store = await open_catalogue(catalogue_url)
+        for node in ("pbx0", "pbx2"):
+            await store.write_policies(node, NOON, "1.0", [POLICY])
+        await store.close()
+
+    asyncio.run(write())
+    with owner(catalogue_url) as connection:
+        connection.exec_driver_sql(f"UPDATE policies SET settings = '{{}}' WHERE node = '{changed}'")
+    kept = {"digest": POLICY.digest, "line": "support", "settings": POLICY.settings}
+    assert house.proof("agreed")["policies"] == [kept]
+
+
+def test_settings_of_an_older_recorder_stand_in_a_proof_under_the_digest_that_its_events_name(
+    house: House, catalogue_url: str, tmp_path: Path
+) -> None:
+    story = Story().admitted().answered(ConsentState.REFUSED)
+    story.events = [
+        replace(event, prompt=prompt_of(WAV)) if isinstance(event, PromptPlayed | ConsentAnswered) else event
+        for event in story.events
+    ]
+    story.events = [
+        replace(event, policy=POLICY.digest[:16]) if isinstance(event, CallAdmitted) else event
+        for event in story.events
+    ]
+    house.stories["older"] = story
+
+    async def write() -> None:
+        store = await open_catalogue(catalogue_url)
+        await story.write(store)
+        await store.close()
+
+    asyncio.run(write())
+    with owner(catalogue_url) as connection:
+        connection.exec_driver_sql(f"UPDATE policies SET digest = '{POLICY.digest[:16]}'")
+    proof = house.proof("older")
+    kept = {"digest": POLICY.digest[:16], "line": "support", "settings": POLICY.settings}
+    assert (proof["policies"], proof["policies_missing"]) == ([kept], [])
+    assert said_by_the_lines(proof)[0] == 0
+    file = tmp_path / "proof.json"
+    file.write_text(json.dumps(proof), encoding="utf-8")
+    checked = house.run("consents", "check", str(file))
+    assert (checked.exit_code, "its digest taken again, line support" in checked.stdout) == (0, True)
 
 
 def test_a_proof_is_written_closed_and_replaces_nothing(house: House, tmp_path: Path) -> None:

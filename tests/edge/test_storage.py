@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import struct
 import subprocess
@@ -44,6 +45,7 @@ from recorder.storage import (
     is_closed,
     repair_header,
 )
+from recorder.storage.settled import ATTEMPTS, _attempt
 from tests.small_disk import small_disk
 
 Wav = npt.NDArray[np.int16]
@@ -222,6 +224,30 @@ def test_discarding_what_a_crash_left_of_a_discard_is_fine(spool: Spool) -> None
     put_staged(spool, noise(10), noise(10))
     spool.path(RECORDING, LegFile.CALLER).unlink()
     assert spool.discard(RECORDING) == 1
+
+
+def test_what_the_settled_file_is_silent_of_is_overwritten_before_its_blocks_are_free(spool: Spool) -> None:
+    """Read through handles that were open before: what stays on a disk of an unlinked file."""
+    sound = noise(3 * 8000)
+    put_staged(spool, sound, sound)
+    set_sizes(spool.path(RECORDING, LegFile.AGENT), riff=0, data=0)  # as one that was killed leaves it
+    held = [path.open("rb") for path in spool.paths(RECORDING)]
+    assert spool.discard(RECORDING, silenced=((0.5, 1.25), (2.0, math.inf))) == 2
+    expected = sound.copy()
+    expected[4000:10000] = 0
+    expected[16000:] = 0
+    for file in held:
+        with file:
+            assert file.read()[44:] == expected.tobytes()
+
+
+def test_of_a_staged_file_without_a_header_everything_is_overwritten(spool: Spool) -> None:
+    put_staged(spool, noise(8000), noise(8000))
+    damaged = spool.path(RECORDING, LegFile.CALLER)
+    damaged.write_bytes(b"what was said" * 10_000)
+    with damaged.open("rb") as held:
+        spool.discard(RECORDING, silenced=((0.0, 0.1),))
+        assert held.read() == bytes(130_000)
 
 
 def test_leftovers_name_the_recording_and_strangers_are_told_and_kept(spool: Spool) -> None:
@@ -571,10 +597,75 @@ def test_the_folder_of_a_days_recordings_is_not_listed_to_settle_one(
     def listed(*_: object) -> None:
         pytest.fail("a folder was listed")
 
+    other = RecordingId(uuid4())
+    for recording in (RECORDING, other):
+        put_staged(spool, noise(10), noise(10), recording)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", listed)
+        patched.setattr(os, "listdir", listed)
+        for recording in (RECORDING, other):
+            assert storage.settle(recording, AT).path.exists()
+
+
+def test_what_a_cut_attempt_of_an_older_version_left_is_removed_by_the_next_one_of_that_recording_alone(
+    storage: Storage, spool: Spool
+) -> None:
+    other = RecordingId(uuid4())
+    put_staged(spool, noise(1000), noise(1000))
+    whole = storage.settle(RECORDING, AT)
+    left = [whole.path.with_name(f".{RECORDING}.{name}.staging") for name in ("00c0ffee", "deadbeef", "00000008")]
+    others = [whole.path.with_name(f".{name}.staging") for name in (f"{other}.00c0ffee", f"{RECORDING}.c0ffee", "x")]
+    for path in (*left, *others):
+        path.write_bytes(b"RIFF")
+    newer = Storage(storage.root, spool)
+    assert newer.settle(RECORDING, AT) == whole
+    assert sorted(found.path for found in newer.walk()) == sorted((whole.path, *others))
+    put_staged(spool, noise(10), noise(10), other)
+    settled = newer.settle(other, AT)
+    assert sorted(found.path for found in newer.walk()) == sorted((whole.path, settled.path, *others[1:]))
+
+
+def test_a_folder_that_was_there_before_is_listed_once_for_all_its_recordings(
+    storage: Storage, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put_staged(spool, noise(10), noise(10))
-    monkeypatch.setattr(os, "scandir", listed)
-    monkeypatch.setattr(os, "listdir", listed)
-    assert storage.settle(RECORDING, AT).path.exists()
+    storage.settle(RECORDING, AT)
+    listed: list[object] = []
+    scandir = os.scandir
+
+    def scanned(folder: Path) -> object:
+        listed.append(folder)
+        return scandir(folder)
+
+    recordings = (RECORDING, RecordingId(uuid4()), RecordingId(uuid4()))
+    for recording in recordings:
+        put_staged(spool, noise(10), noise(10), recording)
+    newer = Storage(storage.root, spool)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", scanned)
+        for recording in recordings:
+            newer.settle(recording, AT)
+    assert listed == [storage.path(RECORDING, AT).parent]
+
+
+def test_each_attempt_takes_another_name_than_the_one_before_and_removes_what_that_left(tmp_path: Path) -> None:
+    target = tmp_path / f"{RECORDING}.wav"
+    names = []
+    for _ in range(ATTEMPTS + 2):
+        path = _attempt(target)
+        names.append(path.name)
+        assert [left.name for left in tmp_path.iterdir()] == [path.name]
+    assert len(set(names[:ATTEMPTS])) == ATTEMPTS
+    assert names[ATTEMPTS:] == names[:2]
+
+
+def test_an_attempt_takes_no_name_that_leads_elsewhere(tmp_path: Path) -> None:
+    target, elsewhere = tmp_path / f"{RECORDING}.wav", tmp_path / "elsewhere"
+    first = _attempt(target)
+    first.unlink()
+    first.symlink_to(elsewhere)
+    second = _attempt(target)
+    assert (second.name == first.name, first.is_symlink(), elsewhere.exists()) == (False, False, False)
 
 
 def test_another_recordings_staging_file_is_left_alone(storage: Storage, spool: Spool) -> None:

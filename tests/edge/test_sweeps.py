@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
+from typing import Any, cast
+from uuid import uuid4
 
 import pytest
 
@@ -15,19 +17,32 @@ from recorder.ami import Ami, AmiAddress, AmiDown
 from recorder.call import CallEvent, RecordingEmptied, RecordingMade
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway
-from recorder.model import CallId, ConsentState, Fact, RecordingAuthorised, RecordingSettled, RecordingStatus
+from recorder.model import (
+    CallId,
+    ConsentMode,
+    ConsentState,
+    Fact,
+    RecordingAuthorised,
+    RecordingId,
+    RecordingSettled,
+    RecordingStatus,
+    Uniqueid,
+)
+from recorder.policy import LineRules
+from recorder.queue_log import QueueLog, Telling
 from recorder.storage import LegFile, Spool, Storage
 from recorder.sweeps import POSTPONE, Sweeps
-from tests import facts
+from tests import books, facts
 from tests.edge.centre import away
 from tests.facts import NODE
 from tests.small_disk import small_disk
 
 
 class Worker:
-    """The sweeps, what they work on, and a ledger that writes what they tell."""
+    """The sweeps, what they work on, and a ledger that writes what they tell. `callers` are those in progress."""
 
-    def __init__(self, store: Catalogue, spool: Path, recordings: Path) -> None:
+    def __init__(self, store: Catalogue, spool: Path, recordings: Path, log: Path | None = None) -> None:
+        self.callers: frozenset[Uniqueid] = frozenset()
         self.store = store
         self.spool = Spool(spool)
         self.storage = Storage(recordings, self.spool)
@@ -52,10 +67,10 @@ class Worker:
             capture=self.capture,
             spool=self.spool,
             ledger=self._ledger,
-            queue_log=None,
-            lines={},
-            callers=frozenset,
-            has_leg=lambda _: False,
+            queue_log=QueueLog(log) if log else None,
+            lines={"support": LineRules(name="support", mode=ConsentMode.OPT_IN, queues=("support",))},
+            callers=lambda: self.callers,
+            has_leg=lambda leg: leg in self.callers,
             now=self._clock,
         )
 
@@ -249,3 +264,80 @@ async def test_a_capture_that_no_bridge_came_to_is_emptied(worker: Worker) -> No
     await worker.sweeps._settle(replace(row, bridged_at=None, bridged_seconds=None))
     assert [type(event) for event in worker.told] == [RecordingEmptied]
     assert list(worker.spool.here.iterdir()) == []
+
+
+# --------------------------------------------------------------------------- the queue log
+
+
+class Asked:
+    """A catalogue that remembers which channels it was asked for."""
+
+    def __init__(self, store: Catalogue) -> None:
+        self._store = store
+        self.channels: list[list[Uniqueid]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def known_uniqueids(self, node: str, uniqueids: Iterable[Uniqueid]) -> frozenset[Uniqueid]:
+        self.channels.append(sorted(uniqueids))
+        return await self._store.known_uniqueids(node, self.channels[-1])
+
+
+async def test_channels_that_were_found_in_the_books_are_not_asked_for_again_while_a_call_lasts(
+    store: Catalogue, tmp_path: Path
+) -> None:
+    """The log is read again from the oldest call in progress; what was found in the books once is there."""
+    for name in ("spool", "recordings"):
+        (tmp_path / name).mkdir(mode=0o700)
+    log = tmp_path / "queue_log"
+    log.touch()
+    asked = Asked(store)
+    worker = Worker(cast("Catalogue", asked), tmp_path / "spool", tmp_path / "recordings", log)
+    known, lasting, passed = books.refused(), Uniqueid("9.1"), Uniqueid("9.2")
+    await known.write(store)
+    await worker.sweeps.read_queue_log()
+
+    async def read(*told: tuple[Uniqueid, str]) -> list[list[Uniqueid]]:
+        """What was asked for once these lines had come to the log."""
+        stamp = f"{worker.now.timestamp():.0f}"
+        with log.open("a", encoding="utf-8") as file:
+            file.writelines(f"{stamp}|{caller}|support|NONE|{words}\n" for caller, words in told)
+        asked.channels.clear()
+        await worker.sweeps.read_queue_log()
+        return asked.channels
+
+    leg = facts.caller(known.call).uniqueid
+    worker.callers = frozenset({lasting})
+    assert await read((lasting, "ENTERQUEUE||"), (leg, "ENTERQUEUE||"), (leg, "ABANDON|1|1|5")) == [[leg]]
+    assert await read() == [[]]
+    assert await read((passed, "ENTERQUEUE||"), (passed, "ABANDON|1|1|5")) == [[passed]]
+    assert {call.linkedid for call in await store.list_calls(10)} == {facts.caller(known.call).linkedid, passed}
+    assert await read() == [[passed]]  # written since then: found now, and not asked for any more
+    worker.callers = frozenset()
+    assert await read((lasting, "ABANDON|1|1|5")) == [[lasting]]
+    await read()
+    assert worker.sweeps._booked == frozenset()  # nothing is read twice any more, and so nothing is remembered
+    worker.close()
+
+
+async def test_what_became_of_telling_a_caller_is_read_again_while_their_call_lasts(
+    store: Catalogue, tmp_path: Path
+) -> None:
+    """The daemon that asks for it after a time in which it could not see may ask later than the sweep has read it."""
+    for name in ("spool", "recordings"):
+        (tmp_path / name).mkdir(mode=0o700)
+    log, recording = tmp_path / "queue_log", RecordingId(uuid4())
+    log.touch()
+    worker = Worker(store, tmp_path / "spool", tmp_path / "recordings", log)
+    worker.callers = frozenset({Uniqueid("9.1")})
+    await worker.sweeps.read_queue_log()
+    stamp = f"{worker.now.timestamp():.0f}"
+    log.write_text(f"{stamp}|9.1|NONE|NONE|RECORDERTOLD|{recording}|SUCCESS|2300\n{stamp}|9.2|q|NONE|ENTERQUEUE||\n")
+    await worker.sweeps.read_queue_log()
+    (noted,) = (await worker.sweeps.unseen()).tellings
+    assert (noted.caller, noted.telling) == ("9.1", Telling(recording=recording, status="SUCCESS", played_ms=2300))
+    worker.callers = frozenset()
+    await worker.sweeps.read_queue_log()
+    assert (await worker.sweeps.unseen()).tellings == ()
+    worker.close()

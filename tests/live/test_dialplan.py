@@ -339,11 +339,26 @@ async def test_an_agents_key_asks_the_daemon_and_starts_the_capture_on_the_calle
         started = await calls.admin.until("MixMonitorStart", since=call.placed.since)
         await call.until_ended()
     far = [call.placed.leg, call.linkedid]
-    assert daemon.seen[-1].arguments == [call.placed.channel, agent.channel, reason, *far]
+    assert daemon.seen[-1].arguments == [call.placed.channel, agent.channel, reason, *far, "tells"]
     assert started["Uniqueid"] == call.placed.leg
     from_caller, from_agent = captured(house, f"key-{reason}")
     assert tones.seconds_of(tones.stretches(from_caller, 0, 440)) > 0.7
     assert tones.seconds_of(tones.stretches(from_agent, 0, 800)) > 0.7
+
+
+@pytest.mark.asterisk16
+async def test_what_an_earlier_press_has_left_to_tell_is_not_told_after_this_one(
+    house: PbxServer, calls: Calls
+) -> None:
+    agent: Script = (Say(800), UntilBridged(), Wait(0.2), Press("*71"), Wait(3), HangUp())
+    prompt, recording = f"{house.prompts}/en/overridden", "0b9f2b44-6d7c-4c53-9a55-3f1f6e2a9d01"
+    async with listening(house, key=permits(house, "stale")):
+        call = await talking(calls, agent, RECORDER_TELL=prompt, RECORDER_TELL_OF=recording)
+        await calls.admin.until("MixMonitorStart", since=call.placed.since)
+        await call.until_ended()
+    assert not calls.admin.seen("Newexten", since=call.placed.since, Context="recorder-tell")
+    assert not calls.admin.seen("RecorderTold", since=call.placed.since)
+    assert tones.seconds_of(tones.stretches(captured(house, "stale")[1], 0, 800)) > 2  # the agent was heard all along
 
 
 @pytest.mark.asterisk16

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from recorder.catalogue import CallRow
 from tests.facts import override_for
@@ -144,8 +146,14 @@ async def test_a_caller_who_is_to_be_told_of_an_override_hears_of_it_once_asteri
         assert ears.hears(heard_by_agent, said) < ears.HARDLY
         assert row.outcome == "recorded"
         whole = await on.recorder.whole(row)
-        (entry,) = [entry for entry in whole.audit if entry.action == "override"]
-        assert (entry.details["basis"], entry.details["tells_caller"]) == ("the law on emergency", "yes")
+        entry, told = (row for row in whole.audit if row.action.startswith("override"))
+        assert (entry.action, entry.details["basis"]) == ("override", "the law on emergency")
+        assert entry.details["tells_caller"] == "yes"
+        assert (told.action, told.recording) == ("override told", entry.recording)
+        assert (told.details["language"], told.details["status"]) == (language, "SUCCESS")
+        assert told.details["sha256"] == hashlib.sha256(said.read_bytes()).hexdigest()
+        assert abs(int(told.details["played_ms"]) - 1000 * soundfile.info(said).duration) < 500
+        assert "CallerTold" in [step.name for step in whole.journal]
         assert [event.basis for event in whole.consents if event.reason] == ["the law on emergency"]
         (path,) = await on.settled_paths(row)
         assert tones.stretches(path, LEFT, CALLER)
@@ -154,6 +162,31 @@ async def test_a_caller_who_is_to_be_told_of_an_override_hears_of_it_once_asteri
         rest = words[len(words) // 2 :]  # the capture may begin in its first word
         assert ears.likeness(sound[:, RIGHT], rest) > ears.CLEARLY
         assert ears.likeness(sound[:, LEFT], rest) < ears.HARDLY
+
+
+async def test_a_caller_whom_asterisk_cannot_tell_of_an_override_is_not_recorded(release: str) -> None:
+    """OV-02: the file is not where the PBX looks for it. The line asks nobody, so that nothing else is played."""
+    lines = {"support": {"consent": "never", "override": override_for("emergency", tells_caller=True)}}
+    async with stage(release, lines=lines, changes={"prompts": {"path": "/nowhere/prompts"}}) as on:
+        agent: Script = (Say(AGENT), UntilBridged(), Wait(1), Press("*71"), Say(AGENT))
+        call = await placed(on, (Say(CALLER), UntilBridged(), Wait(6), HangUp()), agent, named="untold")
+        row = await ended(on, call)
+        began, stopped = (
+            on.calls.admin.seen(name, since=call.placed.since) for name in ("MixMonitorStart", "MixMonitorStop")
+        )
+        assert (len(began), len(stopped)) == (1, 1)
+        assert stopped[0].at - began[0].at < 1
+        assert (row.outcome, row.reason) == ("lost", "prompt_failed")
+        whole = await on.recorder.whole(row)
+        assert [(entry.action, entry.details.get("status")) for entry in whole.audit] == [
+            ("override", None),
+            ("override not told", "FAILED"),
+        ]
+        assert [recording.status for recording in whole.recordings] == ["erased"]
+        await on.recorder.until(lambda: not on.staged(), "the spool to be empty")
+        assert list(on.recorder.recordings.rglob("*.wav")) == []
+        verified = on.recorder.command("verify", check=False)
+        assert verified.returncode == 0, verified.stdout
 
 
 async def test_an_override_that_cannot_be_written_down_starts_no_capture_and_is_answered_by_silence(
