@@ -29,7 +29,7 @@ from recorder.model import (
     RecordingStatus,
 )
 from recorder.quality import file_findings
-from recorder.silences import spans_silenced, spans_to_keep
+from recorder.silences import spans_to_keep
 from recorder.storage import Edges, LegFile, Storage, Strays
 
 ADOPT: Final = "adopt"
@@ -150,8 +150,7 @@ class Orphanage:
                 ),
             ]
         )
-        silenced = spans_silenced(row.silences, row.keep_seconds)
-        await asyncio.to_thread(self._storage.spool.discard, row.id, silenced=silenced)
+        await asyncio.to_thread(self._storage.spool.discard, row.id)
 
     async def _audit_once(self, key: UUID, row: RecordingRow, word: Word, details: dict[str, str]) -> None:
         whole = await self._catalogue.one_call(row.call)

@@ -150,6 +150,7 @@ class CaptureDesk:
         self._disk = disk  # short looks at files
         self._audio = audio  # joining and measuring, one at a time
         self._clock = clock
+        self._told_unwritable = False  # said once: it is so of every staged file, or of none
 
     # ---- before and during the call
 
@@ -352,10 +353,17 @@ class CaptureDesk:
 
     async def discard_staged(self, staging: Staging) -> None:
         """Remove the staged files, what was silenced overwritten; only after the catalogue holds the recording."""
-        silenced = spans_silenced(staging.silences, _kept_seconds(staging))
-        discard = partial(self._spool.discard, staging.recording, silenced=silenced)
         # Not on the thread that looks whether captures have begun: overwriting waits for the disk.
-        await asyncio.get_running_loop().run_in_executor(self._audio, discard)
+        await asyncio.get_running_loop().run_in_executor(self._audio, self._discard, staging)
+
+    def _discard(self, staging: Staging) -> None:
+        try:
+            self._spool.overwrite(staging.recording, spans_silenced(staging.silences, _kept_seconds(staging)))
+        except StorageError as error:  # it is removed all the same
+            if not self._told_unwritable:
+                log.warning("silences_not_overwritten", recording=str(staging.recording), why=str(error))
+            self._told_unwritable = True
+        self._spool.discard(staging.recording)
 
     async def erase(self, staging: Staging) -> CallEvent:
         """Remove what may not be kept, wherever it lies. StorageError where the disk refuses."""

@@ -242,15 +242,19 @@ class Sweeps:
 
     async def unseen(self) -> Unseen:
         """What the queue log tells of since the bookmark: proofs of talks, keys and tellings that we did not see."""
-        if self._queue_log is None:
-            return Unseen()
-        place = await self._place()
         try:
-            entries, _ = await asyncio.to_thread(self._queue_log.read, place)
+            return await self.read_unseen()
         except OSError as error:  # without its proofs less is kept, and calls are captured all the same
             self._failed("queue_log")
             log.error("queue_log_not_read", why=str(error))
             return Unseen()
+
+    async def read_unseen(self) -> Unseen:
+        """As `unseen`; OSError where the log cannot be read."""
+        if self._queue_log is None:
+            return Unseen()
+        place = await self._place()
+        entries, _ = await asyncio.to_thread(self._queue_log.read, place)
         queues = self._queues()
         told = {
             leg: passage for leg, passage in passages(entries).items() if passage.is_outgoing or passage.queue in queues

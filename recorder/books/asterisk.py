@@ -20,7 +20,7 @@ from recorder.books.mismatch import Code, Mismatch
 from recorder.catalogue import BookedCall, Catalogue
 from recorder.cdr import Cdr, CdrRow, SignKind
 from recorder.marks import CDR, QUEUE_LOG, beginnings, taken_in_at
-from recorder.model import Uniqueid
+from recorder.model import Outcome, Uniqueid
 from recorder.queue_log import Entry, Passage, QueueLog, each_passage
 
 Booked = Mapping[Uniqueid, tuple[BookedCall, ...]]
@@ -79,10 +79,13 @@ async def read_ledgers(catalogue: Catalogue, node: str, ledgers: Ledgers, told: 
 
 
 async def _is_yet_to_come(catalogue: Catalogue, node: str, path: Path, error: Exception, told: Told) -> bool:
-    """Asterisk makes a ledger with its first line: one that is not there while there was no call is as it should be."""
+    """Asterisk makes a ledger with its first line: that one is not there before a call has ended is as it should be."""
     if not isinstance(error, FileNotFoundError) or not path.parent.is_dir():
         return False
-    return not await catalogue.list_calls(1, node=node, since=told.scope.since)
+    for outcome in Outcome:
+        if await catalogue.list_calls(1, node=node, outcome=outcome, since=told.scope.since):
+            return False
+    return True
 
 
 def _unreadable(what: str, path: Path, error: Exception) -> Mismatch:

@@ -302,6 +302,7 @@ class CallResynchronised(OwnEvent):
     `blind_from` is the last moment up to which every event was seen. `bridges` holds each living leg's bridge, None
     outside any. `talk_began_at` and `talk_proved_until` are what Asterisk's queue log proves of a talk with one agent
     that ended by either's hang-up. `held` are the legs that hold the other one now; None where Asterisk does not tell.
+    `hung_up_at` is when the caller hung up, where that was heard.
     """
 
     blind_from: datetime
@@ -311,6 +312,7 @@ class CallResynchronised(OwnEvent):
     talk_began_at: datetime | None = None
     talk_proved_until: datetime | None = None
     held: frozenset[Uniqueid] | None = None
+    hung_up_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

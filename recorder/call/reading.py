@@ -653,7 +653,8 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
         _believe_queue_log(draft, event)
         _account_for_unseen_talk(draft, event)
         prove_until(draft, event.blind_from, blind=True)
-        draft.know(ended_at=event.talk_proved_until or event.blind_from)
+        ended_at = was.ended_at or event.hung_up_at or event.talk_proved_until or event.blind_from
+        draft.know(ended_at=max(ended_at, was.started_at))
         hand = capture_in_hand(draft.state)
         stands = hand is not None and hand.channel.uniqueid in event.living
         _end_with_the_caller(draft, outlives=stands and event.capture_lives)
@@ -725,6 +726,7 @@ def _believe_queue_log(draft: Draft, event: CallResynchronised) -> None:
                 if silence.cause is SilenceCause.PAUSE
                 or silence.ended_at is not None
                 or silence.began_at <= event.blind_from
+                or draft.state.held
             )
             draft.know_capture(
                 capture.id, bridged_at=began, bridged_until=max(began, until), unproved=False, silences=silences

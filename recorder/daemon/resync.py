@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -85,7 +86,12 @@ async def resynchronise(
 
 
 async def conclude(
-    runner: CallRunner, capture: CaptureDesk, unseen: Unseen, blind_from: datetime, now: datetime
+    runner: CallRunner,
+    capture: CaptureDesk,
+    unseen: Unseen,
+    blind_from: datetime,
+    hung_up_at: datetime,
+    now: datetime,
 ) -> None:
     """Tell a call whose hang-up is at hand, ahead of it, what the queue log has of the time that nobody saw."""
     since = min(blind_from, now)
@@ -95,7 +101,8 @@ async def conclude(
     if runner.state.relay is not None:  # the log tells nothing of that talk, and its capture may outlive the caller
         runner.put(SightLost(at=now, blind_from=since), ahead=True)
         return
-    runner.put(await _found(runner, capture, (), {}, unseen.passages, since, now), ahead=True)
+    found = await _found(runner, capture, (), {}, unseen.passages, since, now)
+    runner.put(replace(found, hung_up_at=hung_up_at), ahead=True)
 
 
 def _is_over(state: CallState, snapshot: Sequence[ChannelSnapshot]) -> bool:

@@ -54,6 +54,7 @@ from recorder.capture import CaptureDesk, CaptureRefused, OpenChannel
 from recorder.daemon.owed import TRY_AGAIN_AFTER, CallCounters, Ledgers, Owed, OwedStep
 from recorder.do_not_record import NOBODY, DoNotRecord
 from recorder.model import (
+    BridgeLeft,
     Channel,
     ChannelHungUp,
     KeyAct,
@@ -78,7 +79,7 @@ STOP_TOLD_WITHIN = timedelta(milliseconds=300)
 """Asterisk's event of a stop follows its answer; where it does not come the answer counts."""
 UNHOOKED_FOR = timedelta(milliseconds=100)
 """How long a channel must have been without a capture before the next one hears both parties (decision 0020)."""
-TOLD_WITHIN = timedelta(seconds=4)
+TOLD_WITHIN = timedelta(seconds=12)
 """After the announcement's own length. By then Asterisk has said what became of it, or nobody will know."""
 READ_WITHIN = timedelta(seconds=1)
 """And what it said has been read, also by a daemon that stood still until now."""
@@ -128,13 +129,16 @@ class Bells(Protocol):
 
     async def answer_key(self, state: CallState, presser: Channel, answer: KeyAnswer) -> None: ...
 
-    @property
-    def is_blind(self) -> bool:
-        """Whether there is a time that nobody saw, and the calls in progress are not compared with what stands yet."""
+    def unseen_since(self) -> datetime | None:
+        """Up to when every event was seen, while the calls in progress are not compared with what stands."""
+        ...
+
+    def sees_since(self) -> datetime:
+        """Since when events come again."""
         ...
 
     async def conclude(self, runner: CallRunner) -> None:
-        """Tell a call that hangs up what the queue log has of the time that nobody saw."""
+        """Tell a call whose hang-up is at hand what the queue log has of the time that nobody saw."""
         ...
 
 
@@ -198,7 +202,8 @@ class CallRunner:
         self._numbers = count()
         self._ahead = 0
         self.held = False  # reads nothing before it has been compared with what stands
-        self._concluded = False  # has read the queue log, for a hang-up at hand
+        self.hung_up_at: datetime | None = None  # the caller, of which this call has yet to read
+        self._concluding: dict[type, datetime] = {}  # what has waited for the queue log, since which outage
         self._owed = Owed(around.ledgers, seq=seq, steps=owed)
         self._group: asyncio.TaskGroup
         self._paying: asyncio.Task[bool] | None = None
@@ -243,6 +248,8 @@ class CallRunner:
     def put(self, event: CallEvent, *, ahead: bool = False) -> None:
         """Queue an event, `ahead` of all that waits; never blocks."""
         self.heard += isinstance(event, PbxEvent)
+        if isinstance(event, ChannelHungUp) and self._is_caller(event.channel):
+            self.hung_up_at = event.at
         self._queue(event, ahead=ahead)
 
     def ask(self, work: Callable[[CallRunner], Awaitable[None]]) -> None:
@@ -370,11 +377,11 @@ class CallRunner:
                 self._around.rivals.over(self, item.event)
             elif callable(item.event):
                 await item.event(self)
-            elif isinstance(item.event, ChannelHungUp) and self._ends_unseen(item.event):
+            elif isinstance(item.event, (BridgeLeft, ChannelHungUp)) and self._ends_unseen(item.event):
                 # How it went the queue log knows: as abandoned a talk that nobody saw would be booked, and thrown away.
-                self._concluded = True
+                self._concluding[type(item.event)] = self._around.bells.sees_since()
+                self._items.put_nowait(item)  # behind what it is told; nobody else has taken its place yet
                 await self._around.bells.conclude(self)
-                self._items.put_nowait(item)  # behind what it was told; of its queue one place is free
             elif isinstance(item.event, CallResynchronised):
                 await self._take(await self._looked_again(item.event))
             else:
@@ -386,10 +393,20 @@ class CallRunner:
             if item.done is not None and not item.done.done() and owing is _Owing.NOTHING:
                 item.done.set_result(self.state)
 
-    def _ends_unseen(self, event: ChannelHungUp) -> bool:
-        caller = self.state.caller
-        ends = caller is not None and event.channel.uniqueid == caller.uniqueid and self.state.ended_at is None
-        return ends and not self._concluded and self._around.bells.is_blind
+    def _is_caller(self, channel: Channel) -> bool:
+        return self.state.caller is not None and channel.uniqueid == self.state.caller.uniqueid
+
+    def _ends_unseen(self, event: BridgeLeft | ChannelHungUp) -> bool:
+        """Whether a part of this call went unseen, nobody has compared it since, and this may be its end."""
+        bells, state = self._around.bells, self.state
+        since = bells.sees_since()
+        if bells.unseen_since() is None or state.started_at >= since or self._concluding.get(type(event)) == since:
+            return False
+        hand = capture_in_hand(state)
+        is_unproved = hand is not None and hand.unproved
+        if isinstance(event, BridgeLeft):
+            return is_unproved
+        return self._is_caller(event.channel) and state.ended_at is None and (is_unproved or not state.talked)
 
     async def _tell_when_paid(self, done: asyncio.Future[CallState], state: CallState) -> None:
         """Whoever waits for a step waits until it is written, or cannot be now; the call's next event does not."""
@@ -500,6 +517,8 @@ class CallRunner:
     async def _unless_told(self, capture: Capture) -> None:
         assert capture.to_tell is not None
         await asyncio.sleep(capture.to_tell.seconds + TOLD_WITHIN.total_seconds())
+        while self._around.bells.unseen_since() is not None:  # the queue log is read first, and tells of it
+            await asyncio.sleep(READ_WITHIN.total_seconds())
         await asyncio.sleep(READ_WITHIN.total_seconds())
         self.ask(lambda _: self._require_told(capture.id))
 

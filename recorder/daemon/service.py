@@ -61,6 +61,7 @@ BALANCED_EVERY: Final = timedelta(minutes=10)
 LOOK_EVERY: Final = timedelta(seconds=2)
 READ_TOGETHER: Final = timedelta(milliseconds=500)
 """So long whoever hangs up unseen waits for others, that they share one reading of the queue log."""
+READINGS_AT_MOST: Final = 60
 SWEEP_MARK_EVERY: Final = timedelta(seconds=30)
 DRAIN_WITHIN: Final = timedelta(seconds=5)
 COMPARED_WITHIN: Final = timedelta(seconds=5)
@@ -129,6 +130,7 @@ class Daemon:
         self._compared = asyncio.Event()
         self._compared.set()
         self._blind_from: datetime | None = None
+        self._is_out, self._sees_since = True, datetime.max.replace(tzinfo=UTC)
         self._reading: asyncio.Task[Unseen | None] | None = None  # of the queue log, about to begin
         self._doubtful: set[CallId] = set()
         self._awake = _Awake(float("inf"), datetime.max.replace(tzinfo=UTC))
@@ -154,6 +156,7 @@ class Daemon:
         """AMI's callback: route, and nothing else but to notice that we slept."""
         if asyncio.get_running_loop().time() - self._awake.ticks > ASLEEP_AFTER.total_seconds():
             self._lose_sight()
+        self._see_again()
         if isinstance(event, UserEventRaised):
             if event.name == OUTBOUND_EVENT:
                 self.parts.front.dialling(event)
@@ -172,6 +175,7 @@ class Daemon:
     def _lose_sight(self) -> None:
         """We stood still (a frozen process, a stalled machine): when the events at hand happened, nobody knows."""
         since, now = self._awake.at, self.parts.now()
+        self._sees_since = now
         log.warning("slept", seconds=round((now - since).total_seconds(), 1), calls=len(self.parts.book))
         self._awake = _Awake(asyncio.get_running_loop().time(), now)
         self._blind_from = min(since, self._blind_from or since)
@@ -210,11 +214,19 @@ class Daemon:
     def connected(self, facts: PbxFacts) -> None:
         if facts.restarted:
             log.warning("asterisk_restarted")
-        if self._blind_from is not None:
-            self._read_later(None)
+        self._see_again()
         self._resynchronise.set()
 
+    def _see_again(self) -> None:
+        """After an outage, at the first event: Asterisk sends some before the connection's facts are known."""
+        if self._is_out:
+            self._is_out = False
+            self._sees_since = self.parts.now()
+            if self._blind_from is not None:
+                self._read_later(None)
+
     def disconnected(self, reason: str) -> None:
+        self._is_out, self._sees_since = True, datetime.max.replace(tzinfo=UTC)
         self.parts.readiness.pbx(f"Asterisk is not connected: {reason}")
         if self._blind_from is None:
             # A connection that fell silent was lost when it last answered, not when we noticed.
@@ -248,27 +260,39 @@ class Daemon:
         except (AmiError, CatalogueError, OSError) as error:
             log.warning("calls_not_compared", calls=len(open_ones), why=str(error))  # the next resynchronisation does
 
-    @property
-    def is_blind(self) -> bool:
-        return self._blind_from is not None
+    def unseen_since(self) -> datetime | None:
+        """Up to when every event was seen, while calls are not compared with what stands; None where they are."""
+        return self._blind_from
+
+    def sees_since(self) -> datetime:
+        """Since when events come again: a call that began later misses nothing."""
+        return self._sees_since
 
     async def conclude(self, runner: CallRunner) -> None:
-        """Where the queue log cannot be read now, the call is told nothing, and its books are told to differ later."""
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._read_for_all(), name="conclude")
-        unseen = await asyncio.shield(self._reading)
-        blind_from = self._blind_from
-        if unseen is not None and blind_from is not None:
-            await conclude(runner, self.parts.capture, unseen, blind_from, self.parts.now())
+        """Wait a moment, in which a hang-up follows what comes before it; then read the queue log for it.
+
+        One that cannot be read is tried again as long as nobody has compared: the caller is gone and waits for nothing.
+        """
+        for _ in range(READINGS_AT_MOST):
+            await asyncio.sleep(READ_TOGETHER.total_seconds())
+            blind_from, hung_up_at = self._blind_from, runner.hung_up_at
+            if blind_from is None or hung_up_at is None or self._group is None:
+                return
+            if self._reading is None:
+                self._reading = self._group.create_task(self._read_for_all(), name="conclude")
+            unseen = await asyncio.shield(self._reading)
+            if unseen is not None:
+                await conclude(runner, self.parts.capture, unseen, blind_from, hung_up_at, self.parts.now())
+                return
 
     async def _read_for_all(self) -> Unseen | None:
-        """One reading of the queue log for all who hang up at once."""
+        """One reading of the queue log for all who hang up at once; None where it cannot be read."""
         await asyncio.sleep(READ_TOGETHER.total_seconds())
         self._reading = None
         try:
-            return await self.parts.sweeps.unseen()
-        except CatalogueError as error:
-            log.warning("queue_log_not_read", why=str(error))
+            return await self.parts.sweeps.read_unseen()
+        except (CatalogueError, OSError) as error:
+            log.error("queue_log_not_read", why=str(error))
             return None
 
     async def _unseen(self) -> Unseen:
@@ -347,7 +371,8 @@ class Daemon:
                 unseen = await self._unseen()
                 blind_from = self._blind_from or parts.now()
                 await resynchronise(parts.book, parts.ami, parts.capture, unseen, blind_from, parts.now())
-                self._blind_from = None
+                if not self._resynchronise.is_set():  # nothing went unseen meanwhile
+                    self._blind_from = None
                 self._compared.set()
                 await parts.rivals.after_blindness(parts.book)
                 await self._name_unrecorded()

@@ -312,7 +312,13 @@ class Examination:
             appeared = await self._appears(marker)
             readable = appeared and marker.is_readable()
             seen = None if appeared else await self._shown_to_asterisk()
-            trial = judge.SpoolTrial(path=str(folder.spool), appeared=appeared, readable=readable, seen=seen)
+            trial = judge.SpoolTrial(
+                path=str(folder.spool),
+                appeared=appeared,
+                readable=readable,
+                writable=appeared and marker.is_writable(),
+                seen=seen,
+            )
             self._add(judge.judge_spool(trial))
             if appeared:
                 marker.remove()

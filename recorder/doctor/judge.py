@@ -384,21 +384,27 @@ def judge_prompts_at_pbx(sizes: Mapping[str, tuple[int, str | None]]) -> list[Fi
 class SpoolTrial:
     """What came of letting Asterisk open a recording in the spool, and of showing it a file of ours.
 
-    `appeared`: its file is seen here. `readable`: and may be read by us. `seen`: what STAT says of ours, None unknown.
+    `appeared`: its file is seen here. `readable`, `writable`: and may be read, and written, by us. `seen`: what STAT
+    says of ours, None unknown.
     """
 
     path: str
     appeared: bool
     readable: bool = False
+    writable: bool = False
     seen: str | None = None
 
 
 def judge_spool(trial: SpoolTrial) -> Finding:
     about, place = "spool", trial.path
-    if trial.appeared and trial.readable:
+    if trial.appeared and trial.readable and trial.writable:
         return fine(about, f"Asterisk writes to {place} and we read it")
+    if trial.appeared and trial.readable:
+        what = f"we read what Asterisk writes to {place} and may not overwrite it: what a recording is silent of"
+        mend = "let Asterisk create files that the spool's group may write (umask 0007), where the spool is a disk"
+        return note(about, f"{what} stays on the disk, unlinked, until its blocks are needed", mend)
     if trial.appeared:
-        mend = "let Asterisk create files that the spool's group may read (umask 0027 at most)"
+        mend = "let Asterisk create files that the spool's group may read (umask 0007, or 0027 at most)"
         return wrong(about, f"what Asterisk writes to {place} cannot be read here", mend)
     if trial.seen == "1":
         return wrong(

@@ -41,6 +41,9 @@ class Marker:
     def is_readable(self) -> bool:
         return os.access(self.path, os.R_OK)
 
+    def is_writable(self) -> bool:
+        return os.access(self.path, os.W_OK)
+
     def remove(self) -> None:
         with translated(self.path, "removing a file"):
             self.path.unlink(missing_ok=True)

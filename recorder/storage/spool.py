@@ -19,7 +19,7 @@ from uuid import UUID
 
 from recorder.model import RecordingId
 from recorder.silences import NEVER_SO_LONG, Span
-from recorder.storage.errors import StagedFileDamaged, StagedFileMissing, translated
+from recorder.storage.errors import StagedFileDamaged, StagedFileMissing, StorageError, translated
 from recorder.storage.folders import FreeSpace, Problem, folder_problems, free_space
 from recorder.storage.header import HEADER_BYTES, SAMPLE_BYTES, WavFile, opened, read_layout
 
@@ -109,18 +109,29 @@ class Spool:
         files = [_staged_file(path) for path in self.paths(recording)]
         return all(file is not None and file.size == HEADER_BYTES for file in files)
 
-    def discard(self, recording: RecordingId, *, silenced: Sequence[Span] = ()) -> int:
+    def overwrite(self, recording: RecordingId, silenced: Sequence[Span]) -> None:
+        """Overwrite what the settled file is silent of, in seconds, where it lies; missing files are fine.
+
+        Before `discard`: an unlinked file's blocks stay on the disk until they are needed. StorageError where a file of
+        Asterisk's is not ours to write, after what could be overwritten.
+        """
+        met: StorageError | None = None
+        for path in self.paths(recording) if silenced else ():
+            try:
+                with translated(path, "overwriting what is silenced"):
+                    _scrub(path, silenced)
+            except StorageError as error:
+                met = error
+        if met is not None:
+            raise met
+
+    def discard(self, recording: RecordingId) -> int:
         """Remove both staged files and return how many there were; missing ones are fine.
 
-        Only once the catalogue has the recording as settled, empty, or to be erased. What the settled file is silent of
-        (`silenced`, in seconds) is overwritten first: an unlinked file's blocks stay on the disk until they are needed.
+        Only once the catalogue has the recording as settled, empty, or to be erased.
         """
         with translated(self.here, f"discarding {recording}"):
-            paths = self.paths(recording)
-            if silenced:
-                for path in paths:
-                    _scrub(path, silenced)
-            removed = [_unlinked(path) for path in paths]
+            removed = [_unlinked(path) for path in self.paths(recording)]
         return sum(removed)
 
     def leftovers(self) -> Iterator[Leftover]:

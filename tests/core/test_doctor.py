@@ -288,7 +288,7 @@ PROVIDED = {
     "StopPlaytones": "app_playtones", "UserEvent": "app_userevent", "Wait": "",
     "CHANNEL": "func_channel", "FILTER": "func_strings", "DIALPLAN_EXISTS": "func_dialplan", "GLOBAL": "func_global",
     "IF": "func_logic", "IMPORT": "func_logic", "LOCAL": "app_stack", "REGEX": "func_strings", "SHARED": "func_global",
-    "STACK_PEEK": "app_stack", "TIMEOUT": "func_timeout",
+    "STACK_PEEK": "app_stack", "STRFTIME": "func_strings", "TIMEOUT": "func_timeout",
 }  # fmt: skip
 """Which module provides what the dialplan uses; "" is in the core."""
 
@@ -410,7 +410,8 @@ def test_asterisk_must_see_the_very_files(there: str | None, mark: Mark) -> None
 @pytest.mark.parametrize(
     ("trial", "mark", "word"),
     [
-        (SpoolTrial(path="/s", appeared=True, readable=True), Mark.FINE, "we read it"),
+        (SpoolTrial(path="/s", appeared=True, readable=True, writable=True), Mark.FINE, "we read it"),
+        (SpoolTrial(path="/s", appeared=True, readable=True), Mark.NOTE, "may not overwrite it"),
         (SpoolTrial(path="/s", appeared=True), Mark.WRONG, "cannot be read here"),
         (SpoolTrial(path="/s", appeared=False, seen="1"), Mark.WRONG, "cannot write"),
         (SpoolTrial(path="/s", appeared=False, seen="0"), Mark.WRONG, "not the same folder"),

@@ -8,7 +8,20 @@ from dataclasses import replace
 import pytest
 
 from recorder.model import LostReason, Outcome
-from tests.faults.judge import TAIL, Booked, Cost, Facts, Kept, Sound, Span, Told, consented, judge, shown
+from tests.faults.judge import (
+    TAIL,
+    Booked,
+    Cost,
+    Facts,
+    Kept,
+    Sound,
+    Span,
+    Told,
+    consented,
+    is_to_be_booked,
+    judge,
+    shown,
+)
 from tests.faults.kinds import (
     AGENT,
     AGENT_BEFORE,
@@ -185,6 +198,11 @@ def test_a_call_without_an_outcome_is_found_in_the_books_and_out_of_them() -> No
 def test_a_call_that_died_with_asterisk_before_any_ledger_had_it_cannot_be_booked() -> None:
     unheard = replace(call(), cut=True, queued_at=None, armed_at=None, talks=())
     assert wrong(replace(facts(unheard), booked=())) == ""
+
+
+def test_an_outgoing_call_comes_to_no_queue_and_is_waited_for_all_the_same() -> None:
+    assert is_to_be_booked(replace(call(Kind.OUTGOING), queued_at=None))
+    assert not is_to_be_booked(replace(call(Kind.OUTGOING), entered=False, queued_at=None))
 
 
 def test_a_personal_call_is_in_no_book() -> None:

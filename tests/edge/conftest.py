@@ -15,15 +15,17 @@ import pytest
 
 from recorder import catalogue
 from recorder.catalogue import Catalogue
+from recorder.catalogue.engine import Rooms
 from recorder.daemon import reception
 from tests import postgres
-from tests.edge.centre import UNHURRIED
+from tests.edge.centre import UNHURRIED, ask_unhurried
 
 ENDS_WITHIN = 5.0
 """Seconds that a thread or socket may take to end by itself after its test."""
 LIMITS_OF_WORK = {
     name: getattr(reception, name) for name in ("ADMITTED_WITHIN", "CONCLUDED_WITHIN", "HANDED_OVER_WITHIN")
 }
+ASK = Rooms.ask
 
 
 def _sockets() -> set[str]:
@@ -68,10 +70,11 @@ async def no_task_left() -> AsyncIterator[None]:
 
 @pytest.fixture(autouse=True)
 def _a_machine_may_stand_still() -> Iterator[None]:
-    """The reception's own limits step back behind the catalogue's, which a `Centre` sets."""
+    """The catalogue's limits and, behind them, the reception's."""
     with pytest.MonkeyPatch.context() as patch:  # the test's own ends before `_nothing_left` looks
         for limit in LIMITS_OF_WORK:
             patch.setattr(reception, limit, 2 * UNHURRIED)
+        patch.setattr(Rooms, "ask", ask_unhurried)
         yield
 
 
@@ -80,6 +83,7 @@ def limits_of_work(monkeypatch: pytest.MonkeyPatch, _a_machine_may_stand_still: 
     """For a test whose subject they are."""
     for limit, seconds in LIMITS_OF_WORK.items():
         monkeypatch.setattr(reception, limit, seconds)
+    monkeypatch.setattr(Rooms, "ask", ASK)
 
 
 @pytest.fixture(scope="session")

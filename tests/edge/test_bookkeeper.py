@@ -13,7 +13,7 @@ from recorder.catalogue import Catalogue
 from recorder.daemon.bookkeeper import LOOKS_BACK, Bookkeeper
 from recorder.storage import Storage
 from tests import books
-from tests.facts import NODE, later
+from tests.facts import NODE, later, new_call, opened
 
 
 @pytest.fixture
@@ -21,8 +21,10 @@ def storage(tmp_path: Path) -> Storage:
     return books.folders(tmp_path)
 
 
-def bookkeeper(store: Catalogue, storage: Storage, seconds: float = 600) -> Bookkeeper:
-    return Bookkeeper(node=NODE, catalogue=store, storage=storage, ledgers=Ledgers(), now=lambda: later(seconds))
+def bookkeeper(store: Catalogue, storage: Storage, seconds: float = 600, ledgers: Ledgers | None = None) -> Bookkeeper:
+    return Bookkeeper(
+        node=NODE, catalogue=store, storage=storage, ledgers=ledgers or Ledgers(), now=lambda: later(seconds)
+    )
 
 
 async def test_books_that_balance_are_no_warning(store: Catalogue, storage: Storage) -> None:
@@ -33,6 +35,19 @@ async def test_books_that_balance_are_no_warning(store: Catalogue, storage: Stor
     (head,) = await store.heads(NODE)
     assert (keeper.warnings, keeper.found) == ([], {})
     assert said == [{"event": "chain_head", "log_level": "info", "head": str(head)}]
+
+
+async def test_a_ledger_that_asterisk_has_yet_to_make_is_missed_once_a_call_has_ended(
+    store: Catalogue, storage: Storage, tmp_path: Path
+) -> None:
+    """Its first line is the end of the first call; until then a fresh installation has nothing to complain of."""
+    keeper = bookkeeper(store, storage, ledgers=Ledgers(cdr=tmp_path / "Master.csv"))
+    await store.write_facts([opened(new_call())])
+    await keeper.look()
+    assert Code.LEDGER_UNREADABLE not in keeper.found
+    await books.agreed(storage).write(store)
+    await keeper.look()
+    assert keeper.found[Code.LEDGER_UNREADABLE] == 1
 
 
 async def test_what_does_not_fit_is_said_once_and_stands_until_it_is_mended(store: Catalogue, storage: Storage) -> None:

@@ -25,6 +25,7 @@ from tests import facts, postgres
 from tests.facts import NODE, NOON
 from tests.small_disk import small_disk
 
+pytestmark = pytest.mark.usefixtures("limits_of_work")
 SHORT = timedelta(seconds=0.3)
 LONG = timedelta(seconds=10)
 ONLY_SQLITE = pytest.mark.parametrize("engine_name", ["sqlite"])

@@ -42,7 +42,7 @@ def test_the_images_run_as_the_uids_that_the_compose_file_counts_on() -> None:
     for name in ("asterisk", "recorder"):
         assert re.findall(r"(?m)^USER (\S+)$", stages[name]) == [USERS[name]]
         assert re.search(r"install -d -o 5060 -g (4573|recorder) -m 2770 /var/spool/recorder", stages[name])
-    assert "umask 0027" in stages["asterisk"]
+    assert "umask 0007" in stages["asterisk"]
     assert {name: SERVICES[name]["image"] for name in TARGETS} == TARGETS
     assert {SERVICES[name]["build"]["target"] for name in TARGETS} <= set(stages)
 

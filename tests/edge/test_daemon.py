@@ -547,11 +547,17 @@ async def test_what_was_captured_of_a_caller_who_was_not_told_is_stopped_and_era
     assert [entry.action for entry in (await centre.whole()).audit] == ["override", "override not told"]
 
 
-async def test_a_caller_who_hangs_up_before_they_were_told_leaves_no_recording(centre: Centre) -> None:
+async def untold(centre: Centre) -> Talk:
+    """An override that captures already, and of telling the caller nobody has said anything yet."""
     talk = await telling(centre)
     centre.playback = None
     await centre.presses(talk)
     await centre.until_capture("running")
+    return talk
+
+
+async def test_a_caller_who_hangs_up_before_they_were_told_leaves_no_recording(centre: Centre) -> None:
+    talk = await untold(centre)
     centre.hangs_up(talk)
     await nothing_is_kept(centre)
 
@@ -561,10 +567,7 @@ async def test_a_capture_of_which_nobody_says_whether_the_caller_was_told_ends(
 ) -> None:
     monkeypatch.setattr(runner, "TOLD_WITHIN", timedelta(milliseconds=100))
     monkeypatch.setattr(runner, "READ_WITHIN", timedelta(milliseconds=100))
-    talk = await telling(centre)
-    centre.playback = None
-    await centre.presses(talk)
-    await centre.until_capture("running")
+    talk = await untold(centre)
     await until(lambda: not centre.mixes[0].open, "the stop")
     centre.hangs_up(talk)
     await nothing_is_kept(centre)
@@ -572,10 +575,7 @@ async def test_a_capture_of_which_nobody_says_whether_the_caller_was_told_ends(
 
 
 async def test_a_caller_who_was_told_while_no_daemon_ran_is_recorded_on_the_queue_logs_word(centre: Centre) -> None:
-    talk = await telling(centre)
-    centre.playback = None
-    await centre.presses(talk)
-    await centre.until_capture("running")
+    talk = await untold(centre)
     await until(lambda: not centre.runner.owes, "the writes")
     await centre.kill()
     note = f"{talk.caller.variables['RECORDER_TELL_OF']}|SUCCESS|2500"
@@ -588,6 +588,28 @@ async def test_a_caller_who_was_told_while_no_daemon_ran_is_recorded_on_the_queu
     centre.hangs_up(talk)
     assert await centre.outcome() == ("recorded", None)
     assert [entry.action for entry in (await centre.whole()).audit] == ["override", "override told"]
+
+
+async def test_a_caller_who_was_told_unseen_is_recorded_although_the_word_comes_late(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "TOLD_WITHIN", timedelta(milliseconds=100))
+    monkeypatch.setattr(runner, "READ_WITHIN", timedelta(milliseconds=100))
+    usual, asked = centre.pbx.usually("Status"), 0
+
+    def late(action: Action) -> bytes | None:
+        nonlocal asked
+        asked += 1
+        return None if asked == 1 else usual(action)
+
+    talk = await untold(centre)
+    centre.pbx.answers["Status"] = late
+    centre.pbx.cut()
+    centre.queue_log.write_text(_log(talk, f"RECORDERTOLD|{talk.caller.variables['RECORDER_TELL_OF']}|SUCCESS|2500"))
+    await until(lambda: asked > 1 and centre.runner.state.captures[0].to_tell is None, "the queue log's word")
+    assert centre.mixes[0].open
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
 
 
 @pytest.mark.parametrize("word", ["SUCCESS", "FAILED"])
@@ -618,10 +640,7 @@ async def test_a_talk_that_ended_while_no_daemon_ran_is_kept_only_where_the_queu
 async def test_what_became_of_telling_is_still_awaited_by_the_next_daemon(
     centre: Centre, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    talk = await telling(centre)
-    centre.playback = None
-    await centre.presses(talk)
-    await centre.until_capture("running")
+    talk = await untold(centre)
     await until(lambda: not centre.runner.owes, "the writes")
     await centre.kill()
     monkeypatch.setattr(runner, "TOLD_WITHIN", timedelta(milliseconds=100))
@@ -1074,6 +1093,78 @@ async def test_a_talk_that_nobody_saw_is_no_abandoned_call_where_the_pbx_does_no
     await centre.pbx.until_logins(2)
     centre.hangs_up(talk)
     assert await centre.outcome() == expected
+
+
+async def _uncompared(centre: Centre) -> None:
+    """AMI is back, and Asterisk does not say how the channels stand."""
+    centre.pbx.answers["Status"] = lambda _: None
+    logins = centre.pbx.logins
+    centre.pbx.cut()
+    await centre.pbx.until_logins(logins + 1)
+
+
+async def test_a_talk_that_was_seen_to_begin_is_kept_to_its_end_although_the_pbx_does_not_answer_us_afterwards(
+    centre: Centre,
+) -> None:
+    talk = await talking(centre)
+    await _uncompared(centre)
+    await until(lambda: centre.runner.state.captures[0].unproved, "sight to be lost", seconds=20)
+    log = _log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1", "COMPLETECALLER|1|9|1")
+    centre.queue_log.write_text(log.replace(log[:10], str(int(log[:10]) - 9), 2))
+    centre.leaves(talk.caller, 1)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    row = await centre.recording()
+    assert row.keep_seconds is None or row.keep_seconds > 5  # to the hang-up, and not to the cut
+
+
+async def test_a_talk_that_nothing_proves_is_kept_to_where_our_sight_ended(centre: Centre) -> None:
+    talk = await talking(centre)
+    await _uncompared(centre)
+    await until(lambda: centre.runner.state.captures[0].unproved, "sight to be lost", seconds=20)
+    centre.leaves(talk.caller, 1)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    keep = (await centre.recording()).keep_seconds
+    assert keep is not None
+    assert keep < 4
+
+
+async def test_what_began_after_we_saw_again_is_judged_by_what_was_seen(centre: Centre) -> None:
+    await _uncompared(centre)
+    talk = centre.new_outgoing()
+    centre.dials_out(talk)
+    centre.say("DialBegin", talk.agent, dest=talk.caller)
+    await centre.answers_call(talk)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("abandoned", None)
+    call = await centre.call()
+    assert call.ended_at is not None
+    assert call.ended_at >= call.started_at
+
+
+async def test_who_hangs_up_while_the_queue_log_cannot_be_read_waits_for_it_and_the_daemon_lives_on(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk = await centre.asks()
+    centre.pbx.answers["Status"] = lambda _: None
+    centre.pbx.cut()
+    centre.connects(talk)
+    centre.queue_log.write_text(_log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1", "COMPLETECALLER|1|1|1"))
+    read = QueueLog.read
+    refused: list[Place] = []
+
+    def refuses(log: QueueLog, since: Place) -> tuple[list[Entry], Place]:
+        if centre.runner.hung_up_at is not None and len(refused) < 2:
+            refused.append(since)
+            raise PermissionError(13, "Permission denied")
+        return read(log, since)
+
+    monkeypatch.setattr(QueueLog, "read", refuses)
+    await centre.pbx.until_logins(2)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    assert len(refused) == 2
 
 
 async def test_a_caller_who_gave_up_unseen_is_abandoned_although_the_pbx_does_not_answer_us(centre: Centre) -> None:

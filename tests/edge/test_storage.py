@@ -10,8 +10,10 @@ import subprocess
 import wave
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Barrier
 from uuid import UUID, uuid4
 
@@ -232,7 +234,8 @@ def test_what_the_settled_file_is_silent_of_is_overwritten_before_its_blocks_are
     put_staged(spool, sound, sound)
     set_sizes(spool.path(RECORDING, LegFile.AGENT), riff=0, data=0)  # as one that was killed leaves it
     held = [path.open("rb") for path in spool.paths(RECORDING)]
-    assert spool.discard(RECORDING, silenced=((0.5, 1.25), (2.0, math.inf))) == 2
+    spool.overwrite(RECORDING, ((0.5, 1.25), (2.0, math.inf)))
+    assert spool.discard(RECORDING) == 2
     expected = sound.copy()
     expected[4000:10000] = 0
     expected[16000:] = 0
@@ -246,8 +249,37 @@ def test_of_a_staged_file_without_a_header_everything_is_overwritten(spool: Spoo
     damaged = spool.path(RECORDING, LegFile.CALLER)
     damaged.write_bytes(b"what was said" * 10_000)
     with damaged.open("rb") as held:
-        spool.discard(RECORDING, silenced=((0.0, 0.1),))
+        spool.overwrite(RECORDING, ((0.0, 0.1),))
         assert held.read() == bytes(130_000)
+
+
+@contextmanager
+def another_user(uid: int, gid: int) -> Iterator[None]:
+    """For a moment: root is refused nothing."""
+    os.setegid(gid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_staged_file_that_is_not_ours_to_write_is_removed_all_the_same() -> None:
+    """Asterisk's files with umask 0027, in a folder of the daemon's group, which may only read them."""
+    with TemporaryDirectory() as folder:
+        here = Path(folder)
+        spool = Spool(here)
+        put_staged(spool, noise(8000), noise(8000))
+        for path in (*spool.paths(RECORDING), here):
+            os.chown(path, 5060, 4573)
+            path.chmod(0o2770 if path == here else 0o640)
+        with another_user(4573, 4573):
+            with pytest.raises(StorageRefused, match="ermission denied"):
+                spool.overwrite(RECORDING, ((0.0, 0.5),))
+            assert spool.discard(RECORDING) == 2
+        assert list(here.iterdir()) == []
 
 
 def test_leftovers_name_the_recording_and_strangers_are_told_and_kept(spool: Spool) -> None:

@@ -282,6 +282,12 @@ def _judge_whole(tally: _Tally) -> None:
             tally.wrong.append(f"a call without an outcome: {sorted(booked.legs)}")
 
 
+def is_to_be_booked(call: Told) -> bool:
+    """What no ledger holds cannot be booked: a call that Asterisk took along before it had reached a queue."""
+    took_along = call.cut and call.queued_at is None and call.armed_at is None
+    return call.kind is not Kind.PERSONAL and call.entered and not took_along
+
+
 def _judge_call(tally: _Tally, call: Told, booked: Booked | None) -> None:
     if booked is None:
         _judge_unbooked(tally, call)
@@ -296,12 +302,7 @@ def _judge_call(tally: _Tally, call: Told, booked: Booked | None) -> None:
 
 
 def _judge_unbooked(tally: _Tally, call: Told) -> None:
-    """What no ledger holds cannot be booked: a call that Asterisk took along before it had reached a queue."""
-    if (
-        call.kind is Kind.PERSONAL
-        or not call.entered
-        or (call.cut and call.queued_at is None and call.armed_at is None)
-    ):
+    if not is_to_be_booked(call):
         return
     tally.without += 1
     tally.says(call, "is not in the books")

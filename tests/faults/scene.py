@@ -30,7 +30,7 @@ from tests import postgres
 from tests.fakes.wire import Wire
 from tests.faults import sounds
 from tests.faults.account import Account
-from tests.faults.judge import Booked, Cost, Facts, Kept, Sound, Span, Verdict, judge
+from tests.faults.judge import Booked, Cost, Facts, Kept, Sound, Span, Verdict, is_to_be_booked, judge
 from tests.faults.keeper import Keeper
 from tests.faults.kinds import LONGER, lines, members
 from tests.faults.load import Load
@@ -260,7 +260,7 @@ async def _ready_after(scene: Scene) -> float | None:
 
 async def _settled(scene: Scene) -> None:
     """Until every call that is to be booked has its outcome and nothing is staged or owed; or it takes too long."""
-    wanted = {call.leg for call in scene.account.told() if call.queued_at}
+    wanted = [call for call in scene.account.told() if is_to_be_booked(call)]
     deadline = time.monotonic() + BOOKED_WITHIN
     while time.monotonic() < deadline:
         with contextlib.suppress(Exception):  # a catalogue that is still away
@@ -268,7 +268,7 @@ async def _settled(scene: Scene) -> None:
             booked = {leg.uniqueid for call in whole for leg in call.legs}
             over = all(call.call.outcome for call in whole)
             done = all(row.status in FINISHED for call in whole for row in call.recordings)
-            if over and done and wanted <= booked:
+            if over and done and all({call.leg, call.also} & booked for call in wanted):
                 return
         await asyncio.sleep(0.5)
     scene.say("not everything is booked and settled")

@@ -19,6 +19,7 @@ import signal
 import socket
 import tempfile
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -302,11 +303,33 @@ def free_ports() -> Ports:
     return Ports(ami=ami, sip=sip, rtp=_free_range(), agent=agent, outside=outside)
 
 
+PORTS = range(61000, 65480)
+"""Above those that the system gives to any connection out."""
+WORKERS_AT_MOST = 8
+_given: deque[int] = deque(maxlen=300)
+
+MEDIA_PORTS = range(30000, 32760, 4)
+"""Above Asterisk's RTP, and below those that the system gives out by itself."""
+_media_given: deque[int] = deque(maxlen=40)
+
+
+def _share(ports: range) -> range:
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS_AT_MOST
+    return ports[worker::WORKERS_AT_MOST]
+
+
 def free_port() -> int:
-    """One loopback port, free for TCP and for UDP, above those that the system gives to any connection out."""
+    """One loopback port, free for TCP and for UDP.
+
+    It is bound a while after it was given, and given up between two starts of whoever has it: each of pytest's workers
+    has its own share of them, and gives none twice in a row.
+    """
     while True:
-        port = 61000 + secrets.randbelow(4500)
+        port = secrets.choice(_share(PORTS))
+        if port in _given:
+            continue
         if free_tcp(port) and all(free_udp(port, host) for host in (HOST, "127.0.0.2", "127.0.0.3")):
+            _given.append(port)
             return port
 
 
@@ -320,10 +343,11 @@ def free_tcp(port: int) -> bool:
 
 
 def free_media_port(host: str) -> int:
-    """An even port for a phone's RTP, above Asterisk's and below those that the system gives out by itself."""
+    """A port for a phone's RTP, the first of four: audio, video, and RTCP for each. Shared out as `free_port` does."""
     while True:
-        port = 30000 + 2 * secrets.randbelow(1380)
-        if free_udp(port, host) and free_udp(port + 1, host):
+        port = secrets.choice(_share(MEDIA_PORTS))
+        if port not in _media_given and all(free_udp(port + of, host) for of in range(4)):
+            _media_given.append(port)
             return port
 
 

@@ -62,8 +62,7 @@ class Phone:
     async def dialling(cls, pbx: PbxServer, host: str, exten: str, script: Script, *, number: str, name: str) -> Phone:
         """Call an extension of the house, as from `host`."""
         text = dialling_scenario(await asyncio.to_thread(_steps, pbx, script), number=number, name=name)
-        target = [f"{pbx.host}:{pbx.ports.sip}", "-s", exten]
-        return cls(await _sipp(pbx, host, free_port(), text, target))
+        return await cls._started(pbx, host, free_port(), text, ["-s", exten])
 
     @classmethod
     async def rung(
@@ -84,14 +83,17 @@ class Phone:
         text = rung_scenario(await asyncio.to_thread(_steps, pbx, script), rings_for=rings_for)
         if forwards_to:
             text = forwarding_scenario(forwards_to)
-        for _ in range(4):  # another SIPp may take the media port between our look and its start
-            phone = cls(await _sipp(pbx, host, port, text, [f"{pbx.host}:{pbx.ports.sip}"]))
-            await until(lambda: phone._process.returncode is not None or not free_udp(port, host), timeout=15)  # noqa: B023
+        return await cls._started(pbx, host, port, text, [])
+
+    @classmethod
+    async def _started(cls, pbx: PbxServer, host: str, port: int, text: str, options: list[str]) -> Phone:
+        for _ in range(4):  # somebody else may take a port between our look and its start
+            ports = port, free_media_port(host)
+            phone = cls(await _sipp(pbx, host, ports, text, [f"{pbx.host}:{pbx.ports.sip}", *options]))
+            await until(lambda: phone._process.returncode is not None or _sockets(phone) >= SOCKETS, timeout=15)  # noqa: B023
             if phone._process.returncode is None:
-                break
-        else:
-            raise SipError(f"sipp ended at once:\n{await asyncio.to_thread(_complaints, pbx.base / 'sipp')}")
-        return phone
+                return phone
+        raise SipError(f"sipp ended at once:\n{await asyncio.to_thread(_complaints, pbx.base / 'sipp')}")
 
     async def wait(self) -> int:
         """SIPp's exit code: 0 where the scenario went to its end, 1 where the other party hung up before."""
@@ -104,7 +106,20 @@ class Phone:
         await self._process.wait()
 
 
-async def _sipp(pbx: PbxServer, host: str, port: int, text: str, target: list[str]) -> asyncio.subprocess.Process:
+SOCKETS = 4
+"""SIPp opens them in this order, and ends where it cannot bind one of the first three: SIP, audio, video, control."""
+
+
+def _sockets(phone: Phone) -> int:
+    with contextlib.suppress(FileNotFoundError):  # it has ended
+        return sum(str(fd.readlink()).startswith("socket:") for fd in Path(f"/proc/{phone._process.pid}/fd").iterdir())
+    return 0
+
+
+async def _sipp(
+    pbx: PbxServer, host: str, ports: tuple[int, int], text: str, target: list[str]
+) -> asyncio.subprocess.Process:
+    """`ports`: of SIP, and the first of its media."""
     if shutil.which("sipp") is None:
         raise SipError("sipp is missing: apt-get install sip-tester")
     folder = pbx.base / "sipp"
@@ -112,7 +127,7 @@ async def _sipp(pbx: PbxServer, host: str, port: int, text: str, target: list[st
     await asyncio.to_thread(scenario.write_text, text)
     once = ["-m", "1", "-timeout", "300s", "-deadcall_wait", "0"]
     options = [*once, "-nostdin", "-aa", "-trace_err", "-sf", str(scenario)]
-    addresses = ["-i", host, "-p", str(port), "-mi", host, "-mp", str(free_media_port(host))]
+    addresses = ["-i", host, "-p", str(ports[0]), "-mi", host, "-mp", str(ports[1])]
     quiet = asyncio.subprocess.DEVNULL
     return await asyncio.create_subprocess_exec(
         "sipp", *target, *options, *addresses, cwd=folder, stdin=quiet, stdout=quiet, stderr=quiet
