@@ -111,9 +111,13 @@ class AgentListed(OwnEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsultationPassed(OwnEvent):
-    """A leg of the call that is not its caller came to a line: a consultation, or a ring that was forwarded there."""
+    """A leg of the call that is not its caller came to a line: a consultation, or a ring that was forwarded there.
+
+    `consults` is Asterisk's own mark of the former; an older journal has none.
+    """
 
     channel: Channel
+    consults: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

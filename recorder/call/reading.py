@@ -59,6 +59,7 @@ from recorder.call.state import (
     capture_in_hand,
     is_agent,
     is_listed,
+    is_rung_beside,
     prepared,
     rings_beyond,
     standing,
@@ -172,9 +173,16 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
 
 
 def _consultation_passed(draft: Draft, event: ConsultationPassed) -> None:
-    """The queue log will tell of this leg as of a caller's: it belongs here, and is no call of its own."""
-    if not _is_caller(draft.state, event.channel):
-        see(draft, event.channel, PartyKind.OTHER)
+    """The queue log will tell of this leg as of a caller's: it belongs here, and is no call of its own.
+
+    Only of one that was made beside a talk, and by nobody of whom we know, is it sure that no caller waits behind it.
+    """
+    state, leg = draft.state, event.channel.uniqueid
+    if _is_caller(state, event.channel):
+        return
+    see(draft, event.channel, PartyKind.OTHER)
+    if event.consults and state.phase in (Phase.TALKING, Phase.APART) and leg not in state.parents:
+        draft.know(consultations={**state.consultations, leg: state.consultations.get(leg, frozenset())})
 
 
 def _take_line(draft: Draft, event: CallAdmitted) -> None:
@@ -458,11 +466,14 @@ def _consulted_through(state: CallState, channel: Channel) -> Consulted | None:
 
 
 def _agent_rung(draft: Draft, event: AgentRung) -> None:
-    consulted = _consulted_through(draft.state, event.channel)
+    state, leg, agent = draft.state, event.channel.uniqueid, event.agent.uniqueid
+    consulted = _consulted_through(state, event.channel)
     if consulted is not None:
         draft.know(consulted=consultation.rang(consulted, event))
-    elif draft.state.rung is not None:
-        draft.know(rung=draft.state.rung | {event.agent.uniqueid})
+    if leg in state.consultations:
+        draft.know(consultations={**state.consultations, leg: state.consultations[leg] | {agent}})
+    elif consulted is None and state.rung is not None:
+        draft.know(rung=state.rung | {agent})
 
 
 def _agent_connected(draft: Draft, event: AgentConnected) -> None:
@@ -500,11 +511,19 @@ def _consulted_answered(draft: Draft, consulted: Consulted, event: AgentConnecte
 
 
 def _agent_listed(draft: Draft, event: AgentListed) -> None:
-    """An agent who must not be recorded: what is armed ends before they are joined, where they wait for it."""
+    """An agent who must not be recorded: what is armed ends before they are joined, where they wait for it.
+
+    Who is rung for a consultation comes to the agent who consults: nothing that captures the caller hears them.
+    """
     draft.know(listed_legs=draft.state.listed_legs | {event.agent.uniqueid})
-    if event.waits:
+    if not event.waits:
+        return
+    beside = is_rung_beside(draft.state, event.agent.uniqueid)
+    if beside:
+        forsake(draft)
+    else:
         end_capture(draft)
-        owe(draft, event.agent, KeyAnswer.EXCLUDED)
+    owe(draft, event.agent, KeyAnswer.EXCLUDED, beside=beside)
 
 
 def _bridge_entered(draft: Draft, event: BridgeEntered) -> None:

@@ -76,6 +76,7 @@ class KeyAnswer(StrEnum):
 class OwedAnswer:
     presser: Channel
     answer: KeyAnswer
+    beside: bool = False  # waits for what is prepared on the leg of a consultation, and for nothing of the caller's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +129,7 @@ class CallState:
     owed: tuple[OwedAnswer, ...] = ()  # keys whose pressers wait for Asterisk's word
     talked: bool = False
     halves: Mapping[Uniqueid, Uniqueid] = field(default_factory=dict)  # ;2 -> ;1 of Local channels made in the talk
+    consultations: Mapping[Uniqueid, frozenset[Uniqueid]] = field(default_factory=dict)  # a leg -> whom its queue rang
     consulted: Consulted | None = None  # the last line that an agent consulted and a capture was prepared for
     relay: Relay | None = None  # the Local channel through which the caller speaks since they were handed over
     captures: tuple[Capture, ...] = ()  # in the order of their authority; at most one is being written
@@ -151,6 +153,12 @@ def worth_on(state: CallState, mode: ConsentMode, purposes: frozenset[str]) -> C
 def capture_in_hand(state: CallState) -> Capture | None:
     """The capture that Asterisk may still be writing, if any."""
     return next((capture for capture in state.captures if capture.state in UNCLOSED), None)
+
+
+def is_captured_beyond(state: CallState) -> bool:
+    """Whether what may still be written of the caller is on another channel than theirs: it does not end with that."""
+    hand = capture_in_hand(state)
+    return hand is not None and state.caller is not None and hand.channel.uniqueid != state.caller.uniqueid
 
 
 def prepared(state: CallState) -> Capture | None:
@@ -259,6 +267,19 @@ def rings_beyond(state: CallState, leg: Uniqueid) -> bool:
     """Whether the leg is one through which the line that is consulted rings its agents, none of whom is there yet."""
     consulted = state.consulted
     return consulted is not None and not consulted.agents and consulted.leg in _ancestry(state, leg)
+
+
+def is_rung_beside(state: CallState, leg: Uniqueid) -> bool:
+    """Whether the leg is rung for a consultation, and for nobody else that we know of: it does not come to the caller.
+
+    Through the consultation by which they were handed over, the caller is there themselves.
+    """
+    legs = dict(state.consultations)
+    if state.consulted is not None:
+        legs[state.consulted.leg] = legs.get(state.consulted.leg, frozenset()) | state.consulted.rung
+    beside = {rung for far, rungs in legs.items() if state.relay is None or far != state.relay.far for rung in rungs}
+    at_home = state.rung or frozenset()
+    return leg in beside and leg not in at_home and not is_agent(state, leg)
 
 
 def standing_with(state: CallState, leg: Uniqueid) -> bool:

@@ -27,8 +27,10 @@ from recorder.call.events import (
 )
 from recorder.call.outcome import outcome
 from recorder.call.state import (
+    CallState,
     Capture,
     KeyAnswer,
+    OwedAnswer,
     Silence,
     Standing,
     capture_in_hand,
@@ -285,12 +287,18 @@ def _answer_keys(draft: Draft) -> None:
     for key in owed:
         if key.answer is KeyAnswer.CAPTURED and hand is None:
             continue  # nothing is captured after all: silence says so
-        still_runs = hand if key.answer is not KeyAnswer.EXCLUDED else hand or prepared(draft.state)
-        if _has_come_true(key.answer, still_runs):
+        if _has_come_true(key.answer, _awaited(draft.state, key)):
             draft.commands.append(Acknowledge(presser=key.presser, answer=key.answer))
         else:
             still.append(key)
     draft.know(owed=tuple(still))
+
+
+def _awaited(state: CallState, key: OwedAnswer) -> Capture | None:
+    """The capture of which the answer speaks. A listed agent waits for every one that could hear them."""
+    if key.answer is not KeyAnswer.EXCLUDED:
+        return capture_in_hand(state)
+    return prepared(state) if key.beside else capture_in_hand(state) or prepared(state)
 
 
 def _has_come_true(answer: KeyAnswer, hand: Capture | None) -> bool:

@@ -216,6 +216,10 @@ def halves() -> LocalBridged:
     return LocalBridged(at=NOON, one=NEAR, two=FAR)
 
 
+def consultation_passed(leg: Channel = FAR, *, consults: bool | None = True) -> ConsultationPassed:
+    return ConsultationPassed(at=NOON, channel=leg, consults=consults)
+
+
 def second_rung() -> AgentRung:
     return AgentRung(at=NOON, channel=FAR, agent=SECOND)
 
@@ -426,9 +430,11 @@ def events_of_a_consultation(state: CallState) -> Iterator[CallEvent]:
     """What two agents do beside the caller, fitting or not: not of `every_event`, whose states it would multiply."""
     yield halves()
     yield consulted(recording=next_recording(state))
+    yield consultation_passed()
     yield second_rung()
     yield second_answers()
     yield on_the_list(SECOND)
+    yield on_the_list(SECOND, waits=True)
     yield muted(on=FAR)
     yield muted(False, on=FAR)
     yield MixMonitorStopped(at=NOON, channel=FAR)

@@ -32,6 +32,7 @@ from recorder.call.tables import BESIDE, FINISHED, UNCLOSED
 from recorder.model import (
     AuditEntry,
     CallEnded,
+    Channel,
     ChannelHungUp,
     ConsentMode,
     ConsentRecorded,
@@ -331,10 +332,26 @@ def _answers(step: Step) -> None:
                 assert hand.state is not CaptureState.PAUSED
             case KeyAnswer.CAPTURED:
                 assert hand.state is CaptureState.RUNNING
-            case KeyAnswer.STOPPED | KeyAnswer.ERASED | KeyAnswer.PERSONAL | KeyAnswer.EXCLUDED:
+            case KeyAnswer.STOPPED | KeyAnswer.ERASED | KeyAnswer.PERSONAL:
                 raise AssertionError("told that it has stopped while it runs")
+            case KeyAnswer.EXCLUDED:
+                assert _comes_to_who_consults(step.state, command.presser), "let in to who is being captured"
     waits = [key for key in step.state.owed if beside is None or key.answer is not KeyAnswer.EXCLUDED]
     assert hand is not None or not waits, "somebody waits for what is so"
+    assert beside is not None or not any(key.beside for key in step.state.owed), "waits for what is not there"
+
+
+def _comes_to_who_consults(state: CallState, presser: Channel) -> bool:
+    """Whether it was seen to be rung for a consultation, through which nobody was handed over, and stands elsewhere."""
+    legs = dict(state.consultations)
+    if state.consulted is not None:
+        legs[state.consulted.leg] = state.consulted.rung
+    through = {far for far, rung in state.consultations.items() if presser.uniqueid in rung}
+    through |= {far for far, rung in legs.items() if presser.uniqueid in rung}
+    relayed = set() if state.relay is None else {state.relay.far}
+    ends = {state.caller.uniqueid} if state.caller is not None else set()
+    bridges = {state.bridges.get(leg) for leg in ends | relayed} - {None}
+    return bool(through - relayed) and state.bridges.get(presser.uniqueid) not in bridges
 
 
 def _statuses(before: CallState, step: Step) -> None:

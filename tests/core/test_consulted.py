@@ -70,6 +70,7 @@ from tests.core.call_cast import (
     channel,
     closed,
     connected,
+    consultation_passed,
     consulted,
     emptied,
     entered,
@@ -452,11 +453,67 @@ def test_a_key_at_the_consultations_leg_is_nobodys_before_the_caller_is_there() 
     assert not step.expected
 
 
-def test_a_listed_agent_waits_until_what_is_prepared_has_ended_too() -> None:
-    listed = (*PREPARED, second_rung(), on_the_list(SECOND, waits=True))
-    assert not [command for command in advance(after(*listed), closed()).commands if isinstance(command, Acknowledge)]
-    told = advance(after(*listed, closed()), closed(2)).commands
-    assert [type(command) for command in told] == [Settle, Acknowledge]
+def test_a_listed_agent_who_is_consulted_waits_until_what_is_prepared_has_ended_and_for_nothing_else() -> None:
+    rings = (*PREPARED, second_rung())
+    listed = advance(after(*rings), on_the_list(SECOND, waits=True))
+    assert [(type(command), command.recording) for command in listed.commands if isinstance(command, Stop)] == [
+        (Stop, consulted().recording)
+    ]
+    assert states(listed.state) == [CaptureState.QUIET, CaptureState.FORSAKEN]
+    told = advance(listed.state, closed(2))
+    assert [type(command) for command in told.commands] == [Settle, Acknowledge]
+    back = (on_the_list(SECOND, waits=True), closed(2), hung_up(NEAR), hung_up(FAR), entered(AGENT, 2))
+    assert states(after(*rings, *back)) == [CaptureState.RUNNING, CaptureState.STOPPED]
+
+
+PASSED: tuple[CallEvent, ...] = (*TALKING, *AWAY, consultation_passed())
+"""A consultation for which nothing is prepared."""
+
+
+def test_a_listed_agent_who_is_consulted_where_nothing_is_prepared_is_let_in_at_once_and_ends_nothing() -> None:
+    step = advance(after(*PASSED, second_rung()), on_the_list(SECOND, waits=True))
+    assert [type(command) for command in step.commands] == [Acknowledge]
+    assert states(step.state) == [CaptureState.QUIET]
+    assert states(after(*PASSED, second_rung(), on_the_list(SECOND, waits=True), hung_up(NEAR), entered(AGENT, 2))) == [
+        CaptureState.RUNNING
+    ]
+
+
+def test_of_a_listed_agent_who_was_consulted_and_comes_to_the_caller_nothing_is_captured() -> None:
+    """Nobody unmutes the hold before the stop: the half through which they speak is a stranger's."""
+    meets = (*PASSED, second_rung(), on_the_list(SECOND, waits=True), entered(SECOND, 1, BEYOND), *LEAVES)
+    assert states(after(*meets)) == [CaptureState.STOPPING]
+
+
+UNSURE: dict[str, tuple[CallEvent, ...]] = {
+    "nobody saw that it was rung": PASSED,
+    "no mark of Asterisk's": (*TALKING, *AWAY, consultation_passed(consults=None), second_rung()),
+    "a ring that was forwarded": (
+        *TALKING[:-3],
+        LocalBridged(at=NOON, one=AGENT, two=FAR),
+        *TALKING[-3:],
+        consultation_passed(),
+        second_rung(),
+    ),
+    "before anybody was connected": (*TALKING[:-3], consultation_passed(), *TALKING[-3:], second_rung()),
+    "rung by the caller's own queue as well": (*PASSED, rung(SECOND), second_rung()),
+    "an agent of the caller's": (*PASSED, rung(SECOND), connected(SECOND), second_rung()),
+    "a line that nobody consults": (*TALKING, *AWAY, second_rung()),
+    "the caller was handed over and is waiting for them": (*PREPARED, *LEAVES, handed_over(), second_rung()),
+    "the caller was handed over and speaks there": (*OVER_THERE, replace(second_rung(), agent=OUTSIDER)),
+}
+
+
+@pytest.mark.parametrize("told", UNSURE.values(), ids=UNSURE)
+def test_a_listed_agent_who_may_come_to_the_caller_waits_until_nothing_captures_anybody(
+    told: tuple[CallEvent, ...],
+) -> None:
+    who = OUTSIDER if told[-1] == replace(second_rung(), agent=OUTSIDER) else SECOND
+    step = advance(after(*told), on_the_list(who, waits=True))
+    call_law.check(after(*told), on_the_list(who, waits=True), step)
+    ending = {CaptureState.STOPPING, CaptureState.FORSAKEN, CaptureState.STOPPED}
+    assert set(states(step.state)) <= ending
+    assert not [command for command in step.commands if isinstance(command, Acknowledge)]
 
 
 def test_a_capture_after_the_transfer_is_kept_only_as_far_as_it_was_seen() -> None:
@@ -562,6 +619,8 @@ def essence(state: CallState) -> tuple[object, ...]:
         standing(state),
         tuple(state.bridges.get(leg.uniqueid) for leg in legs),
         bool(state.listed_legs),
+        bool(state.consultations),
+        tuple((key.answer, key.beside) for key in state.owed),
     )
 
 
