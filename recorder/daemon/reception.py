@@ -125,7 +125,7 @@ class FrontDesk:
         if runner is None and self._book.is_past(visit.channel):
             return None
         if runner is not None and _is_beside(runner, visit.channel):
-            runner.put(ConsultationPassed(at=self._now(), channel=visit.channel))
+            runner.put(ConsultationPassed(at=self._now(), channel=visit.channel, consults=visit.consults or None))
             return None
         if runner is not None and runner.noted and not await visit.waits():
             return None  # we stood still: the dialplan has asked by itself since
@@ -344,6 +344,11 @@ class FrontDesk:
 
     async def _prepare(self, runner: CallRunner, rules: LineRules, visit: Visit, lent: OpenChannel) -> bool:
         """Whether a capture is prepared by this visit, and muted, in time."""
+        if not visit.stops:
+            if runner.state.consent is ConsentState.GIVEN:
+                why = "the extensions_recorder.conf that the PBX runs is older than this recorder"
+                log.warning("consultation_not_prepared", call=str(runner.state.call), why=why)
+            return False
         applying = replace(rules, mode=stricter(runner.state.mode, rules.mode))
         event = LineConsulted(
             at=self._now(),

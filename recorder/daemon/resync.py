@@ -22,8 +22,8 @@ from recorder.call import (
     CallState,
     KeyPressed,
     Phase,
-    SightLost,
     capture_in_hand,
+    is_captured_beyond,
 )
 from recorder.capture import CaptureDesk
 from recorder.daemon.runner import SILENT, CallRunner
@@ -93,14 +93,18 @@ async def conclude(
     hung_up_at: datetime,
     now: datetime,
 ) -> None:
-    """Tell a call whose hang-up is at hand, ahead of it, what the queue log has of the time that nobody saw."""
+    """Tell a call whose hang-up is at hand, ahead of it, what the queue log has of the time that nobody saw.
+
+    A call that is captured beyond the caller's own channel is told of keys alone: the log has the caller's talk on the
+    first line, which proves nothing of that one, and the capture may outlive them.
+    """
     since = min(blind_from, now)
+    if is_captured_beyond(runner.state):
+        _press(runner, unseen.keys, (), since, now, ahead=True)
+        return
     _connect(runner, unseen.passages, (), since, ahead=True)
     _press(runner, unseen.keys, (), since, now, ahead=True)
     _tell(runner, unseen.tellings, now, ahead=True)
-    if runner.state.relay is not None:  # the log tells nothing of that talk, and its capture may outlive the caller
-        runner.put(SightLost(at=now, blind_from=since), ahead=True)
-        return
     found = await _found(runner, capture, (), {}, unseen.passages, since, now)
     runner.put(replace(found, hung_up_at=hung_up_at), ahead=True)
 

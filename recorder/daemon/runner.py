@@ -42,11 +42,13 @@ from recorder.call import (
     Quiet,
     Seek,
     Settle,
+    SightLost,
     SilenceFailed,
     Step,
     Stop,
     advance,
     capture_in_hand,
+    is_captured_beyond,
     running_on,
 )
 from recorder.call.tables import BESIDE, UNCLOSED
@@ -77,6 +79,8 @@ HELD_WITHIN = timedelta(seconds=2)
 """The same for a hold, whose first moments are silenced when the recording is settled."""
 STOP_TOLD_WITHIN = timedelta(milliseconds=300)
 """Asterisk's event of a stop follows its answer; where it does not come the answer counts."""
+ARMED_BESIDE_WITHIN = timedelta(seconds=1)
+"""On the leg of a consultation; until then the call's turn is taken, and the caller's own capture cannot be stopped."""
 UNHOOKED_FOR = timedelta(milliseconds=100)
 """How long a channel must have been without a capture before the next one hears both parties (decision 0020)."""
 TOLD_WITHIN = timedelta(seconds=12)
@@ -380,10 +384,15 @@ class CallRunner:
             elif isinstance(item.event, (BridgeLeft, ChannelHungUp)) and self._ends_unseen(item.event):
                 # How it went the queue log knows: as abandoned a talk that nobody saw would be booked, and thrown away.
                 self._concluding[type(item.event)] = self._around.bells.sees_since()
-                self._items.put_nowait(item)  # behind what it is told; nobody else has taken its place yet
-                await self._around.bells.conclude(self)
+                if is_captured_beyond(self.state):
+                    owing = await self._end_beyond(item.event)
+                else:
+                    self._items.put_nowait(item)  # behind what it is told; nobody else has taken its place yet
+                    await self._around.bells.conclude(self)
             elif isinstance(item.event, CallResynchronised):
                 await self._take(await self._looked_again(item.event))
+            elif isinstance(item.event, LineConsulted) and item.done is not None and item.done.done():
+                pass  # whoever consulted has gone on without our word: nobody could run there what this asks for
             else:
                 owing = await self._take(item.event)
                 if item.done is not None and owing is _Owing.WRITE:
@@ -408,6 +417,19 @@ class CallRunner:
             return is_unproved
         return self._is_caller(event.channel) and state.ended_at is None and (is_unproved or not state.talked)
 
+    async def _end_beyond(self, event: BridgeLeft | ChannelHungUp) -> _Owing:
+        """What runs on a channel that is not the caller's waits for no queue log, which knows nothing of that talk.
+
+        It is proved no further than we saw, and stops as the event says. Keys of the unseen time the log does know: a
+        caller who is gone may have withdrawn.
+        """
+        bells, now = self._around.bells, self._around.now()
+        await self._take(SightLost(at=now, blind_from=min(bells.unseen_since() or now, now)))
+        owing = await self._take(event)
+        if isinstance(event, ChannelHungUp):
+            await bells.conclude(self)
+        return owing
+
     async def _tell_when_paid(self, done: asyncio.Future[CallState], state: CallState) -> None:
         """Whoever waits for a step waits until it is written, or cannot be now; the call's next event does not."""
         try:
@@ -426,7 +448,8 @@ class CallRunner:
             self._around.counters.unexpected += 1
             log.info("event_out_of_place", call=str(before.call), event_name=type(event).__name__, phase=before.phase)
         if step.state == before and not step.facts and not step.commands:
-            return _Owing.WRITE
+            # Who consults a line for which nothing is prepared has nothing to wait for.
+            return _Owing.NOTHING if isinstance(event, LineConsulted) else _Owing.WRITE
         self.state = step.state
         if capture_in_hand(before) is not None and capture_in_hand(step.state) is None:
             self._unhooked_at = event.at
@@ -492,14 +515,17 @@ class CallRunner:
         if lent is None:
             await self._take(CaptureLost(at=self._around.now(), recording=command.recording, reason=reason))
             return
+        capture = self._capture(command.recording)
+        is_beside = capture is not None and capture.state in BESIDE
         try:
-            mixmonitor = await self._around.capture.arm(command.recording, lent, beep=command.beep)
-        except CaptureRefused as error:
-            log.warning("capture_refused", call=str(self.state.call), why=str(error))
+            async with asyncio.timeout(ARMED_BESIDE_WITHIN.total_seconds() if is_beside else None):
+                mixmonitor = await self._around.capture.arm(command.recording, lent, beep=command.beep)
+        except (CaptureRefused, TimeoutError) as error:
+            why = str(error) or "MixMonitor has not begun in time on the leg of a consultation"
+            log.warning("capture_refused", call=str(self.state.call), why=why)
             await self._take(CaptureLost(at=self._around.now(), recording=command.recording, reason=reason))
             return
-        capture = self._capture(command.recording)
-        if mixmonitor is None and capture is not None and capture.state in BESIDE:
+        if mixmonitor is None and is_beside:
             # What cannot be muted at once is not left to run: the dialplan stops it too, which hears no yes of ours.
             await self._take(CaptureLost(at=self._around.now(), recording=command.recording, reason=reason))
             return

@@ -297,7 +297,8 @@ async def test_the_daemon_is_told_the_lines_name(house: PbxServer, calls: Calls,
     async with listening(house) as daemon:
         call = await calls.incoming("support", STAYING, None, variables={"HOUSE_NAMED": line})
         await reached(calls, call, "queue")
-        assert [channel.arguments for channel in daemon.seen] == [[line, call.linkedid, "no"]]  # no consultation
+        (visitor,) = daemon.seen
+        assert visitor.arguments == [line, call.linkedid, "no", "stops"]  # no consultation
 
 
 @pytest.mark.asterisk16
