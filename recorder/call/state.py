@@ -214,7 +214,21 @@ def _standing_in(state: CallState, leg: Uniqueid, bridge: BridgeId) -> Standing:
         return Standing.FOREIGN
     if not others:
         return Standing.ALONE
-    return Standing.HELD if state.held.intersection((leg, *others)) else Standing.TOGETHER
+    waits = bool(state.held.intersection((leg, *others))) or _consults_listed(state)
+    return Standing.HELD if waits else Standing.TOGETHER
+
+
+def _consults_listed(state: CallState) -> bool:
+    """Whether a listed agent is consulted now: whoever consults may have all three in one bridge in a moment."""
+    return any(state.bridges.get(far) is not None and rung & state.listed_legs for far, rung in _beside(state).items())
+
+
+def _beside(state: CallState) -> dict[Uniqueid, frozenset[Uniqueid]]:
+    """The legs of consultations, and whom their queues rang, but for the one by which the caller was handed over."""
+    legs = dict(state.consultations)
+    if state.consulted is not None:
+        legs[state.consulted.leg] = legs.get(state.consulted.leg, frozenset()) | state.consulted.rung
+    return {far: rung for far, rung in legs.items() if state.relay is None or far != state.relay.far}
 
 
 def _others(state: CallState, leg: Uniqueid, bridge: BridgeId) -> list[Uniqueid]:
@@ -270,16 +284,10 @@ def rings_beyond(state: CallState, leg: Uniqueid) -> bool:
 
 
 def is_rung_beside(state: CallState, leg: Uniqueid) -> bool:
-    """Whether the leg is rung for a consultation, and for nobody else that we know of: it does not come to the caller.
-
-    Through the consultation by which they were handed over, the caller is there themselves.
-    """
-    legs = dict(state.consultations)
-    if state.consulted is not None:
-        legs[state.consulted.leg] = legs.get(state.consulted.leg, frozenset()) | state.consulted.rung
-    beside = {rung for far, rungs in legs.items() if state.relay is None or far != state.relay.far for rung in rungs}
+    """Whether the leg is rung for a consultation, and for nobody else that we know of: it comes to no caller."""
+    beside = any(leg in rung for rung in _beside(state).values())
     at_home = state.rung or frozenset()
-    return leg in beside and leg not in at_home and not is_agent(state, leg)
+    return beside and leg not in at_home and not is_agent(state, leg)
 
 
 def standing_with(state: CallState, leg: Uniqueid) -> bool:

@@ -34,6 +34,7 @@ from recorder.call import (
 )
 from recorder.call.tables import BESIDE
 from recorder.model import (
+    AgentRung,
     ConsentMode,
     ConsentRecorded,
     ConsentState,
@@ -485,6 +486,29 @@ def test_of_a_listed_agent_who_was_consulted_and_comes_to_the_caller_nothing_is_
     assert states(after(*meets)) == [CaptureState.STOPPING]
 
 
+WITH_LISTED: tuple[CallEvent, ...] = (
+    second_rung(),
+    on_the_list(SECOND, waits=True),
+    entered(SECOND, 1, BEYOND),
+    entered(FAR, 2, BEYOND),
+    left(AGENT, 1, CONSULTATION),
+    entered(AGENT, 2),
+)
+"""The agent has consulted one, and is with the caller again."""
+
+
+@pytest.mark.parametrize("before", [PASSED, PREPARED], ids=["nothing is prepared", "prepared"])
+def test_while_a_listed_agent_is_consulted_the_caller_is_not_unmuted_since_three_may_stand_together_next(
+    before: tuple[CallEvent, ...],
+) -> None:
+    state = after(*before, *WITH_LISTED)
+    assert states(state)[0] is CaptureState.QUIET
+    assert states(after(*before, *WITH_LISTED, entered(NEAR, 3)))[0] is CaptureState.STOPPING
+    alone = advance(advance(state, hung_up(NEAR)).state, hung_up(FAR))
+    assert [command.quiet for command in alone.commands if isinstance(command, Quiet)] == [False]
+    assert states(alone.state)[0] is CaptureState.RUNNING
+
+
 UNSURE: dict[str, tuple[CallEvent, ...]] = {
     "nobody saw that it was rung": PASSED,
     "no mark of Asterisk's": (*TALKING, *AWAY, consultation_passed(consults=None), second_rung()),
@@ -497,7 +521,13 @@ UNSURE: dict[str, tuple[CallEvent, ...]] = {
     ),
     "before anybody was connected": (*TALKING[:-3], consultation_passed(), *TALKING[-3:], second_rung()),
     "rung by the caller's own queue as well": (*PASSED, rung(SECOND), second_rung()),
-    "an agent of the caller's": (*PASSED, rung(SECOND), connected(SECOND), second_rung()),
+    "an agent of the caller's, after a time that nobody saw": (
+        *TALKING,
+        resynchronised((CALLER, TALK), (AGENT, TALK)),
+        *AWAY,
+        consultation_passed(),
+        replace(second_rung(), agent=AGENT),
+    ),
     "a line that nobody consults": (*TALKING, *AWAY, second_rung()),
     "the caller was handed over and is waiting for them": (*PREPARED, *LEAVES, handed_over(), second_rung()),
     "the caller was handed over and speaks there": (*OVER_THERE, replace(second_rung(), agent=OUTSIDER)),
@@ -508,7 +538,7 @@ UNSURE: dict[str, tuple[CallEvent, ...]] = {
 def test_a_listed_agent_who_may_come_to_the_caller_waits_until_nothing_captures_anybody(
     told: tuple[CallEvent, ...],
 ) -> None:
-    who = OUTSIDER if told[-1] == replace(second_rung(), agent=OUTSIDER) else SECOND
+    who = told[-1].agent if isinstance(told[-1], AgentRung) else SECOND
     step = advance(after(*told), on_the_list(who, waits=True))
     call_law.check(after(*told), on_the_list(who, waits=True), step)
     ending = {CaptureState.STOPPING, CaptureState.FORSAKEN, CaptureState.STOPPED}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -202,6 +202,21 @@ async def test_only_on_a_consultations_leg_may_something_be_prepared_for_a_visit
     assert leg.variables["RECORDER_RESULT"] == word
     assert len(desk.consultations) == len(leg.received("EXEC MixMonitor")) == (word == "given")
     assert ("RECORDER_ANNOUNCE" in leg.variables) == (word == "given")
+
+
+async def test_after_a_command_for_whose_reply_nobody_waits_any_more_none_is_read_for_another_ones(
+    ivr: ConsentIvr, desk: Desk
+) -> None:
+    async def gives_up(lent: OpenChannel) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(lent.mixmonitor(MIXMONITOR), 0.1)
+
+    desk.concluding = gives_up
+    async with FakeAgi(ivr.port) as caller:
+        caller.answers["EXEC MixMonitor"] = lambda _: None
+        await caller.until_over()
+    assert caller.received("EXEC MixMonitor")
+    assert "RECORDER_RESULT" not in caller.variables
 
 
 async def test_progress_and_hangup_out_of_band_are_no_replies(ivr: ConsentIvr) -> None:

@@ -218,6 +218,8 @@ async def test_a_listed_agent_to_whom_the_caller_was_handed_over_is_waited_for(c
     centre.pbx.answers["StopMixMonitor"] = lambda _: None
     centre.say("UserEvent", consultation.second, ("UserEvent", "RecorderListed"))
     await until(lambda: states(centre)[1] == "forsaken", "the stop")
+    centre.marks(consultation.talk, "pause", who=consultation.near)
+    await until(lambda: consultation.near.variables.get("RECORDER_DONE"), "what is answered later", seconds=20)
     assert "RECORDER_DONE" not in consultation.second.variables
     centre.pbx.answers["StopMixMonitor"] = usual
     await until(lambda: consultation.second.variables.get("RECORDER_DONE") == "excluded", "the word", seconds=20)
@@ -482,7 +484,7 @@ async def test_a_caller_who_was_handed_over_and_hangs_up_unseen_is_captured_no_f
     centre.pbx.channels.remove(caller)
     caller.bridge = ""
     centre.say("Hangup", caller, ("Cause", 16))  # whoever took their place speaks on
-    await until(lambda: not centre.mixes[1].open, "the stop", seconds=0.4)
+    await until(lambda: not centre.mixes[1].open, "the stop", seconds=5)
     assert runner.state.ended_at is not None
     monkeypatch.undo()
     await centre.until_closed(seconds=20)
