@@ -36,23 +36,28 @@ ABOUT_CAPTURES = """\
 There is none before it is authorised, and at most one that Asterisk may still be writing. No state from which one has
 been stopped leads back: who was stopped for good reason is captured again only by a new authority.
 
+One more may be prepared, in silence, on the leg on which an agent consults another line: `joined` is the only way from
+there to a capture of the caller ([decision 0037](decisions/0037-a-caller-who-is-handed-over.md)).
+
 """
 
 
-def diagram(table: Mapping[tuple[S, Trigger], S], first: S, last: Iterable[S]) -> str:
+def diagram(table: Mapping[tuple[S, Trigger], S], first: Iterable[S], last: Iterable[S]) -> str:
     """A Mermaid state diagram; triggers between the same two states share an arrow."""
     arrows: dict[tuple[S, S], list[Trigger]] = {}
     for (before, trigger), after in table.items():
         if before is not after:
             arrows.setdefault((before, after), []).append(trigger)
     lines = [f"    {before} --> {after}: {', '.join(triggers)}" for (before, after), triggers in arrows.items()]
+    begins = [f"    [*] --> {state}" for state in first]
     ends = [f"    {state} --> [*]" for state in last]
-    return "\n".join(["```mermaid", "stateDiagram-v2", f"    [*] --> {first}", *lines, *ends, "```", ""])
+    return "\n".join(["```mermaid", "stateDiagram-v2", *begins, *lines, *ends, "```", ""])
 
 
 def page() -> str:
-    phases = diagram(PHASE_TRANSITIONS, Phase.ASKING, [Phase.CLOSED])
-    captures = diagram(CAPTURE_TRANSITIONS, CaptureState.ARMING, (state for state in CaptureState if state in FINISHED))
+    phases = diagram(PHASE_TRANSITIONS, [Phase.ASKING], [Phase.CLOSED])
+    begun = [CaptureState.ARMING, CaptureState.PREPARING]
+    captures = diagram(CAPTURE_TRANSITIONS, begun, (state for state in CaptureState if state in FINISHED))
     return f"{HEAD}{ABOUT_PHASES}{phases}\n{ABOUT_CAPTURES}{captures}"
 
 

@@ -51,6 +51,9 @@ REFUSED_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\"\\]")
 """What would end an AGI line or a quoted argument early; pyst2 escapes nothing."""
 RESULT_VARIABLE = "RECORDER_RESULT"
 MIXMONITOR_VARIABLE = "RECORDER_ID"
+STOPS = "stops"
+"""What a dialplan of this version says of itself on each call: an older one would let run what the daemon began on the
+leg of a consultation and could not mute."""
 TELLS = "tells"
 """What a dialplan of this version says of itself with an override key: an older one would capture and tell nobody."""
 
@@ -83,6 +86,7 @@ class Visit:
     dialler: Channel | None = None  # who dials an outgoing call; None of a dialplan that does not say
     unrecorded: Unrecorded | None = None  # the do-not-record list that names it; the number itself goes no further
     consults: bool = False  # the leg of a consultation by the featuremap's key: who is there now will leave it
+    stops: bool = False  # whether this dialplan stops on a consultation's leg what it has no word for
     tells: bool = False  # of a key: whether this dialplan tells the caller of a capture, and says what became of it
     number: str | None = field(default=None, repr=False)  # the other side's, as a keyed digest; None: withheld, no key
 
@@ -111,6 +115,8 @@ class Reception(Protocol):
     async def conclude(self, call: CallId, channel: Channel, answer: Answer, lent: OpenChannel) -> str: ...
 
     def announcement(self, call: CallId) -> Mapping[str, str]: ...
+
+    async def consulted(self, visit: Visit, lent: OpenChannel) -> Mapping[str, str]: ...
 
     async def key(self, visit: Visit, lent: OpenChannel) -> None: ...
 
@@ -155,7 +161,8 @@ class AgiConnection:
     async def command(self, line: str, within: timedelta = LEASH) -> Reply:
         """Send one command and wait for its reply. AGIHangup when the channel or the connection is gone.
 
-        A peer that does not reply `within` its time is gone too: what it says later would be out of step.
+        A peer that does not reply `within` its time is gone too, and one for which nobody waits any more: what it says
+        later would be out of step.
         """
         if "\n" in line or "\r" in line:
             raise AGIUsageError("a command is one line")
@@ -167,6 +174,9 @@ class AgiConnection:
         except TimeoutError as error:
             self._writer.close()
             raise AGIHangup("no reply within the step's time") from error
+        except asyncio.CancelledError:
+            self._writer.close()
+            raise
         except (OSError, asyncio.LimitOverrunError, ValueError) as error:
             raise AGIHangup(str(error)) from error
 
@@ -419,7 +429,11 @@ class ConsentIvr:
     async def _inbound(self, connection: AgiConnection, visit: Visit) -> None:
         admission = await self._reception.admit_incoming(replace(visit, waits=connection.is_there))
         if admission is None:
-            await connection.command(f'SET VARIABLE {RESULT_VARIABLE} "{Outcome.LOST}"')
+            told = {RESULT_VARIABLE: str(Outcome.LOST)}
+            if visit.consults:
+                told |= await self._reception.consulted(visit, HeldChannel(connection))
+            for name, value in told.items():
+                await connection.command(f"SET VARIABLE {name} {quoted(value)}")
             return
         result = await self._dialogue(connection, visit.channel, admission, HeldChannel(connection))
         for name, value in self._reception.announcement(admission.call).items():
@@ -474,6 +488,7 @@ def _visit(
                     language=environment.get("agi_language") or None,
                     unrecorded=_list_of(lists, dialled=dialled, far=number),
                     consults=given.get(3) == "yes",
+                    stops=given.get(4) == STOPS,
                     number=number_key.digest(number, presentation) if number_key else None,
                 )
             case "outbound":

@@ -243,6 +243,18 @@ class LocalBridged(PbxEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransferAttended(PbxEvent):
+    """An attended transfer is over. `channel` was transferred by `transferer`; `joined` with whom that had consulted.
+
+    Not `joined`: it failed, made a conference of three, or joined the two in a way that no featuremap's key does.
+    """
+
+    channel: Channel
+    transferer: Channel
+    joined: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeEntered(PbxEvent):
     """`bridge_type` is basic for queues and Dial; `channels` counts everybody in the bridge after this entry."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from recorder.call import CallState, CaptureState, capture_in_hand
+from recorder.call import CallState, CaptureState, capture_in_hand, running_on
 from recorder.model import (
     ConferenceRecorded,
     ConferenceUnrecorded,
@@ -123,10 +123,11 @@ def ours_on(state: CallState, channel: Uniqueid, *, file: str | None, others: in
     Every start sets that variable: a rival's to its file, ours to nothing, for it has no mixed file. One of a rival
     without a mixed file looks like ours.
     """
-    capture = capture_in_hand(state)
-    if capture is None or capture.channel.uniqueid != channel:
+    capture = running_on(state, channel)
+    if capture is None:
         return Ours.NONE
-    is_newest = bool(file) and others > 0 and capture.state is not CaptureState.ARMING
+    has_begun = capture.state not in (CaptureState.ARMING, CaptureState.PREPARING)
+    is_newest = bool(file) and others > 0 and has_begun
     return Ours.OLDER if is_newest else Ours.UNSURE
 
 

@@ -41,6 +41,7 @@ from recorder.model import (
     PbxEvent,
     SpyBegan,
     SpyEnded,
+    TransferAttended,
     Uniqueid,
     UserEventRaised,
 )
@@ -98,12 +99,17 @@ _DIRECTION = _key("Direction")
 _STATE = _key("State")
 _USER_EVENT = _key("UserEvent")
 _SPIED = _key("SpyeeChannel")
+_TRANSFEREE = _key("TransfereeUniqueid")
+_RESULT = _key("Result")
+_DESTINATION = _key("DestType")
 _OURS = _USER_EVENT + b"Recorder"
 
 _subject = _channel()
 _dialled = _channel("Dest")
 _half_one = _channel("LocalOne")
 _half_two = _channel("LocalTwo")
+_transferee = _channel("Transferee")
+_transferer = _channel("OrigTransferer")
 _spy = _channel("Spyer")
 _spied = _channel("Spyee")
 
@@ -141,6 +147,14 @@ def _dial_began(frame: bytes, at: datetime) -> PbxEvent:
 
 def _local_bridged(frame: bytes, at: datetime) -> PbxEvent:
     return LocalBridged(at=at, one=_half_one(frame), two=_half_two(frame))
+
+
+def _transfer_attended(frame: bytes, at: datetime) -> PbxEvent | None:
+    """One of a whole bridge names nobody who was transferred (main/stasis_bridges.c)."""
+    if _TRANSFEREE not in frame:
+        return None
+    joined = (_value(frame, _RESULT), _value(frame, _DESTINATION)) == ("Success", "Bridge")
+    return TransferAttended(at=at, channel=_transferee(frame), transferer=_transferer(frame), joined=joined)
 
 
 def _bridge_entered(frame: bytes, at: datetime) -> PbxEvent:
@@ -244,6 +258,7 @@ EVENTS: Mapping[bytes, Translator] = {
     b"AgentConnect": _agent_connected,
     b"DialBegin": _dial_began,
     b"LocalBridge": _local_bridged,
+    b"AttendedTransfer": _transfer_attended,
     b"BridgeEnter": _bridge_entered,
     b"BridgeLeave": _bridge_left,
     b"Hold": _hold_began,

@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from recorder.call.consulted import Consulted
 from recorder.call.events import (
+    CallAdmitted,
     CallEvent,
+    LineConsulted,
     OverridePressed,
 )
 from recorder.call.state import (
@@ -19,6 +22,8 @@ from recorder.call.state import (
     KeyAnswer,
     OwedAnswer,
     capture_in_hand,
+    is_bridged,
+    prepared,
 )
 from recorder.call.tables import (
     CaptureState,
@@ -123,6 +128,7 @@ class Draft:
     commands: list[Command]
     triggers: list[tuple[Trigger, RecordingId | None]]
     expected: bool = True
+    lost: LostReason | None = None  # why the capture that this event is about is lost
 
     def know(self, **changes: Any) -> None:
         self.state = replace(self.state, **changes)
@@ -155,9 +161,11 @@ def record_consent(
     prompt: Any = None,
     reason: OverrideReason | None = None,
     actor: str | None = None,
+    under: CallState | CallAdmitted | None = None,
     policy: str | None = None,
 ) -> None:
-    """`policy` where the event rests on other settings than the call was asked under."""
+    """`under` whose line, mode and policy, where they are not the call's own; `policy` where only the settings are."""
+    rules = under or draft.state
     draft.facts.append(
         ConsentRecorded(
             id=event_id,
@@ -166,10 +174,10 @@ def record_consent(
             before=draft.state.consent,
             after=after,
             channel=channel,
-            policy=policy or draft.state.policy,
+            policy=policy or rules.policy,
             node=draft.state.node,
-            line=draft.state.line,
-            mode=draft.state.mode,
+            line=rules.line,
+            mode=rules.mode,
             prompt=prompt,
             played_ms=getattr(event, "played_ms", None),
             key=getattr(event, "key", None),
@@ -198,12 +206,26 @@ def authorise(
     if hindrance is not None:
         lose(draft, hindrance)
         return
+    _intend(draft, CaptureState.ARMING, recording, consent, channel, draft.state, audit)
+    if not begun:
+        draft.commands.append(Arm(recording=recording, channel=channel, beep=draft.state.beep))
+
+
+def _intend(
+    draft: Draft,
+    begins: CaptureState,
+    recording: RecordingId,
+    consent: ConsentEventId,
+    channel: Channel,
+    rules: CallState | CallAdmitted,
+    audit: OverridePressed | None = None,
+) -> None:
     draft.facts.append(
         RecordingAuthorised(
             id=recording,
             call=draft.state.call,
-            line=draft.state.line,
-            mode=draft.state.mode,
+            line=rules.line,
+            mode=rules.mode,
             at=draft.event.at,
             authorised_by=consent,
             state=draft.state.consent,
@@ -214,20 +236,18 @@ def authorise(
     )
     capture = Capture(
         id=recording,
-        state=CaptureState.ARMING,
+        state=begins,
         channel=channel,
         authority=draft.state.consent,
         to_tell=audit.telling if audit else None,
     )
     draft.know(captures=(*draft.state.captures, capture))
-    if not begun:
-        draft.commands.append(Arm(recording=recording, channel=channel, beep=draft.state.beep))
 
 
-def owe(draft: Draft, presser: Channel, answer: KeyAnswer) -> None:
+def owe(draft: Draft, presser: Channel, answer: KeyAnswer, *, beside: bool = False) -> None:
     """The presser is told once it is so (turning.py); whoever presses again waits for the later key alone."""
     others = (key for key in draft.state.owed if key.presser.uniqueid != presser.uniqueid)
-    draft.know(owed=(*others, OwedAnswer(presser=presser, answer=answer)))
+    draft.know(owed=(*others, OwedAnswer(presser=presser, answer=answer, beside=beside)))
 
 
 def lose(draft: Draft, reason: LostReason) -> None:
@@ -236,22 +256,42 @@ def lose(draft: Draft, reason: LostReason) -> None:
 
 
 def end_capture(draft: Draft) -> None:
-    """What is being captured, if anything, stops."""
+    """What is being captured, if anything, stops, and what is prepared will not be."""
     hand = capture_in_hand(draft.state)
     if hand is not None:
         draft.raise_trigger(Trigger.PARTED, hand.id)
+    forsake(draft)
 
 
-def prove_until(draft: Draft, moment: datetime, *, blind: bool = False) -> None:
+def prepare(draft: Draft, event: LineConsulted, leg: Channel) -> None:
+    """Have a capture run on the leg of a consultation, by that line's rules and by what the caller has said already."""
+    there, said, caller = event.admitted, draft.state.consent, draft.state.caller
+    assert caller is not None
+    record_consent(draft, event.consent, said, caller.uniqueid, event=event, under=there)
+    _intend(draft, CaptureState.PREPARING, event.recording, event.consent, leg, there)
+    draft.know(consulted=Consulted(leg=leg.uniqueid, admitted=there))
+    draft.commands.append(Arm(recording=event.recording, channel=leg, beep=there.beep_seconds))
+
+
+def forsake(draft: Draft) -> None:
+    """What is prepared on the leg of a consultation, if anything, stops, and nothing of it is kept."""
+    beside = prepared(draft.state)
+    if beside is not None:
+        draft.raise_trigger(Trigger.FORSAKEN, beside.id)
+
+
+def prove_until(draft: Draft, moment: datetime, *, blind: bool = False, recording: RecordingId | None = None) -> None:
+    """What was captured is permitted up to this moment: of one capture, or of each whose end is not known yet."""
     for capture in draft.state.captures:
-        if capture.bridged_at is not None and capture.bridged_until is None:
+        is_meant = recording in (None, capture.id)
+        if is_meant and capture.bridged_at is not None and capture.bridged_until is None:
             draft.know_capture(capture.id, bridged_until=max(moment, capture.bridged_at), unproved=blind)
 
 
 def doubt_what_still_stops(draft: Draft) -> None:
-    """The caller stands in a bridge, whosever: what is not confirmed as stopped is written there too."""
+    """What is not confirmed as stopped is written wherever its own channel stands in a bridge, with whomever."""
     for capture in draft.state.captures:
-        if capture.state is CaptureState.STOPPING and not capture.unproved:
+        if capture.state is CaptureState.STOPPING and not capture.unproved and is_bridged(draft.state, capture):
             draft.know_capture(capture.id, unproved=True)
 
 

@@ -111,9 +111,28 @@ class AgentListed(OwnEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsultationPassed(OwnEvent):
-    """A leg of the call that is not its caller came to a line: a consultation, or a ring that was forwarded there."""
+    """A leg of the call that is not its caller came to a line: a consultation, or a ring that was forwarded there.
+
+    `consults` is Asterisk's own mark of the former; an older journal has none.
+    """
 
     channel: Channel
+    consults: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineConsulted(OwnEvent):
+    """An agent of the call consults a line, on whose queue the caller may come to speak (CN-13).
+
+    `admitted` is what the line says, with the consultation's leg in the caller's place. `consent` and `recording` are
+    the ids to use where what the caller has said permits a capture there; `hindrance` as in ConsentAnswered.
+    """
+
+    admitted: CallAdmitted
+    consent: ConsentEventId
+    recording: RecordingId
+    hindrance: LostReason | None = None
+    basis: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

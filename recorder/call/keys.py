@@ -38,7 +38,8 @@ def key_pressed(draft: Draft, event: KeyPressed) -> None:
 def who(state: CallState, event: KeyPressed) -> PartyKind:
     """Whose key it was; OTHER may press what they like."""
     leg = event.presser.uniqueid
-    if state.caller is not None and state.caller.uniqueid == leg:
+    handed_over = state.relay is not None and state.relay.far == leg  # who presses there is the caller, two legs away
+    if handed_over or (state.caller is not None and state.caller.uniqueid == leg):
         return PartyKind.CALLER
     return PartyKind.AGENT if is_agent(state, leg) else PartyKind.OTHER
 

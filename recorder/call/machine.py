@@ -13,6 +13,7 @@ from recorder.call.draft import (
     Draft,
     Step,
     doubt_what_still_stops,
+    forsake,
 )
 from recorder.call.events import (
     CallAdmitted,
@@ -81,6 +82,7 @@ def advance(state: CallState, event: CallEvent) -> Step:
     waits = before is Standing.NOWHERE and after is Standing.ALONE  # first into the bridge: the agent follows
     if after is not before and not waits and draft.state.phase is not Phase.OVER:
         draft.raise_trigger(TRIGGER_BY_STANDING[after])
-    if after is not Standing.NOWHERE:
-        doubt_what_still_stops(draft)
+    if draft.state.relay is not None and after is Standing.FOREIGN:
+        forsake(draft)
+    doubt_what_still_stops(draft)
     return finished(draft)

@@ -10,14 +10,18 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
+from recorder.call import consulted as consultation
 from recorder.call.behind import has_company, is_somebody_else, may_be_somebody_else, moved, without
+from recorder.call.consulted import Consulted, Relay
 from recorder.call.draft import (
     Draft,
     Seek,
     authorise,
     end_capture,
+    forsake,
     lose,
     owe,
+    prepare,
     prove_until,
     record_consent,
     see,
@@ -36,6 +40,7 @@ from recorder.call.events import (
     ConsultationPassed,
     DialogueBroke,
     KeyPressed,
+    LineConsulted,
     OverridePressed,
     PromptPlayed,
     RecordingEmptied,
@@ -54,13 +59,18 @@ from recorder.call.state import (
     capture_in_hand,
     is_agent,
     is_listed,
+    is_rung_beside,
+    prepared,
+    rings_beyond,
     standing,
+    talk_bridge,
     unrecorded,
     with_leg,
     without_leg,
     worth_on,
 )
 from recorder.call.tables import (
+    BESIDE,
     FINISHED,
     UNCLOSED,
     CaptureState,
@@ -89,6 +99,7 @@ from recorder.model import (
     PartyKind,
     Prompt,
     SilenceCause,
+    TransferAttended,
     Uniqueid,
     Unrecorded,
 )
@@ -107,6 +118,9 @@ SILENCED: Final = frozenset({CaptureState.QUIET, CaptureState.PAUSED})
 
 UNMET: Final = frozenset({CaptureState.ARMING, CaptureState.ARMED})
 """In these nobody has been captured yet."""
+
+WITH_NOBODY_ELSE: Final = frozenset({Standing.TOGETHER, Standing.HELD, Standing.ALONE})
+"""The caller is in the bridge of a talk, and there are at most agents."""
 
 OBJECTIONS_THAT_STAND: Final = OBJECTIONS | {ConsentState.PROHIBITED}
 """Carried to another line, these are not asked about again: no other answer can be one."""
@@ -143,36 +157,45 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
         return
     draft.state = without_leg(draft.state, caller.uniqueid)  # it runs our dialplan: its BridgeLeft may come later
     draft.raise_trigger(Trigger.ASKED_AGAIN)
+    forsake(draft)
     draft.know(unrecorded=draft.state.unrecorded or event.unrecorded)
     worth = worth_on(draft.state, event.mode, event.purposes)
     # Answered already (worth is not None) or to be asked: either way the dialogue's end follows as an event.
+    _take_rules(draft, event)
     draft.know(
-        line=event.line,
-        mode=event.mode,
-        policy=event.policy,
-        listed=event.listed,
-        preroll=timedelta(seconds=event.preroll_seconds),
-        withdrawal_erases=event.withdrawal_erases,
-        beep=event.beep_seconds,
-        purposes=event.purposes,
         agents=frozenset(),
         consent=worth if worth is not None else ConsentState.NONE,
         override=None,
+        relay=None,
         behind=event.behind or {},
         supplanted=False,
     )
 
 
 def _consultation_passed(draft: Draft, event: ConsultationPassed) -> None:
-    """The queue log will tell of this leg as of a caller's: it belongs here, and is no call of its own."""
-    if not _is_caller(draft.state, event.channel):
-        see(draft, event.channel, PartyKind.OTHER)
+    """The queue log will tell of this leg as of a caller's: it belongs here, and is no call of its own.
+
+    Only of one that was made beside a talk, and by nobody of whom we know, is it sure that no caller waits behind it.
+    """
+    state, leg = draft.state, event.channel.uniqueid
+    if _is_caller(state, event.channel):
+        return
+    see(draft, event.channel, PartyKind.OTHER)
+    if event.consults and state.phase in (Phase.TALKING, Phase.APART) and leg not in state.parents:
+        draft.know(consultations={**state.consultations, leg: state.consultations.get(leg, frozenset())})
 
 
 def _take_line(draft: Draft, event: CallAdmitted) -> None:
     listed = draft.state.unrecorded or event.unrecorded
+    _take_rules(draft, event)
     draft.know(
         unrecorded=listed,
+        consent=ConsentState.PROHIBITED if draft.state.personal else unasked(event.mode, listed),
+    )
+
+
+def _take_rules(draft: Draft, event: CallAdmitted) -> None:
+    draft.know(
         line=event.line,
         mode=event.mode,
         policy=event.policy,
@@ -181,8 +204,60 @@ def _take_line(draft: Draft, event: CallAdmitted) -> None:
         withdrawal_erases=event.withdrawal_erases,
         beep=event.beep_seconds,
         purposes=event.purposes,
-        consent=ConsentState.PROHIBITED if draft.state.personal else unasked(event.mode, listed),
     )
+
+
+def _line_consulted(draft: Draft, event: LineConsulted) -> None:
+    """Prepare a capture on the consultation's leg, where the caller's own yes is worth as much on that line."""
+    leg = event.admitted.caller
+    if leg is not None and event.hindrance is None and _may_prepare(draft.state, event.admitted):
+        prepare(draft, event, leg)
+
+
+def _may_prepare(state: CallState, line: CallAdmitted) -> bool:
+    """Of a chain of lines the first one alone; and only while who was asked is who speaks.
+
+    Beside somebody we cannot place the caller has been handed over already: Asterisk will not say so again.
+    """
+    talks = state.phase in (Phase.TALKING, Phase.APART) and standing(state) in WITH_NOBODY_ELSE
+    talks = talks and state.direction is Direction.INCOMING
+    is_first = state.relay is None and prepared(state) is None
+    is_asked = state.caller is not None and not state.supplanted
+    listed = line.unrecorded is not None or unrecorded(state) is not None
+    return talks and is_first and is_asked and not listed and _agrees_to(state, line)
+
+
+def _agrees_to(state: CallState, line: CallAdmitted) -> bool:
+    """Nobody can ask in the middle of a talk: only a yes that covers the line permits there."""
+    given = state.consent is ConsentState.GIVEN
+    return given and worth_on(state, line.mode, line.purposes) is ConsentState.GIVEN
+
+
+def _transfer_attended(draft: Draft, event: TransferAttended) -> None:
+    """The caller has taken the place of the agent who consulted, or nobody has."""
+    state, consulted = draft.state, draft.state.consulted
+    beside = prepared(state)
+    if consulted is None or beside is None or beside.state is CaptureState.FORSAKEN:
+        return
+    if not _is_caller(state, event.channel):
+        return
+    near = state.halves.get(consulted.leg)
+    permitted = _agrees_to(state, consulted.admitted) and is_agent(state, event.transferer.uniqueid)
+    if near is None or not event.joined or not permitted:
+        forsake(draft)
+        return
+    hand = capture_in_hand(state)
+    if hand is not None:
+        draft.raise_trigger(Trigger.PARTED, hand.id)  # what is said from now on is the other line's
+    _take_rules(draft, consulted.admitted)
+    draft.know(
+        relay=Relay(near=near, far=consulted.leg, since=event.at),
+        agents=frozenset(agent.uniqueid for agent in consulted.agents),
+        interface=consulted.interface,
+        override=None,
+    )
+    for agent in consulted.agents:
+        see(draft, agent, PartyKind.AGENT, consulted.interface)
 
 
 def unasked(mode: ConsentMode, listed: Unrecorded | None) -> ConsentState:
@@ -346,23 +421,30 @@ def _was_heard(prompt: Prompt, played_ms: int | None) -> bool:
 def _silence_confirmed(draft: Draft, event: MixMonitorMuted) -> None:
     """Asterisk's own word; it names no MixMonitor, and we keep one on a channel."""
     for capture in draft.state.captures:
-        if capture.channel.uniqueid == event.channel.uniqueid and capture.state in UNCLOSED:
+        if capture.channel.uniqueid == event.channel.uniqueid and capture.state in UNCLOSED | BESIDE:
             draft.know_capture(capture.id, silent=event.muted)
+            if not event.muted and capture.state in BESIDE:
+                forsake(draft)  # somebody else's doing
             if not event.muted and capture.state in SILENCED:
                 silence(draft, capture, quiet=True)  # somebody else's doing: put right, or the capture stops
 
 
 def _silence_failed(draft: Draft, event: SilenceFailed) -> None:
     """What cannot be silenced is stopped, and the presser is told so."""
-    _for_open_capture(Trigger.PARTED)(draft, event)
+    beside = prepared(draft.state)
+    is_beside = beside is not None and beside.id == event.recording
+    _for_open_capture(Trigger.FORSAKEN if is_beside else Trigger.PARTED)(draft, event)
     now_stopped = (KeyAnswer.PAUSED, KeyAnswer.RESUMED)
     owed = draft.state.owed
     draft.know(owed=tuple(replace(key, answer=KeyAnswer.STOPPED) if key.answer in now_stopped else key for key in owed))
 
 
 def _dial_began(draft: Draft, event: DialBegan) -> None:
-    # Only while nobody is connected: whom an agent dials later is a consultation, not the agent.
-    if event.channel is None or draft.state.phase not in (Phase.ASKING, Phase.WAITING):
+    # Only while nobody is connected: whom an agent dials later is a consultation, not the agent; but for who is rung
+    # there by the line that is consulted.
+    if event.channel is None:
+        return
+    if draft.state.phase not in (Phase.ASKING, Phase.WAITING) and not rings_beyond(draft.state, event.channel.uniqueid):
         return
     draft.state = with_leg(draft.state, event.dialled.uniqueid, event.channel.uniqueid)
     if draft.state.caller is None and event.channel.uniqueid in draft.state.agents:
@@ -370,23 +452,42 @@ def _dial_began(draft: Draft, event: DialBegan) -> None:
 
 
 def _local_bridged(draft: Draft, event: LocalBridged) -> None:
-    if draft.state.phase in (Phase.ASKING, Phase.WAITING):
-        draft.state = with_leg(draft.state, event.two.uniqueid, event.one.uniqueid)
+    state, one, two = draft.state, event.one.uniqueid, event.two.uniqueid
+    if state.phase in (Phase.ASKING, Phase.WAITING) or rings_beyond(state, one):
+        draft.state = with_leg(state, two, one)
+    else:
+        draft.know(halves={**state.halves, two: one})
+
+
+def _consulted_through(state: CallState, channel: Channel) -> Consulted | None:
+    """The line that is consulted, where this is the leg that waits in its queue."""
+    consulted = state.consulted
+    return consulted if consulted is not None and consulted.leg == channel.uniqueid else None
 
 
 def _agent_rung(draft: Draft, event: AgentRung) -> None:
-    if draft.state.rung is not None:
-        draft.know(rung=draft.state.rung | {event.agent.uniqueid})
+    state, leg, agent = draft.state, event.channel.uniqueid, event.agent.uniqueid
+    consulted = _consulted_through(state, event.channel)
+    if consulted is not None:
+        draft.know(consulted=consultation.rang(consulted, event))
+    if leg in state.consultations:
+        draft.know(consultations={**state.consultations, leg: state.consultations[leg] | {agent}})
+    elif consulted is None and state.rung is not None:
+        draft.know(rung=state.rung | {agent})
 
 
 def _agent_connected(draft: Draft, event: AgentConnected) -> None:
     """The queue's member is there, unless the leg is none that it rang: picked up elsewhere, or the phone forwarded."""
-    caller = draft.state.caller
-    if caller is None or event.channel.uniqueid != caller.uniqueid:
+    consulted = _consulted_through(draft.state, event.channel)
+    is_home = _is_caller(draft.state, event.channel) and draft.state.relay is None  # else that line's talk is over
+    if consulted is None and not is_home:
         draft.expected = False
         return
-    if draft.state.rung and event.agent.uniqueid not in draft.state.rung:
+    if not _was_rung(draft.state, consulted, event.agent):
         see(draft, event.agent, PartyKind.OTHER)
+        return
+    if consulted is not None and draft.state.relay is None:
+        _consulted_answered(draft, consulted, event)
         return
     draft.know(agents=draft.state.agents | {event.agent.uniqueid}, interface=event.interface)
     see(draft, event.agent, PartyKind.AGENT, event.interface)
@@ -395,16 +496,41 @@ def _agent_connected(draft: Draft, event: AgentConnected) -> None:
         end_capture(draft)
 
 
+def _was_rung(state: CallState, consulted: Consulted | None, agent: Channel) -> bool:
+    """Whether the queue rang this leg. Of the caller's own queue we may have missed it; a consultation we saw whole."""
+    if consulted is not None:
+        return agent.uniqueid in consulted.rung
+    return not state.rung or agent.uniqueid in state.rung
+
+
+def _consulted_answered(draft: Draft, consulted: Consulted, event: AgentConnected) -> None:
+    """The agent of the line that is consulted: nobody's agent here before the caller is handed over."""
+    draft.know(consulted=consultation.answered(consulted, event))
+    if is_listed(draft.state, event.agent.uniqueid):
+        forsake(draft)
+
+
 def _agent_listed(draft: Draft, event: AgentListed) -> None:
-    """An agent who must not be recorded: what is armed ends before they are joined, where they wait for it."""
+    """An agent who must not be recorded: what is armed ends before they are joined, where they wait for it.
+
+    Who is rung for a consultation comes to the agent who consults: nothing that captures the caller hears them.
+    """
     draft.know(listed_legs=draft.state.listed_legs | {event.agent.uniqueid})
-    if event.waits:
+    if not event.waits:
+        return
+    beside = is_rung_beside(draft.state, event.agent.uniqueid)
+    if beside:
+        forsake(draft)
+    else:
         end_capture(draft)
-        owe(draft, event.agent, KeyAnswer.EXCLUDED)
+    owe(draft, event.agent, KeyAnswer.EXCLUDED, beside=beside)
 
 
 def _bridge_entered(draft: Draft, event: BridgeEntered) -> None:
     state = draft.state
+    consulted = _consulted_through(state, event.channel)
+    if consulted is not None and state.bridges.get(consulted.leg) != event.bridge:
+        _consultation_bridged(draft, consulted, event)
     draft.know(
         bridges={**state.bridges, event.channel.uniqueid: event.bridge},
         kinds={**state.kinds, event.bridge: event.bridge_type},
@@ -416,6 +542,14 @@ def _bridge_entered(draft: Draft, event: BridgeEntered) -> None:
         _answer_is_nobodys(draft)
     else:
         draft.know(behind=moved(draft.state.behind, event))
+
+
+def _consultation_bridged(draft: Draft, consulted: Consulted, event: BridgeEntered) -> None:
+    """The prepared files begin here. In a second bridge they would go on, and nobody could say where in them."""
+    if consulted.bridge is None:
+        draft.know(consulted=consultation.bridged(consulted, event))
+    else:
+        forsake(draft)
 
 
 def _answer_is_nobodys(draft: Draft) -> None:
@@ -438,6 +572,8 @@ def _recognise_callee(draft: Draft) -> None:
 
 def _bridge_left(draft: Draft, event: BridgeLeft) -> None:
     if draft.state.bridges.get(event.channel.uniqueid) == event.bridge:
+        if _consulted_through(draft.state, event.channel) is not None:
+            forsake(draft)
         draft.state = without_leg(draft.state, event.channel.uniqueid)
     draft.know(sizes={**draft.state.sizes, event.bridge: event.channels})
 
@@ -462,10 +598,11 @@ def _renamed(draft: Draft, event: ChannelRenamed) -> None:
 def _hung_up(draft: Draft, event: ChannelHungUp) -> None:
     gone = event.channel.uniqueid
     draft.state = without_leg(draft.state, gone)
-    draft.know(behind=without(draft.state.behind, gone))
+    halves = {two: one for two, one in draft.state.halves.items() if gone not in (one, two)}
+    draft.know(behind=without(draft.state.behind, gone), halves=halves)
     state = draft.state
     for capture in state.captures:
-        if capture.channel.uniqueid == gone and capture.state in UNMET and capture.bridged_at is None:
+        if capture.channel.uniqueid == gone and capture.state in UNMET | BESIDE and capture.bridged_at is None:
             # An INVITE with Replaces, or a transfer into a queue: the MixMonitor stays with who takes the place.
             draft.commands.append(Seek(recording=capture.id, channel=capture.channel, mixmonitor=capture.mixmonitor))
     _close_captures_on(draft, gone)  # Asterisk closes the files with the channel, and says nothing
@@ -473,15 +610,26 @@ def _hung_up(draft: Draft, event: ChannelHungUp) -> None:
     dialler = state.direction is Direction.OUTGOING and not state.talked and gone in state.agents
     if gone == whole or dialler:  # before the talk, Dial takes the called party down with who dials
         draft.know(ended_at=event.at)
-        draft.raise_trigger(Trigger.GONE)
+        hand = capture_in_hand(draft.state)
+        _end_with_the_caller(draft, outlives=hand is not None and hand.channel.uniqueid != gone and gone == whole)
+
+
+def _end_with_the_caller(draft: Draft, *, outlives: bool) -> None:
+    """The call is over; where its capture `outlives` the caller, on a consultation's leg, once it is stopped."""
+    if outlives:  # beside whoever took the caller's place
+        prove_until(draft, draft.event.at, blind=True)
+        end_capture(draft)
+        return
+    draft.raise_trigger(Trigger.GONE)
 
 
 def _mixmonitor_stopped(draft: Draft, event: MixMonitorStopped) -> None:
     """Asterisk does not say whose it was: where we sent no stop, ours may run on until we have."""
     for capture in draft.state.captures:
         if capture.channel.uniqueid == event.channel.uniqueid:
-            asked = capture.state is CaptureState.STOPPING
-            draft.raise_trigger(Trigger.CLOSED if asked else Trigger.PARTED, capture.id)
+            asked = capture.state in (CaptureState.STOPPING, CaptureState.FORSAKEN)
+            unasked_for = Trigger.FORSAKEN if capture.state in BESIDE else Trigger.PARTED
+            draft.raise_trigger(Trigger.CLOSED if asked else unasked_for, capture.id)
 
 
 def _close_captures_on(draft: Draft, channel: Uniqueid) -> None:
@@ -502,7 +650,9 @@ def _for_open_capture(trigger: Trigger) -> Callable[[Draft, Any], None]:
         if isinstance(event, CaptureArmed):
             draft.know_capture(event.recording, mixmonitor=event.mixmonitor)
         if isinstance(event, CaptureLost | RecordingUnmade):
-            lose(draft, event.reason)
+            draft.lost = event.reason
+            if known[0].state not in BESIDE or draft.state.relay is not None:  # else nobody has missed anything yet
+                lose(draft, event.reason)
 
     return reader
 
@@ -510,6 +660,7 @@ def _for_open_capture(trigger: Trigger) -> Callable[[Draft, Any], None]:
 def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
     """Believe what stands now; what nobody can prove of the time between ends the capture at its last proof."""
     was = draft.state
+    _doubt_what_is_prepared(draft)
     anchor = was.caller.uniqueid if was.caller else next(iter(was.agents), None)
     draft.know(
         bridges={leg: bridge for leg, bridge in event.living.items() if bridge is not None},
@@ -523,17 +674,21 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
         prove_until(draft, event.blind_from, blind=True)
         ended_at = was.ended_at or event.hung_up_at or event.talk_proved_until or event.blind_from
         draft.know(ended_at=max(ended_at, was.started_at))
-        draft.raise_trigger(Trigger.CLOSED)
-        draft.raise_trigger(Trigger.GONE)
+        hand = capture_in_hand(draft.state)
+        stands = hand is not None and hand.channel.uniqueid in event.living
+        _end_with_the_caller(draft, outlives=stands and event.capture_lives)
     elif was.behind and may_be_somebody_else(was, event):
         prove_until(draft, event.blind_from, blind=True)
         _answer_is_nobodys(draft)
     elif not _talk_went_on(was, draft.state):
         prove_until(draft, event.blind_from, blind=True)
-        draft.raise_trigger(Trigger.PARTED if event.capture_lives else Trigger.CLOSED)
+        if event.capture_lives:
+            draft.raise_trigger(Trigger.PARTED)
+        else:
+            _close_in_hand(draft)
     elif not event.capture_lives:
         prove_until(draft, event.blind_from, blind=True)
-        draft.raise_trigger(Trigger.CLOSED)
+        _close_in_hand(draft)
     else:
         _see_again(draft)
     if standing(draft.state) is Standing.TOGETHER:
@@ -542,6 +697,22 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
     hand = capture_in_hand(was)
     if hand is not None and hand.state is CaptureState.STOPPING and event.capture_lives:
         send_stop(draft, hand)  # the stop that we sent may have been lost with the connection
+
+
+def _doubt_what_is_prepared(draft: Draft) -> None:
+    """Who came to a consultation while nobody looked cannot be said: nothing of it becomes the caller's talk."""
+    beside = prepared(draft.state)
+    if beside is None:
+        return
+    if beside.state is CaptureState.FORSAKEN:
+        send_stop(draft, beside)  # the one that we sent may have been lost with the connection
+    forsake(draft)
+
+
+def _close_in_hand(draft: Draft) -> None:
+    hand = capture_in_hand(draft.state)
+    if hand is not None:
+        draft.raise_trigger(Trigger.CLOSED, hand.id)
 
 
 def _begin_unseen(draft: Draft, event: CallResynchronised) -> None:
@@ -556,7 +727,7 @@ def _believe_queue_log(draft: Draft, event: CallResynchronised) -> None:
     if event.talk_proved_until is None:
         return
     draft.know(talked=True)
-    if has_company(draft.state):
+    if has_company(draft.state) or draft.state.relay is not None:
         return  # with whom the agent spoke, the log cannot tell
     first = min((capture.bridged_at for capture in draft.state.captures if capture.bridged_at), default=None)
     if first is not None and (event.talk_began_at is None or event.talk_began_at > first + CLOCKS_DIFFER_BY):
@@ -609,6 +780,7 @@ def _rival_met(draft: Draft, event: RivalMet) -> None:
 
 
 def _sight_lost(draft: Draft, event: SightLost) -> None:
+    forsake(draft)
     prove_until(draft, event.blind_from, blind=True)
 
 
@@ -625,12 +797,14 @@ def _talk_went_on(was: CallState, now: CallState) -> bool:
     if caller is None or was.bridges.get(caller) is None:
         return standing(now) in (Standing.NOWHERE, Standing.TOGETHER)
     went_on = standing(now) is standing(was) or {standing(now), standing(was)} == {Standing.HELD, Standing.TOGETHER}
-    return went_on and was.bridges.get(caller) == now.bridges.get(caller)
+    return went_on and was.bridges.get(caller) == now.bridges.get(caller) and talk_bridge(was) == talk_bridge(now)
 
 
 READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
     CallAdmitted: _admitted_again,
     ConsultationPassed: _consultation_passed,
+    LineConsulted: _line_consulted,
+    TransferAttended: _transfer_attended,
     PromptPlayed: _prompt_played,
     ConsentAnswered: _answered,
     DialogueBroke: _dialogue_broke,

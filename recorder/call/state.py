@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from recorder.call.tables import UNCLOSED, CaptureState, Phase
+from recorder.call.consulted import Consulted, Relay
+from recorder.call.tables import BESIDE, UNCLOSED, CaptureState, Phase
 from recorder.model import (
     BridgeId,
     CallId,
@@ -75,6 +76,7 @@ class KeyAnswer(StrEnum):
 class OwedAnswer:
     presser: Channel
     answer: KeyAnswer
+    beside: bool = False  # waits for what is prepared on the leg of a consultation, and for nothing of the caller's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +128,10 @@ class CallState:
     supplanted: bool = False  # somebody else came to speak there who was not asked
     owed: tuple[OwedAnswer, ...] = ()  # keys whose pressers wait for Asterisk's word
     talked: bool = False
+    halves: Mapping[Uniqueid, Uniqueid] = field(default_factory=dict)  # ;2 -> ;1 of Local channels made in the talk
+    consultations: Mapping[Uniqueid, frozenset[Uniqueid]] = field(default_factory=dict)  # a leg -> whom its queue rang
+    consulted: Consulted | None = None  # the last line that an agent consulted and a capture was prepared for
+    relay: Relay | None = None  # the Local channel through which the caller speaks since they were handed over
     captures: tuple[Capture, ...] = ()  # in the order of their authority; at most one is being written
     lost: LostReason | None = None  # the first reason why something permitted was not captured
     ended_at: datetime | None = None
@@ -149,6 +155,28 @@ def capture_in_hand(state: CallState) -> Capture | None:
     return next((capture for capture in state.captures if capture.state in UNCLOSED), None)
 
 
+def is_captured_beyond(state: CallState) -> bool:
+    """Whether what may still be written of the caller is on another channel than theirs: it does not end with that."""
+    hand = capture_in_hand(state)
+    return hand is not None and state.caller is not None and hand.channel.uniqueid != state.caller.uniqueid
+
+
+def prepared(state: CallState) -> Capture | None:
+    """The capture on the leg of a consultation that Asterisk may still run, if any."""
+    return next((capture for capture in state.captures if capture.state in BESIDE), None)
+
+
+def running_on(state: CallState, leg: Uniqueid) -> Capture | None:
+    """The capture on this channel that Asterisk may still run, if any: the caller's own, or what is prepared there."""
+    may_run = (capture for capture in state.captures if capture.state in UNCLOSED | BESIDE)
+    return next((capture for capture in may_run if capture.channel.uniqueid == leg), None)
+
+
+def is_bridged(state: CallState, capture: Capture) -> bool:
+    """Whether its own channel stands in a bridge: only there does Asterisk write, whoever is in it."""
+    return capture.channel.uniqueid in state.bridges
+
+
 class Standing(StrEnum):
     """Who stands with the caller."""
 
@@ -165,14 +193,52 @@ def standing(state: CallState) -> Standing:
     bridge = state.bridges.get(caller.uniqueid) if caller else None
     if caller is None or bridge is None:
         return Standing.NOWHERE
-    others = [leg for leg, where in state.bridges.items() if where == bridge and leg != caller.uniqueid]
-    known = all(is_agent(state, leg) and not is_listed(state, leg) for leg in others)
-    strangers = state.sizes.get(bridge, 0) > len(others) + 1 or not known
-    if state.kinds.get(bridge, BASIC_BRIDGE) != BASIC_BRIDGE or strangers:
+    if state.relay is None:
+        return _standing_in(state, caller.uniqueid, bridge)
+    others = _others(state, caller.uniqueid, bridge)
+    if any(leg != state.relay.near for leg in others) or _is_strange(state, bridge, others):
         return Standing.FOREIGN
     if not others:
         return Standing.ALONE
-    return Standing.HELD if state.held.intersection((caller.uniqueid, *others)) else Standing.TOGETHER
+    beyond = state.bridges.get(state.relay.far)
+    if beyond is None:
+        return Standing.NOWHERE  # waits in the queue, with nobody
+    through = _standing_in(state, state.relay.far, beyond)
+    return Standing.HELD if through is Standing.TOGETHER and caller.uniqueid in state.held else through
+
+
+def _standing_in(state: CallState, leg: Uniqueid, bridge: BridgeId) -> Standing:
+    others = _others(state, leg, bridge)
+    known = all(is_agent(state, other) and not is_listed(state, other) for other in others)
+    if not known or _is_strange(state, bridge, others):
+        return Standing.FOREIGN
+    if not others:
+        return Standing.ALONE
+    waits = bool(state.held.intersection((leg, *others))) or _consults_listed(state)
+    return Standing.HELD if waits else Standing.TOGETHER
+
+
+def _consults_listed(state: CallState) -> bool:
+    """Whether a listed agent is consulted now: whoever consults may have all three in one bridge in a moment."""
+    return any(state.bridges.get(far) is not None and rung & state.listed_legs for far, rung in _beside(state).items())
+
+
+def _beside(state: CallState) -> dict[Uniqueid, frozenset[Uniqueid]]:
+    """The legs of consultations, and whom their queues rang, but for the one by which the caller was handed over."""
+    legs = dict(state.consultations)
+    if state.consulted is not None:
+        legs[state.consulted.leg] = legs.get(state.consulted.leg, frozenset()) | state.consulted.rung
+    return {far: rung for far, rung in legs.items() if state.relay is None or far != state.relay.far}
+
+
+def _others(state: CallState, leg: Uniqueid, bridge: BridgeId) -> list[Uniqueid]:
+    return [other for other, where in state.bridges.items() if where == bridge and other != leg]
+
+
+def _is_strange(state: CallState, bridge: BridgeId, others: list[Uniqueid]) -> bool:
+    """Whether more stand there than the leg and these, or it is no bridge of two."""
+    is_basic = state.kinds.get(bridge, BASIC_BRIDGE) == BASIC_BRIDGE
+    return not is_basic or state.sizes.get(bridge, 0) > len(others) + 1
 
 
 def is_agent(state: CallState, leg: Uniqueid) -> bool:
@@ -199,14 +265,34 @@ def unrecorded(state: CallState) -> Unrecorded | None:
     """The do-not-record list that forbids capture now: of the call itself, or of who stands with the caller."""
     if state.unrecorded is not None:
         return state.unrecorded
-    bridge = state.bridges.get(state.caller.uniqueid) if state.caller else None
+    bridge = talk_bridge(state)
     beside = (leg for leg, where in state.bridges.items() if bridge is not None and where == bridge)
     return Unrecorded.AGENT if any(is_listed(state, leg) for leg in beside) else None
 
 
+def talk_bridge(state: CallState) -> BridgeId | None:
+    """Where the agent stands with the caller, or with the half through which the caller speaks."""
+    if state.relay is not None:
+        return state.bridges.get(state.relay.far)
+    return state.bridges.get(state.caller.uniqueid) if state.caller else None
+
+
+def rings_beyond(state: CallState, leg: Uniqueid) -> bool:
+    """Whether the leg is one through which the line that is consulted rings its agents, none of whom is there yet."""
+    consulted = state.consulted
+    return consulted is not None and not consulted.agents and consulted.leg in _ancestry(state, leg)
+
+
+def is_rung_beside(state: CallState, leg: Uniqueid) -> bool:
+    """Whether the leg is rung for a consultation, and for nobody else that we know of: it comes to no caller."""
+    beside = any(leg in rung for rung in _beside(state).values())
+    at_home = state.rung or frozenset()
+    return beside and leg not in at_home and not is_agent(state, leg)
+
+
 def standing_with(state: CallState, leg: Uniqueid) -> bool:
-    """Whether the leg is the agent's and stands in the caller's bridge now."""
-    bridge = state.bridges.get(state.caller.uniqueid) if state.caller else None
+    """Whether the leg is the agent's and stands with the caller now, or with the half through which they speak."""
+    bridge = talk_bridge(state)
     return bridge is not None and state.bridges.get(leg) == bridge and is_agent(state, leg)
 
 

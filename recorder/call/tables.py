@@ -36,6 +36,9 @@ class CaptureState(StrEnum):
     FAILED = "failed"
     ERASING = "erasing"  # may not be kept; its files are being removed
     ERASED = "erased"
+    PREPARING = "preparing"  # for a caller who may be handed over: intention written, command under way
+    PREPARED = "prepared"  # runs on the leg of a consultation, muted; the caller is no part of that yet
+    FORSAKEN = "forsaken"  # nobody was handed over, or not as permitted: a stop was sent
 
 
 class Trigger(StrEnum):
@@ -56,6 +59,8 @@ class Trigger(StrEnum):
     EMPTIED = "emptied"  # there was nothing to keep, and nothing is left
     ERASED = "erased"  # no file of it is left
     LOST = "lost"  # there should be audio and there is none
+    JOINED = "joined"  # the caller has taken the place of the agent who consulted
+    FORSAKEN = "forsaken"  # nothing of a consultation may become the caller's talk any more
     BALANCED = "balanced"  # the call is over and no capture is open
 
 
@@ -122,6 +127,21 @@ _CAPTURES: Final[dict[CaptureState, dict[Trigger, CaptureState]]] = {
     C.FAILED: {T.DISOWNED: C.ERASING},  # what could not be settled may still lie in the spool
     C.ERASING: {T.ERASED: C.ERASED},
     C.ERASED: {},
+    C.PREPARING: {
+        T.CONFIRMED: C.PREPARED,
+        T.FORSAKEN: C.FORSAKEN,
+        T.GONE: C.FORSAKEN,
+        T.CLOSED: C.STOPPED,
+        T.LOST: C.FAILED,
+    },
+    C.PREPARED: {
+        T.JOINED: C.QUIET,
+        T.FORSAKEN: C.FORSAKEN,
+        T.GONE: C.FORSAKEN,  # the two agents may talk on
+        T.CLOSED: C.STOPPED,
+        T.LOST: C.FAILED,
+    },
+    C.FORSAKEN: {T.CLOSED: C.STOPPED, T.LOST: C.FAILED},
 }
 
 PHASE_TRANSITIONS: Final[dict[tuple[Phase, Trigger], Phase]] = {
@@ -136,3 +156,6 @@ FINISHED: Final = frozenset({C.SETTLED, C.EMPTY, C.FAILED, C.ERASED})
 
 UNCLOSED: Final = frozenset({C.ARMING, C.ARMED, C.RUNNING, C.QUIET, C.PAUSED, C.STOPPING})
 """In these Asterisk may hold the staged files open on our behalf; never two of them in one call."""
+
+BESIDE: Final = frozenset({C.PREPARING, C.PREPARED, C.FORSAKEN})
+"""The same of a capture on the leg of a consultation, where the caller is not: muted, and never two of them either."""

@@ -27,14 +27,20 @@ from recorder.call.events import (
 )
 from recorder.call.outcome import outcome
 from recorder.call.state import (
+    CallState,
     Capture,
     KeyAnswer,
+    OwedAnswer,
     Silence,
     Standing,
     capture_in_hand,
+    is_bridged,
+    prepared,
     standing,
+    unrecorded,
 )
 from recorder.call.tables import (
+    BESIDE,
     CAPTURE_TRANSITIONS,
     FINISHED,
     PHASE_TRANSITIONS,
@@ -45,6 +51,7 @@ from recorder.call.tables import (
 )
 from recorder.model import (
     CallEnded,
+    ConsentState,
     LostReason,
     RecordingChanged,
     RecordingId,
@@ -73,6 +80,9 @@ TRIGGER_BY_STANDING: Final[dict[Standing, Trigger]] = {
 def finished(draft: Draft) -> Step:
     for trigger, recording in draft.triggers:
         _move(draft, trigger, recording)
+    _take_over(draft)
+    if draft.state.ended_at is not None and capture_in_hand(draft.state) is None:
+        _move(draft, Trigger.GONE)  # the caller was gone before what captured them
     if draft.state.phase is Phase.OVER and all(capture.state in FINISHED for capture in draft.state.captures):
         _move(draft, Trigger.BALANCED)
     _answer_keys(draft)
@@ -93,6 +103,28 @@ def _move(draft: Draft, trigger: Trigger, recording: RecordingId | None = None) 
             _move_capture(draft, capture, after)
 
 
+def _take_over(draft: Draft) -> None:
+    """The caller stands where an agent consulted: what was prepared there becomes the capture of their talk.
+
+    Its files begin with the consultation, in silence: for the caller that was a hold, and the ledger says so.
+    """
+    state, beside = draft.state, prepared(draft.state)
+    consulted = state.consulted
+    if beside is None or consulted is None or consulted.bridged_at is None or not beside.silent:
+        return
+    may = state.consent is ConsentState.GIVEN and not state.personal and unrecorded(state) is None
+    is_free = beside.state is CaptureState.PREPARED and capture_in_hand(state) is None
+    if state.relay is None or standing(state) is not Standing.TOGETHER or not (may and is_free):
+        return
+    silences: tuple[Silence, ...] = ()
+    joined_at = max(draft.event.at, state.relay.since)  # a stop counts from its answer, which is older than its event
+    if joined_at > consulted.bridged_at:
+        silences = (Silence(cause=SilenceCause.HOLD, began_at=consulted.bridged_at, ended_at=joined_at),)
+    draft.know_capture(beside.id, bridged_at=consulted.bridged_at, silences=silences)
+    _move(draft, Trigger.JOINED, beside.id)
+    _catch_up(draft, beside.id)
+
+
 def _move_call(draft: Draft, after: Phase) -> None:
     if after is draft.state.phase:
         return
@@ -108,13 +140,13 @@ def _move_capture(draft: Draft, before: Capture, after: CaptureState) -> None:
         lose(draft, LostReason.PROMPT_FAILED)
     draft.know_capture(before.id, state=after)
     if after in (CaptureState.STOPPING, CaptureState.STOPPED, CaptureState.FAILED):
-        prove_until(draft, draft.event.at)
+        prove_until(draft, draft.event.at, recording=before.id)
     if after is CaptureState.STOPPED and before.bridged_until is not None:
         late = draft.event.at - before.bridged_until > CONFIRMED_WITHIN
         draft.know_capture(before.id, unproved=before.unproved or late)  # it ran on, beside whomever
     _keep_ledger(draft, before.id, after)
-    if CaptureState.STOPPING in (before.state, after) and standing(draft.state) is not Standing.NOWHERE:
-        draft.know_capture(before.id, unproved=True)  # in a bridge it writes until the stop is confirmed
+    if CaptureState.STOPPING in (before.state, after) and is_bridged(draft.state, before):
+        draft.know_capture(before.id, unproved=True)  # it writes until the stop is confirmed, whoever is there
     _CONSEQUENCES[after](draft, before)
     if after is CaptureState.ARMED:
         _catch_up(draft, before.id)
@@ -166,13 +198,18 @@ def _armed(draft: Draft, before: Capture) -> None:
     _change(draft, before, {RecordingStatus.AUTHORISED}, RecordingStatus.ARMED)
 
 
+def _prepared(draft: Draft, before: Capture) -> None:
+    _armed(draft, before)
+    silence(draft, before, quiet=True)  # before anybody is rung, let alone bridged
+
+
 def _running(draft: Draft, before: Capture) -> None:
     if before.state is CaptureState.QUIET:
         silence(draft, before, quiet=False)
 
 
 def _quiet(draft: Draft, before: Capture) -> None:
-    if before.state is not CaptureState.PAUSED:  # it is silent already
+    if before.state not in (CaptureState.PAUSED, CaptureState.PREPARED):  # it is silent already
         silence(draft, before, quiet=True)
 
 
@@ -225,8 +262,8 @@ def _empty(draft: Draft, before: Capture) -> None:
 
 def _failed(draft: Draft, before: Capture) -> None:
     expected = {RecordingStatus.AUTHORISED, RecordingStatus.ARMED, RecordingStatus.STOPPED}
-    _change(draft, before, expected, RecordingStatus.FAILED, draft.state.lost)
-    if before.state in UNCLOSED:
+    _change(draft, before, expected, RecordingStatus.FAILED, draft.lost)
+    if before.state in UNCLOSED | BESIDE:
         send_stop(draft, before)
 
 
@@ -250,11 +287,18 @@ def _answer_keys(draft: Draft) -> None:
     for key in owed:
         if key.answer is KeyAnswer.CAPTURED and hand is None:
             continue  # nothing is captured after all: silence says so
-        if _has_come_true(key.answer, hand):
+        if _has_come_true(key.answer, _awaited(draft.state, key)):
             draft.commands.append(Acknowledge(presser=key.presser, answer=key.answer))
         else:
             still.append(key)
     draft.know(owed=tuple(still))
+
+
+def _awaited(state: CallState, key: OwedAnswer) -> Capture | None:
+    """The capture of which the answer speaks. A listed agent waits for every one that could hear them."""
+    if key.answer is not KeyAnswer.EXCLUDED:
+        return capture_in_hand(state)
+    return prepared(state) if key.beside else capture_in_hand(state) or prepared(state)
 
 
 def _has_come_true(answer: KeyAnswer, hand: Capture | None) -> bool:
@@ -288,6 +332,9 @@ _CONSEQUENCES: Final[dict[CaptureState, Callable[[Draft, Capture], None]]] = {
     CaptureState.FAILED: _failed,
     CaptureState.ERASING: _erasing,
     CaptureState.ERASED: _erased,
+    CaptureState.PREPARING: _nothing,
+    CaptureState.PREPARED: _prepared,
+    CaptureState.FORSAKEN: send_stop,
 }
 
 

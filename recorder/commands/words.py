@@ -16,6 +16,7 @@ from recorder.call import (
     CaptureLost,
     ConsentAnswered,
     DialogueBroke,
+    LineConsulted,
     OverridePressed,
     PromptPlayed,
     RecordingMade,
@@ -34,6 +35,7 @@ from recorder.model import (
     CallerLeftQueue,
     ChannelHungUp,
     RivalFate,
+    TransferAttended,
     Unrecorded,
 )
 from recorder.policy import Circumstances, decide
@@ -82,6 +84,11 @@ def _words(event: CallEvent) -> str | None:
             return f"another recorder ({event.kind}) was met: {event.fate}"
         case CallAdmitted():
             return f"the call entered line {event.line} ({event.mode})"
+        case LineConsulted():
+            line = event.admitted
+            return f"an agent consulted line {line.line} ({line.mode}){_hindered(event.hindrance)}"
+        case TransferAttended():
+            return "the agent handed the caller over" if event.joined else "an attended transfer handed nobody over"
         case PromptPlayed():
             return f"prompt {event.prompt.id} ({event.prompt.language}) was played for {event.played_ms / 1000:.1f} s"
         case ConsentAnswered():
@@ -142,6 +149,9 @@ def _decisions(journal: tuple[JournalRow, ...]) -> Iterator[Decision]:
             named = unrecorded(before)
             now = Circumstances(mode=before.mode, consent=event.answer, listed=before.listed, unrecorded=named)
             yield _decision(event.at, f"at the answer {event.answer}", now)
+        elif before is not None and step.facts and isinstance(event, LineConsulted):
+            now = Circumstances(mode=event.admitted.mode, consent=before.consent, unrecorded=unrecorded(before))
+            yield _decision(event.at, f"at the consultation of line {event.admitted.line}", now)
         elif before is not None and isinstance(event, OverridePressed):
             now = Circumstances(
                 mode=before.mode,

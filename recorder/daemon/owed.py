@@ -71,6 +71,7 @@ class Owed:
         self._paying = asyncio.Lock()
         self.behind = False  # the catalogue would not take what is owed
         self._has_newest = False  # the catalogue took the step that was tried last
+        self._refused: set[int] = set()
         self.pay_at = 0.0  # by the loop's clock, while something is owed
         for step, row in steps:
             self._put(step, row)
@@ -78,14 +79,19 @@ class Owed:
     def __bool__(self) -> bool:
         return bool(self._steps)
 
-    def add(self, step: Step, event: CallEvent, old: Phase) -> None:
-        """Put the step down as to be written, soon and in its order."""
+    def add(self, step: Step, event: CallEvent, old: Phase) -> int:
+        """Put the step down as to be written, soon and in its order; its number."""
         self._seq += 1
         name, flat = fields_from_event(event)
         row = JournalRow(seq=self._seq, at=event.at, name=name, old_phase=old, new_phase=step.state.phase, fields=flat)
         if not self._steps:
             self.pay_at = asyncio.get_running_loop().time() + LINGER.total_seconds()
         self._put(step, row)
+        return self._seq
+
+    def has_written(self, seq: int) -> bool:
+        """Whether the catalogue has this step: it is owed no more, and was not refused."""
+        return seq not in self._refused and (not self._steps or seq < self._steps[0][1].seq)
 
     def _put(self, step: Step, row: JournalRow) -> None:
         self._steps.append((step, row))
@@ -142,6 +148,7 @@ class Owed:
     def _give_up(self, refused: OwedStep, error: CatalogueRefused) -> None:
         """A rule forbids it: writing it again can only be forbidden again. It is counted and shown by verify."""
         step, row = refused
+        self._refused.add(row.seq)
         self._ledgers.counters.refused += 1
         log.error("step_refused", call=str(step.state.call), event_name=row.name, why=str(error))
 

@@ -23,14 +23,17 @@ from recorder.call import (
     CallAdmitted,
     CallerTold,
     CallState,
+    CaptureState,
     ConsentAnswered,
     ConsultationPassed,
     DialogueBroke,
     KeyAnswer,
     KeyPressed,
+    LineConsulted,
     OverridePressed,
     PromptPlayed,
     capture_in_hand,
+    prepared,
     standing_with,
     worth_on,
 )
@@ -122,7 +125,7 @@ class FrontDesk:
         if runner is None and self._book.is_past(visit.channel):
             return None
         if runner is not None and _is_beside(runner, visit.channel):
-            runner.put(ConsultationPassed(at=self._now(), channel=visit.channel))
+            runner.put(ConsultationPassed(at=self._now(), channel=visit.channel, consults=visit.consults or None))
             return None
         if runner is not None and runner.noted and not await visit.waits():
             return None  # we stood still: the dialplan has asked by itself since
@@ -311,14 +314,65 @@ class FrontDesk:
         """
         runner = self._book.find(call)
         rules = self._rules(runner.state.line) if runner is not None else None
-        if runner is None or rules is None or not rules.announces:
+        if runner is None or rules is None:
             return {}
-        captured, not_captured = (
+        return self._announced(rules, captured=capture_in_hand(runner.state) is not None)
+
+    def _announced(self, rules: LineRules, *, captured: bool) -> Mapping[str, str]:
+        if not rules.announces:
+            return {}
+        recorded, unrecorded = (
             self._without_language(kind, rules) for kind in (PromptKind.RECORDED, PromptKind.UNRECORDED)
         )
-        if capture_in_hand(runner.state) is None:
-            return {"RECORDER_ANNOUNCE": not_captured}
-        return {"RECORDER_ANNOUNCE": captured, "_RECORDER_CORRECTION": not_captured}
+        if not captured:
+            return {"RECORDER_ANNOUNCE": unrecorded}
+        return {"RECORDER_ANNOUNCE": recorded, "_RECORDER_CORRECTION": unrecorded}
+
+    async def consulted(self, visit: Visit, lent: OpenChannel) -> Mapping[str, str]:
+        """An agent of a call consults this line (CN-13): what the dialplan is to know of it.
+
+        Its RECORDER_RESULT is `given` only once the capture is prepared and muted: on any other word, and on none, the
+        dialplan stops whatever runs there.
+        """
+        runner = self._book.of_channel(visit.channel)
+        if runner is None or not _is_beside(runner, visit.channel):
+            return {}
+        rules = self._rules(visit.line)
+        captured = await self._prepare(runner, rules, visit, lent)
+        told = dict(self._announced(rules, captured=captured))
+        return told | {"RECORDER_RESULT": str(ConsentState.GIVEN)} if captured else told
+
+    async def _prepare(self, runner: CallRunner, rules: LineRules, visit: Visit, lent: OpenChannel) -> bool:
+        """Whether a capture is prepared by this visit, and muted, in time."""
+        if not visit.stops:
+            if runner.state.consent is ConsentState.GIVEN:
+                why = "the extensions_recorder.conf that the PBX runs is older than this recorder"
+                log.warning("consultation_not_prepared", call=str(runner.state.call), why=why)
+            return False
+        applying = replace(rules, mode=stricter(runner.state.mode, rules.mode))
+        event = LineConsulted(
+            at=self._now(),
+            admitted=self._admitted(
+                applying,
+                Direction.INCOMING,
+                caller=visit.channel,
+                call=runner.state.call,
+                unrecorded=visit.unrecorded,
+            ),
+            consent=ConsentEventId(uuid4()),
+            recording=RecordingId(uuid4()),
+            hindrance=self._readiness.hindrance,
+            basis=rules.basis,
+        )
+        try:
+            state = await asyncio.wait_for(runner.apply(event, lent), CONCLUDED_WITHIN.total_seconds())
+        except TimeoutError:
+            log.error("consultation_not_taken_in_time", call=str(runner.state.call))
+            return False
+        beside = prepared(state)
+        is_ours = beside is not None and beside.id == event.recording  # not what an earlier visit prepared
+        is_ready = beside is not None and beside.state is CaptureState.PREPARED
+        return is_ours and is_ready and runner.has_muted(event.recording)
 
     def _without_language(self, kind: PromptKind, rules: LineRules) -> str:
         known = self._prompts()
@@ -404,8 +458,9 @@ class FrontDesk:
         )
 
     def _is_agents_key(self, runner: CallRunner, visit: Visit) -> bool:
-        presser = runner.names.get(visit.agent)
-        return presser is not None and standing_with(runner.state, presser)
+        presser, caller = runner.names.get(visit.agent), runner.state.caller
+        is_far = caller is not None and caller.uniqueid == visit.channel.uniqueid  # not through a consultation's leg
+        return is_far and presser is not None and standing_with(runner.state, presser)
 
     def listed(self, event: UserEventRaised) -> None:
         """An agent who must not be recorded takes a call, and waits until nothing captures it."""

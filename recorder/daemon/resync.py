@@ -23,6 +23,7 @@ from recorder.call import (
     KeyPressed,
     Phase,
     capture_in_hand,
+    is_captured_beyond,
 )
 from recorder.capture import CaptureDesk
 from recorder.daemon.runner import SILENT, CallRunner
@@ -92,8 +93,15 @@ async def conclude(
     hung_up_at: datetime,
     now: datetime,
 ) -> None:
-    """Tell a call whose hang-up is at hand, ahead of it, what the queue log has of the time that nobody saw."""
+    """Tell a call whose hang-up is at hand, ahead of it, what the queue log has of the time that nobody saw.
+
+    A call that is captured beyond the caller's own channel is told of keys alone: the log has the caller's talk on the
+    first line, which proves nothing of that one, and the capture may outlive them.
+    """
     since = min(blind_from, now)
+    if is_captured_beyond(runner.state):
+        _press(runner, unseen.keys, (), since, now, ahead=True)
+        return
     _connect(runner, unseen.passages, (), since, ahead=True)
     _press(runner, unseen.keys, (), since, now, ahead=True)
     _tell(runner, unseen.tellings, now, ahead=True)
@@ -204,12 +212,10 @@ async def _found(
     state = runner.state
     ours = legs_of(state)
     standing = {row.channel.uniqueid: row.bridge for row in snapshot}
-    callers_bridge = standing.get(state.caller.uniqueid) if state.caller else None
-    living = {
-        leg: bridge
-        for leg, bridge in standing.items()
-        if leg in ours or (bridge is not None and bridge == callers_bridge)
-    }
+    ends = [state.caller.uniqueid] if state.caller else []
+    ends += [state.relay.far] if state.relay else []
+    bridges = {standing.get(leg) for leg in ends} - {None}
+    living = {leg: bridge for leg, bridge in standing.items() if leg in ours or bridge in bridges}
     passage = passages.get(state.caller.uniqueid) if state.caller else None
     if passage is not None and (passage.is_listed or runner.lists.names_agent(passage.interface or "")):
         passage = None  # a talk that must not be recorded proves nothing for any capture
@@ -221,8 +227,15 @@ async def _found(
         capture_lives=await _capture_lives(state, capture, living),
         talk_began_at=passage.connected_at if passage else None,
         talk_proved_until=passage.talked_until if passage else None,
-        held=_held([row for row in snapshot if row.bridge == callers_bridge]) if callers_bridge else None,
+        held=_held_in(bridges, snapshot),
     )
+
+
+def _held_in(bridges: Iterable[BridgeId | None], snapshot: Sequence[ChannelSnapshot]) -> frozenset[Uniqueid] | None:
+    """Who holds in any of these; None where they are none, or where Asterisk does not tell."""
+    told = [_held([row for row in snapshot if row.bridge == bridge]) for bridge in bridges]
+    known = [holders for holders in told if holders is not None]
+    return frozenset[Uniqueid]().union(*known) if told and len(known) == len(told) else None
 
 
 def _held(bridged: Sequence[ChannelSnapshot]) -> frozenset[Uniqueid] | None:
@@ -246,4 +259,5 @@ def legs_of(state: CallState) -> frozenset[Uniqueid]:
     caller = frozenset({state.caller.uniqueid}) if state.caller else frozenset()
     captured = frozenset(capture.channel.uniqueid for capture in state.captures)
     known = frozenset(state.parents) | frozenset(state.bridges) | frozenset(state.behind)
-    return caller | captured | state.agents | known
+    relay = frozenset({state.relay.near, state.relay.far}) if state.relay else frozenset()
+    return caller | captured | state.agents | known | relay

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from itertools import count
 from typing import Protocol, TypeGuard
 from uuid import uuid4
@@ -35,17 +36,22 @@ from recorder.call import (
     Erase,
     KeyAnswer,
     KeyPressed,
+    LineConsulted,
     OverridePressed,
     Phase,
     Quiet,
     Seek,
     Settle,
+    SightLost,
     SilenceFailed,
     Step,
     Stop,
     advance,
     capture_in_hand,
+    is_captured_beyond,
+    running_on,
 )
+from recorder.call.tables import BESIDE, UNCLOSED
 from recorder.capture import CaptureDesk, CaptureRefused, OpenChannel
 from recorder.daemon.owed import TRY_AGAIN_AFTER, CallCounters, Ledgers, Owed, OwedStep
 from recorder.do_not_record import NOBODY, DoNotRecord
@@ -68,11 +74,13 @@ log = structlog.get_logger(__name__)
 QUEUE_LONGEST = 2000
 """Events that may wait for one call. A call makes some sixty in its life: more means that its writer is stuck."""
 PAUSED_WITHIN = timedelta(milliseconds=300)
-"""A pause that Asterisk has not confirmed by then is none: the capture stops (PR-04)."""
+"""A pause that Asterisk has not confirmed by then is none: the capture stops (PR-04). So is what is prepared."""
 HELD_WITHIN = timedelta(seconds=2)
 """The same for a hold, whose first moments are silenced when the recording is settled."""
 STOP_TOLD_WITHIN = timedelta(milliseconds=300)
 """Asterisk's event of a stop follows its answer; where it does not come the answer counts."""
+ARMED_BESIDE_WITHIN = timedelta(seconds=1)
+"""On the leg of a consultation; until then the call's turn is taken, and the caller's own capture cannot be stopped."""
 UNHOOKED_FOR = timedelta(milliseconds=100)
 """How long a channel must have been without a capture before the next one hears both parties (decision 0020)."""
 TOLD_WITHIN = timedelta(seconds=12)
@@ -82,19 +90,38 @@ READ_WITHIN = timedelta(seconds=1)
 SAME_KEY_WITHIN = timedelta(seconds=2)
 
 
+MUTED = frozenset({CaptureState.QUIET, CaptureState.PAUSED, CaptureState.PREPARED})
 SILENT = frozenset({CaptureState.QUIET, CaptureState.PAUSED, CaptureState.STOPPING})
 """What should have been stopped is silenced before it is asked about again."""
+UNCONFIRMED = frozenset(
+    {
+        CaptureState.STOPPING,
+        CaptureState.FORSAKEN,
+        CaptureState.FAILED,
+        CaptureState.ERASING,
+        CaptureState.ERASED,
+    }
+)
+"""In these a stop may have been sent of which Asterisk has said nothing."""
 
 
 def _captures_less(command: Command) -> bool:
     return isinstance(command, Stop) or (isinstance(command, Quiet) and command.quiet)
 
 
-def _would_begin(event: CallEvent) -> TypeGuard[ConsentAnswered | OverridePressed]:
+def _would_begin(event: CallEvent) -> TypeGuard[ConsentAnswered | OverridePressed | LineConsulted]:
     """Whether a capture may yet begin by this event, which the dialplan has not begun already."""
     if isinstance(event, ConsentAnswered) and event.noted is not None:
         return False
-    return isinstance(event, ConsentAnswered | OverridePressed) and event.hindrance is None
+    return isinstance(event, ConsentAnswered | OverridePressed | LineConsulted) and event.hindrance is None
+
+
+class _Owing(Enum):
+    """What whoever waits for a step waits for still."""
+
+    NOTHING = auto()
+    WRITE = auto()
+    CAPTURE = auto()  # which is to begin on a consultation's leg once the step is written
 
 
 class Bells(Protocol):
@@ -185,7 +212,8 @@ class CallRunner:
         self._group: asyncio.TaskGroup
         self._paying: asyncio.Task[bool] | None = None
         self._waiting: asyncio.Timeout | None = None  # for the next event
-        self._lent: OpenChannel | None = None
+        self._lent: OpenChannel | None = None  # with the event that is being served
+        self._done: asyncio.Future[CallState] | None = None  # of who waits for it
         self._first = (first, event) if event is not None else None
         self.names: dict[str, Uniqueid] = {}
         # Whose start was heard, or need not be waited for: another on the same channel is not ours.
@@ -195,6 +223,7 @@ class CallRunner:
         self.heard = 0  # events of the PBX that were put
         self._keys: list[tuple[KeyAct, Uniqueid, datetime]] = []
         self._unheard = False  # a key of a time when we could not see is being obeyed
+        self._muted: set[RecordingId] = set()  # by Asterisk's answer to what we asked last
         self.noted: set[RecordingId] = set()  # dialogues that the dialplan held without us, once they are taken in
 
     @property
@@ -248,6 +277,10 @@ class CallRunner:
 
     def has_heard(self, act: KeyAct, presser: Uniqueid, at: datetime) -> bool:
         return any((act, presser) == known[:2] and abs(at - known[2]) <= SAME_KEY_WITHIN for known in self._keys)
+
+    def has_muted(self, recording: RecordingId) -> bool:
+        """Whether Asterisk has answered that it writes silence, and was not asked for speech since."""
+        return recording in self._muted
 
     async def note(self, event: CallEvent) -> None:
         """Take an event at once; only for who is in the call's own turn."""
@@ -335,7 +368,8 @@ class CallRunner:
     async def _serve(self, item: _Item) -> None:
         self._lent = item.lent
         self._unheard = isinstance(item.event, KeyPressed) and not item.event.heard
-        told_later = False
+        self._done = item.done
+        owing = _Owing.NOTHING
         try:
             if isinstance(item.event, MixMonitorStarted):
                 await self._confirm(item.event)
@@ -350,18 +384,22 @@ class CallRunner:
             elif isinstance(item.event, (BridgeLeft, ChannelHungUp)) and self._ends_unseen(item.event):
                 # How it went the queue log knows: as abandoned a talk that nobody saw would be booked, and thrown away.
                 self._concluding[type(item.event)] = self._around.bells.sees_since()
-                self._items.put_nowait(item)  # behind what it is told; nobody else has taken its place yet
-                await self._around.bells.conclude(self)
+                if is_captured_beyond(self.state):
+                    owing = await self._end_beyond(item.event)
+                else:
+                    self._items.put_nowait(item)  # behind what it is told; nobody else has taken its place yet
+                    await self._around.bells.conclude(self)
             elif isinstance(item.event, CallResynchronised):
                 await self._take(await self._looked_again(item.event))
+            elif isinstance(item.event, LineConsulted) and item.done is not None and item.done.done():
+                pass  # whoever consulted has gone on without our word: nobody could run there what this asks for
             else:
-                paid = await self._take(item.event)
-                told_later = item.done is not None and not paid
-                if item.done is not None and told_later:
+                owing = await self._take(item.event)
+                if item.done is not None and owing is _Owing.WRITE:
                     self._group.create_task(self._tell_when_paid(item.done, self.state))
         finally:
-            self._lent = None
-            if item.done is not None and not item.done.done() and not told_later:
+            self._lent = self._done = None
+            if item.done is not None and not item.done.done() and owing is _Owing.NOTHING:
                 item.done.set_result(self.state)
 
     def _is_caller(self, channel: Channel) -> bool:
@@ -379,6 +417,19 @@ class CallRunner:
             return is_unproved
         return self._is_caller(event.channel) and state.ended_at is None and (is_unproved or not state.talked)
 
+    async def _end_beyond(self, event: BridgeLeft | ChannelHungUp) -> _Owing:
+        """What runs on a channel that is not the caller's waits for no queue log, which knows nothing of that talk.
+
+        It is proved no further than we saw, and stops as the event says. Keys of the unseen time the log does know: a
+        caller who is gone may have withdrawn.
+        """
+        bells, now = self._around.bells, self._around.now()
+        await self._take(SightLost(at=now, blind_from=min(bells.unseen_since() or now, now)))
+        owing = await self._take(event)
+        if isinstance(event, ChannelHungUp):
+            await bells.conclude(self)
+        return owing
+
     async def _tell_when_paid(self, done: asyncio.Future[CallState], state: CallState) -> None:
         """Whoever waits for a step waits until it is written, or cannot be now; the call's next event does not."""
         try:
@@ -387,8 +438,8 @@ class CallRunner:
             if not done.done():
                 done.set_result(state)
 
-    async def _take(self, event: CallEvent) -> bool:
-        """Take a step; whether its write was waited for, as only what begins a capture does."""
+    async def _take(self, event: CallEvent) -> _Owing:
+        """Take a step. Its write is waited for only where it begins a capture, and none lives beside that."""
         if self.behind and _would_begin(event):
             event = replace(event, hindrance=LostReason.CATALOGUE_AWAY)
         before = self.state
@@ -397,24 +448,30 @@ class CallRunner:
             self._around.counters.unexpected += 1
             log.info("event_out_of_place", call=str(before.call), event_name=type(event).__name__, phase=before.phase)
         if step.state == before and not step.facts and not step.commands:
-            return False
+            # Who consults a line for which nothing is prepared has nothing to wait for.
+            return _Owing.NOTHING if isinstance(event, LineConsulted) else _Owing.WRITE
         self.state = step.state
         if capture_in_hand(before) is not None and capture_in_hand(step.state) is None:
             self._unhooked_at = event.at
-        self._owed.add(step, event, before.phase)
+        seq = self._owed.add(step, event, before.phase)
         if any(not isinstance(command, Settle | Erase) for command in step.commands):
             await self._owed.noted()
             self._pay_soon()
         for command in filter(_captures_less, step.commands):
             await self._carry_out(command, written=False, at=event.at)
         begins = any(isinstance(command, Arm) for command in step.commands)
-        written = await self._owed.pay() if begins else False
+        is_beside = begins and isinstance(event, LineConsulted)
+        written = await self._owed.pay() if begins and not is_beside else False
         for command in step.commands:
-            if not _captures_less(command):
+            if is_beside and isinstance(command, Arm):
+                self._group.create_task(self._arm_when_paid(command, seq, self._lent, self._done))
+            elif not _captures_less(command):
                 await self._carry_out(command, written=written, at=event.at)
         if step.state.paused is not None and before.paused is None:
             await self._around.rivals.silence(self)  # who else records would hear what the pause is for
-        return begins
+        if is_beside:
+            return _Owing.CAPTURE
+        return _Owing.NOTHING if begins else _Owing.WRITE
 
     async def _carry_out(self, command: Command, *, written: bool, at: datetime) -> None:
         match command:
@@ -436,16 +493,40 @@ class CallRunner:
             case Settle() | Erase():
                 pass  # rung when the step is written
 
+    async def _arm_when_paid(
+        self, command: Arm, seq: int, lent: OpenChannel | None, done: asyncio.Future[CallState] | None
+    ) -> None:
+        """Arm on a consultation's leg in a later turn: the capture that lives meanwhile is stopped in its own time."""
+        await self._owed.pay()
+        has_room = self._queue(lambda _: self._arm_beside(command, seq, done), lent, done)
+        if not has_room and done is not None and not done.done():
+            done.set_result(self.state)
+
+    async def _arm_beside(self, command: Arm, seq: int, done: asyncio.Future[CallState] | None) -> None:
+        capture = self._capture(command.recording)
+        if capture is None or capture.state is not CaptureState.PREPARING:
+            return  # given up meanwhile: what never ran need not be stopped
+        is_awaited = done is None or not done.done()  # else the visitor is gone with what was lent
+        await self._arm(command, written=is_awaited and self._owed.has_written(seq))
+
     async def _arm(self, command: Arm, *, written: bool) -> None:
         reason = LostReason.CAPTURE_FAILED if written else LostReason.CATALOGUE_AWAY
         lent = self._lent if written else None
         if lent is None:
             await self._take(CaptureLost(at=self._around.now(), recording=command.recording, reason=reason))
             return
+        capture = self._capture(command.recording)
+        is_beside = capture is not None and capture.state in BESIDE
         try:
-            mixmonitor = await self._around.capture.arm(command.recording, lent, beep=command.beep)
-        except CaptureRefused as error:
-            log.warning("capture_refused", call=str(self.state.call), why=str(error))
+            async with asyncio.timeout(ARMED_BESIDE_WITHIN.total_seconds() if is_beside else None):
+                mixmonitor = await self._around.capture.arm(command.recording, lent, beep=command.beep)
+        except (CaptureRefused, TimeoutError) as error:
+            why = str(error) or "MixMonitor has not begun in time on the leg of a consultation"
+            log.warning("capture_refused", call=str(self.state.call), why=why)
+            await self._take(CaptureLost(at=self._around.now(), recording=command.recording, reason=reason))
+            return
+        if mixmonitor is None and is_beside:
+            # What cannot be muted at once is not left to run: the dialplan stops it too, which hears no yes of ours.
             await self._take(CaptureLost(at=self._around.now(), recording=command.recording, reason=reason))
             return
         self._around.counters.captures_started += 1
@@ -499,10 +580,12 @@ class CallRunner:
             await self._take(CaptureArmed(at=event.at, recording=mine.id, mixmonitor=mixmonitor))
             if mine.id in self.noted:
                 self._around.bells.spawn(self._prove(mine.id), f"prove {mine.id}")
-        elif capture_in_hand(self.state) is None:
+        elif running_on(self.state, event.channel.uniqueid) is None:
             await self._stop_unwanted(event.channel)
 
     def _is_awaited(self, capture: Capture, channel: Channel) -> bool:
+        if capture.state is CaptureState.PREPARING:
+            return False  # ours begins within one turn, and is prepared by the time that its start is heard
         return capture.id not in self._claimed and capture.channel.uniqueid == channel.uniqueid
 
     async def _stopped(self, event: MixMonitorStopped) -> None:
@@ -558,8 +641,13 @@ class CallRunner:
             await self._quiet(command, at)
 
     async def _quiet(self, command: Quiet, at: datetime) -> None:
-        within = HELD_WITHIN if self.state.paused is None else PAUSED_WITHIN
+        capture = self._capture(command.recording)
+        is_hold = self.state.paused is None and (capture is None or capture.state not in BESIDE)
+        within = HELD_WITHIN if is_hold else PAUSED_WITHIN
+        self._muted.discard(command.recording)
         if await self._around.capture.quiet(command.channel, command.mixmonitor, quiet=command.quiet, within=within):
+            if command.quiet:
+                self._muted.add(command.recording)
             self._around.bells.spawn(self._confirmed(command, at, within), f"confirm {command.recording}")
         elif not self._unheard:  # else the resynchronisation that follows says whether anything lives
             # Silence that is not confirmed is not silence: the capture stops, and counts until `at`.
@@ -571,10 +659,10 @@ class CallRunner:
         self.ask(lambda _: self._require_confirmed(command, at))
 
     async def _require_confirmed(self, command: Quiet, at: datetime) -> None:
-        hand = capture_in_hand(self.state)
-        if hand is None or hand.id != command.recording or hand.silent == command.quiet:
+        capture = self._capture(command.recording)
+        if capture is None or capture.state not in UNCLOSED | BESIDE or capture.silent == command.quiet:
             return
-        if command.quiet == (hand.state in (CaptureState.QUIET, CaptureState.PAUSED)):  # and nothing was asked since
+        if command.quiet == (capture.state in MUTED):  # and nothing was asked since
             await self._take(SilenceFailed(at=at, recording=command.recording))
 
     async def _stop(self, recording: RecordingId, channel: Channel, mixmonitor: str | None) -> None:
@@ -601,8 +689,14 @@ class CallRunner:
             await asyncio.sleep(TRY_AGAIN_AFTER.total_seconds())
 
     def _unclosed(self, recording: RecordingId) -> Capture | None:
-        """The capture whose stop was sent and is not confirmed; a failed one until the caller is gone."""
-        if self.state.phase in (Phase.OVER, Phase.CLOSED):
+        """The capture whose stop was sent and is not confirmed; a failed one until its channel is gone."""
+        capture, caller = self._capture(recording), self.state.caller
+        if capture is None or capture.state not in UNCONFIRMED:
             return None
-        states = (CaptureState.STOPPING, CaptureState.FAILED, CaptureState.ERASING, CaptureState.ERASED)
-        return next((row for row in self.state.captures if row.id == recording and row.state in states), None)
+        is_over = self.state.phase in (Phase.OVER, Phase.CLOSED)
+        if is_over and caller is not None and capture.channel.uniqueid == caller.uniqueid:
+            return None
+        return capture
+
+    def _capture(self, recording: RecordingId) -> Capture | None:
+        return next((row for row in self.state.captures if row.id == recording), None)

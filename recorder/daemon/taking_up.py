@@ -29,6 +29,7 @@ from recorder.call import (
     begin,
     capture_in_hand,
     event_from_fields,
+    prepared,
     replay,
 )
 from recorder.catalogue import Catalogue, JournalRow, WholeCall
@@ -165,11 +166,12 @@ def _event(row: JournalRow) -> CallEvent | None:
 async def _doubt(runner: CallRunner, known_at: datetime, now: datetime) -> None:
     """What this call did behind `known_at` cannot be known: a capture of it ends, and is kept only until then."""
     hand = capture_in_hand(runner.state)
-    if hand is None:
+    if hand is None and prepared(runner.state) is None:
         return
-    log.error("call_in_doubt", call=str(runner.state.call), recording=str(hand.id))
+    log.error("call_in_doubt", call=str(runner.state.call), recording=str(hand.id) if hand else None)
     await runner.apply(SightLost(at=now, blind_from=min(known_at, now)))
-    await runner.apply(SilenceFailed(at=now, recording=hand.id))
+    if hand is not None:
+        await runner.apply(SilenceFailed(at=now, recording=hand.id))
 
 
 def _end(runner: CallRunner, rows: Iterable[JournalRow]) -> None:

@@ -24,6 +24,7 @@ from recorder.call import (
     ConsultationPassed,
     DialogueBroke,
     KeyPressed,
+    LineConsulted,
     OverridePressed,
     PromptPlayed,
     RecordingEmptied,
@@ -64,6 +65,7 @@ from recorder.model import (
     RecordingId,
     RivalFate,
     RivalKind,
+    TransferAttended,
     Uniqueid,
     Unrecorded,
 )
@@ -81,8 +83,13 @@ TALK = BridgeId("talk")
 ELSEWHERE = BridgeId("elsewhere")  # where they stand together after we could not see
 PARKING = BridgeId("parking")
 BEHIND = BridgeId("behind")  # where the half behind a caller that is a Local channel stands, with who speaks there
-KINDS = {TALK: "basic", PARKING: "holding", BEHIND: "basic", ELSEWHERE: "basic"}
+CONSULTATION = BridgeId("consultation")  # where two agents talk
+BEYOND = BridgeId("beyond")  # where the other line's agent stands with the consultation's leg
+KINDS = {CONSULTATION: "basic", BEYOND: "basic", TALK: "basic", PARKING: "holding", BEHIND: "basic", ELSEWHERE: "basic"}
 HALF = channel("Local/6100@house-00000001;1", "1.5")
+NEAR = channel("Local/6200@agents-00000009;1", "1.7")
+FAR = channel("Local/6200@agents-00000009;2", "1.8")
+SECOND = channel("PJSIP/bob-00000010", "1.9")
 SPEAKER = channel("PJSIP/desk-00000004", "1.6")
 CALL = CallId(UUID(int=1))
 EVERY_REASON = frozenset(OverrideReason)
@@ -184,6 +191,45 @@ def caller_told(recording: int = 1, status: str | None = "SUCCESS", played_ms: i
         status=status,
         played_ms=played_ms,
     )
+
+
+def consulted(
+    mode: ConsentMode = ConsentMode.OPT_IN,
+    recording: int = 2,
+    *,
+    purposes: frozenset[str] = frozenset(),
+    hindrance: LostReason | None = None,
+    unrecorded: Unrecorded | None = None,
+    leg: Channel = FAR,
+) -> LineConsulted:
+    line = admitted(mode, caller=leg, purposes=purposes, unrecorded=unrecorded)
+    return LineConsulted(
+        at=NOON,
+        admitted=replace(line, line="sales", policy="sales-digest"),
+        consent=ConsentEventId(UUID(int=100 + recording)),
+        recording=RecordingId(UUID(int=recording)),
+        hindrance=hindrance,
+    )
+
+
+def halves() -> LocalBridged:
+    return LocalBridged(at=NOON, one=NEAR, two=FAR)
+
+
+def consultation_passed(leg: Channel = FAR, *, consults: bool | None = True) -> ConsultationPassed:
+    return ConsultationPassed(at=NOON, channel=leg, consults=consults)
+
+
+def second_rung() -> AgentRung:
+    return AgentRung(at=NOON, channel=FAR, agent=SECOND)
+
+
+def second_answers() -> AgentConnected:
+    return AgentConnected(at=NOON, channel=FAR, agent=SECOND, queue="sales", interface="PJSIP/bob")
+
+
+def handed_over(by: Channel = AGENT, *, who: Channel = CALLER, joined: bool = True) -> TransferAttended:
+    return TransferAttended(at=NOON, channel=who, transferer=by, joined=joined)
 
 
 def key(act: KeyAct, presser: Channel = AGENT) -> KeyPressed:
@@ -366,6 +412,8 @@ def _events_of_the_pbx(state: CallState) -> Iterator[CallEvent]:
         yield entered(SPEAKER, 2, BEHIND)
         yield entered(OUTSIDER, 3, BEHIND)
         yield entered(HALF, 2, ELSEWHERE)
+    yield consulted(recording=next_recording(state), hindrance=LostReason.CAPTURE_FAILED)
+    yield handed_over()
     yield entered(CALLER, 1, PARKING)
     yield left(CALLER, 0, PARKING)
     yield held()
@@ -376,6 +424,37 @@ def _events_of_the_pbx(state: CallState) -> Iterator[CallEvent]:
     yield MixMonitorStopped(at=NOON, channel=AGENT)
     yield muted()
     yield muted(False)
+
+
+def events_of_a_consultation(state: CallState) -> Iterator[CallEvent]:
+    """What two agents do beside the caller, fitting or not: not of `every_event`, whose states it would multiply."""
+    yield halves()
+    yield consulted(recording=next_recording(state))
+    yield consultation_passed()
+    yield second_rung()
+    yield second_answers()
+    yield on_the_list(SECOND)
+    yield on_the_list(SECOND, waits=True)
+    yield muted(on=FAR)
+    yield muted(False, on=FAR)
+    yield MixMonitorStopped(at=NOON, channel=FAR)
+    for who, bridge in ((FAR, BEYOND), (SECOND, BEYOND), (NEAR, TALK)):
+        here = company(state, bridge, who)
+        yield entered(who, here + 1, bridge)
+        yield left(who, here, bridge)
+    yield entered(SECOND, company(state, BEYOND, SECOND) + 2, BEYOND)  # and somebody of whom we never heard
+    yield entered(OUTSIDER, company(state, BEYOND, OUTSIDER) + 1, BEYOND)
+    yield DialBegan(at=NOON, channel=FAR, dialled=SECOND)
+    yield DialBegan(at=NOON, channel=SECOND, dialled=OUTSIDER)
+    yield hung_up(FAR)
+    yield key(KeyAct.STOP, FAR)
+    yield hung_up(NEAR)
+    yield handed_over()
+    yield handed_over(OUTSIDER)
+    yield handed_over(who=OUTSIDER)
+    yield handed_over(joined=False)
+    yield resynchronised((CALLER, TALK), (NEAR, TALK), (FAR, BEYOND), (SECOND, BEYOND))
+    yield resynchronised((NEAR, TALK), (FAR, BEYOND), (SECOND, BEYOND))  # it outlives the caller
 
 
 def _events_after_blindness() -> Iterator[CallEvent]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from recorder.call import (
     Acknowledge,
     Arm,
+    CallAdmitted,
     CallEvent,
     CallResynchronised,
     CallState,
@@ -13,6 +14,7 @@ from recorder.call import (
     CaptureState,
     Erase,
     KeyAnswer,
+    LineConsulted,
     OverridePressed,
     Phase,
     Quiet,
@@ -26,10 +28,11 @@ from recorder.call import (
     standing,
     unrecorded,
 )
-from recorder.call.tables import FINISHED, UNCLOSED
+from recorder.call.tables import BESIDE, FINISHED, UNCLOSED
 from recorder.model import (
     AuditEntry,
     CallEnded,
+    Channel,
     ChannelHungUp,
     ConsentMode,
     ConsentRecorded,
@@ -39,6 +42,7 @@ from recorder.model import (
     RecordingAuthorised,
     RecordingChanged,
     RecordingStatus,
+    TransferAttended,
 )
 
 NO = frozenset({ConsentState.REFUSED, ConsentState.WITHDRAWN, ConsentState.PROHIBITED})
@@ -52,6 +56,9 @@ STATUSES = {
     CaptureState.QUIET: {RecordingStatus.ARMED},
     CaptureState.PAUSED: {RecordingStatus.ARMED},
     CaptureState.STOPPING: {RecordingStatus.AUTHORISED, RecordingStatus.ARMED},
+    CaptureState.PREPARING: {RecordingStatus.AUTHORISED},
+    CaptureState.PREPARED: {RecordingStatus.ARMED},
+    CaptureState.FORSAKEN: {RecordingStatus.AUTHORISED, RecordingStatus.ARMED},
     CaptureState.STOPPED: {RecordingStatus.STOPPED},
     CaptureState.SETTLED: {RecordingStatus.SETTLED},
     CaptureState.EMPTY: {RecordingStatus.EMPTY},
@@ -66,6 +73,7 @@ def check(before: CallState, event: CallEvent, step: Step) -> None:
     """Raise AssertionError where this step breaks a law."""
     check_state(step.state)
     _authority(before, event, step)
+    _handing_over(before, event, step)
     _end(before, step)
     _commands(before, event, step)
     _statuses(before, step)
@@ -76,12 +84,24 @@ def check_state(state: CallState) -> None:
     unclosed = [capture for capture in state.captures if capture.state in UNCLOSED]
     writing = {capture.state for capture in state.captures} & WRITES
     assert len(unclosed) <= 1, "two captures at once"
+    beside = [capture for capture in state.captures if capture.state in BESIDE]
+    assert len(beside) <= 1, "two prepared at once"
+    assert all(capture.bridged_at is None for capture in beside), "counts before the caller is there"
     assert len({capture.id for capture in state.captures}) == len(state.captures), "one id, two captures"
     if CaptureState.RUNNING in writing:
         assert now is Standing.TOGETHER, f"captures while {now}"
         assert state.caller is not None
         bridge = state.bridges[state.caller.uniqueid]
         assert state.sizes.get(bridge, 0) <= sum(where == bridge for where in state.bridges.values()), "who else?"
+        (running,) = (capture for capture in state.captures if capture.state is CaptureState.RUNNING)
+        if running.channel.uniqueid != state.caller.uniqueid:
+            assert state.relay is not None
+            here, beyond = bridge, state.bridges[state.relay.far]
+            with_caller = {leg for leg, where in state.bridges.items() if where == here}
+            assert with_caller == {state.caller.uniqueid, state.relay.near}, "somebody else speaks into it"
+            there = sum(where == beyond for where in state.bridges.values())
+            assert state.sizes.get(beyond, 0) <= there, "who else is there?"
+            assert state.consent is ConsentState.GIVEN
     if unrecorded(state) is not None:
         assert CaptureState.RUNNING not in writing, "captures who must not be recorded"
     if now is Standing.FOREIGN:
@@ -103,7 +123,33 @@ def check_state(state: CallState) -> None:
         assert capture.to_tell is None or capture.authority is ConsentState.OVERRIDDEN
         assert not (capture.disowned and capture.state is CaptureState.STOPPED), "waits to be settled, and may not be"
         assert state.caller is not None
-        assert capture.channel.uniqueid == state.caller.uniqueid, "captures somebody else"
+        if capture.channel.uniqueid != state.caller.uniqueid and capture.state in WRITES:
+            assert state.relay is not None, "captures somebody else"
+            assert capture.channel.uniqueid == state.relay.far, "captures somebody else"
+        if capture.state is CaptureState.ARMING:
+            assert capture.channel.uniqueid == state.caller.uniqueid, "begins on somebody else"
+        if capture.state is CaptureState.STOPPING and capture.channel.uniqueid in state.bridges:
+            assert capture.unproved, "counts what it writes beside whomever, until the stop is confirmed"
+    _relay(state)
+
+
+def _relay(state: CallState) -> None:
+    """Who was handed over is captured where they speak now, by that line's agents, on a yes, or not at all."""
+    if state.relay is None or state.caller is None:
+        return
+    assert state.relay.near != state.relay.far
+    assert state.caller.uniqueid not in (state.relay.near, state.relay.far), "speaks through themselves"
+    for capture in state.captures:
+        if capture.state in WRITES:
+            assert capture.channel.uniqueid == state.relay.far, "the first line's capture goes on"
+            assert capture.authority is ConsentState.GIVEN, "nobody was asked"
+            assert not state.supplanted, "somebody else was asked"
+        if capture.state is CaptureState.RUNNING:
+            beyond = state.bridges[state.relay.far]
+            there = {leg for leg, bridge in state.bridges.items() if bridge == beyond} - {state.relay.far}
+            assert there, "with nobody"
+            assert not there & {state.caller.uniqueid, state.relay.near}, "one bridge, and not two"
+            assert not state.held & (there | {state.caller.uniqueid, state.relay.far}), "speaks while somebody holds"
         if capture.state is CaptureState.RUNNING:
             assert capture.bridged_at is not None
 
@@ -136,7 +182,10 @@ def _authority(before: CallState, event: CallEvent, step: Step) -> None:
     for fact in facts:
         (consent,) = [row for row in step.facts if isinstance(row, ConsentRecorded)]
         assert (fact.authorised_by, fact.state) == (consent.id, consent.after)
-        assert permits(step.state.mode, consent), f"{consent.after} permits nothing on a line of {step.state.mode}"
+        assert (fact.line, fact.mode) == (consent.line, consent.mode)
+        assert permits(fact.mode, consent), f"{consent.after} permits nothing on a line of {fact.mode}"
+        if not isinstance(event, LineConsulted):
+            assert (fact.line, fact.mode) == (step.state.line, step.state.mode)
         overridden = consent.after is ConsentState.OVERRIDDEN
         assert fact.sealed == overridden
         assert overridden or before.consent not in NO, f"captures after {before.consent}"
@@ -145,6 +194,27 @@ def _authority(before: CallState, event: CallEvent, step: Step) -> None:
             assert consent.reason in before.listed, "an override that the line does not list"
             assert [row.id for row in step.facts if isinstance(row, AuditEntry)] == [fact.audit]
             assert before.phase is Phase.TALKING
+
+
+def _handing_over(before: CallState, event: CallEvent, step: Step) -> None:
+    """Only Asterisk's own word makes the two halves the caller's, and only an admission unmakes them."""
+    now, was = step.state.relay, before.relay
+    if was is None and now is not None:
+        assert isinstance(event, TransferAttended), "nobody was handed over"
+        assert event.joined
+        assert before.caller is not None
+        assert event.channel.uniqueid == before.caller.uniqueid, "somebody else was"
+    if step.state.phase is Phase.ASKING:
+        assert now is None, "asked on a channel through which somebody else may speak"
+    if was is not None and now != was:
+        assert isinstance(event, CallAdmitted)
+        assert now is None, "handed over twice"
+    joined = {capture.id for capture in before.captures if capture.state is CaptureState.PREPARED}
+    for capture in step.state.captures:
+        if capture.id in joined and capture.state in WRITES:
+            assert now is not None, "captured before the caller is there"
+            assert capture.silent, "Asterisk has not said that it was muted"
+            assert not step.state.personal
 
 
 def _end(before: CallState, step: Step) -> None:
@@ -192,27 +262,36 @@ def _commands(before: CallState, event: CallEvent, step: Step) -> None:
         old = next((old for old in before.captures if old.id == capture.id), None)
         if old is not None and old.state is not capture.state:
             wanted += _wanted(old, capture, was_lost=isinstance(event, CaptureLost | RecordingUnmade))
-        unmet = old is not None and old.bridged_at is None and old.state in (CaptureState.ARMING, CaptureState.ARMED)
+        waits = BESIDE | {CaptureState.ARMING, CaptureState.ARMED}
+        unmet = old is not None and old.bridged_at is None and old.state in waits
         if unmet and isinstance(event, ChannelHungUp) and event.channel.uniqueid == capture.channel.uniqueid:
             wanted.append((Seek, capture.id))  # it may go on under another's name
     told_apart = Arm | Quiet | Acknowledge
     found = [(type(command), command.recording) for command in step.commands if not isinstance(command, told_apart)]
     if isinstance(event, CallResynchronised):  # a stop that was sent before may be sent again
-        stopping = {capture.id for capture in before.captures if capture.state is CaptureState.STOPPING}
+        again = (CaptureState.STOPPING, CaptureState.FORSAKEN)
+        stopping = {capture.id for capture in before.captures if capture.state in again}
         found = [entry for entry in found if entry[1] not in stopping or entry[0] is not Stop]
+        wanted = [
+            entry
+            for entry in wanted
+            if not isinstance(entry, tuple) or (entry[1] not in stopping or entry[0] is not Stop)
+        ]
     assert sorted(map(str, found)) == sorted(map(str, wanted))
     _silence(before, step)
     _answers(step)
 
 
 def _wanted(old: Capture, now: Capture, *, was_lost: bool) -> list[object]:
-    if now.state is CaptureState.ERASING and was_lost and old.state in UNCLOSED:
+    was_open = old.state in UNCLOSED | BESIDE
+    if now.state is CaptureState.ERASING and was_lost and was_open:
         return [(Stop, now.id), (Erase, now.id)]
-    if now.state is CaptureState.STOPPING or (now.state is CaptureState.FAILED and old.state in UNCLOSED):
+    stops = (CaptureState.STOPPING, CaptureState.FORSAKEN)
+    if now.state in stops or (now.state is CaptureState.FAILED and was_open):
         return [(Stop, now.id)]
     if now.state is CaptureState.ERASING:
         return [(Erase, now.id)]
-    if old.state in UNCLOSED and now.state is CaptureState.STOPPED:
+    if was_open and now.state is CaptureState.STOPPED:
         return [(Settle, now.id)]
     return []
 
@@ -226,8 +305,13 @@ def _silence(before: CallState, step: Step) -> None:
             assert said[-1:] == [True]
         if capture.state is CaptureState.PAUSED and was is not CaptureState.PAUSED:
             assert said[-1:] == [True], "a pause is asked for, also where there is silence already"
-        if capture.state is CaptureState.RUNNING and was in SILENT:
+        if capture.state is CaptureState.RUNNING and was in SILENT | {CaptureState.PREPARED}:
             assert said[-1:] == [False]
+        if capture.state is CaptureState.PREPARED and was is not CaptureState.PREPARED:
+            assert said[-1:] == [True], "runs unmuted beside the caller"
+        if capture.state in BESIDE:
+            spoken = [one for one in step.commands if isinstance(one, Quiet) and not one.quiet]
+            assert capture.id not in {one.recording for one in spoken}, "unmuted beside the caller"
         if step.state.paused is not None:
             assert capture.state not in (CaptureState.RUNNING, CaptureState.ARMED), "writes while the call is paused"
 
@@ -235,7 +319,10 @@ def _silence(before: CallState, step: Step) -> None:
 def _answers(step: Step) -> None:
     """Nobody is told what is not so, and nobody waits for what is so."""
     hand = next((capture for capture in step.state.captures if capture.state in UNCLOSED), None)
+    beside = next((capture for capture in step.state.captures if capture.state in BESIDE), None)
     for command in step.commands:
+        if isinstance(command, Acknowledge) and command.answer is KeyAnswer.EXCLUDED:
+            assert beside is None, "told that nothing runs while something does"
         if not isinstance(command, Acknowledge) or hand is None:
             continue
         match command.answer:
@@ -245,9 +332,26 @@ def _answers(step: Step) -> None:
                 assert hand.state is not CaptureState.PAUSED
             case KeyAnswer.CAPTURED:
                 assert hand.state is CaptureState.RUNNING
-            case KeyAnswer.STOPPED | KeyAnswer.ERASED | KeyAnswer.PERSONAL | KeyAnswer.EXCLUDED:
+            case KeyAnswer.STOPPED | KeyAnswer.ERASED | KeyAnswer.PERSONAL:
                 raise AssertionError("told that it has stopped while it runs")
-    assert hand is not None or not step.state.owed, "somebody waits for what is so"
+            case KeyAnswer.EXCLUDED:
+                assert _comes_to_who_consults(step.state, command.presser), "let in to who is being captured"
+    waits = [key for key in step.state.owed if beside is None or key.answer is not KeyAnswer.EXCLUDED]
+    assert hand is not None or not waits, "somebody waits for what is so"
+    assert beside is not None or not any(key.beside for key in step.state.owed), "waits for what is not there"
+
+
+def _comes_to_who_consults(state: CallState, presser: Channel) -> bool:
+    """Whether it was seen to be rung for a consultation, through which nobody was handed over, and stands elsewhere."""
+    legs = dict(state.consultations)
+    if state.consulted is not None:
+        legs[state.consulted.leg] = state.consulted.rung
+    through = {far for far, rung in state.consultations.items() if presser.uniqueid in rung}
+    through |= {far for far, rung in legs.items() if presser.uniqueid in rung}
+    relayed = set() if state.relay is None else {state.relay.far}
+    ends = {state.caller.uniqueid} if state.caller is not None else set()
+    bridges = {state.bridges.get(leg) for leg in ends | relayed} - {None}
+    return bool(through - relayed) and state.bridges.get(presser.uniqueid) not in bridges
 
 
 def _statuses(before: CallState, step: Step) -> None:

@@ -42,7 +42,7 @@ from recorder.call.events import OwnEvent
 from recorder.call.journal import EVENT_TYPES
 from recorder.call.reading import READ_EVENTS
 from recorder.call.state import BASIC_BRIDGE
-from recorder.call.tables import FINISHED, UNCLOSED
+from recorder.call.tables import BESIDE, FINISHED, UNCLOSED
 from recorder.model import (
     AuditEntry,
     BridgeEntered,
@@ -71,6 +71,7 @@ from tests.core.call_cast import (
     AGENT,
     CALLER,
     ELSEWHERE,
+    FAR,
     OUTSIDER,
     PARKING,
     TALK,
@@ -85,6 +86,7 @@ from tests.core.call_cast import (
     emptied,
     entered,
     erased,
+    events_of_a_consultation,
     every_event,
     hung_up,
     key,
@@ -125,7 +127,7 @@ def after(*events: CallEvent) -> CallState:
 
 def ended(state: CallState) -> CallState:
     """The call after everybody hung up and every capture was settled or found empty."""
-    return after_all(state, (hung_up(AGENT), hung_up(CALLER), hung_up(OUTSIDER)))
+    return after_all(state, (hung_up(AGENT), hung_up(CALLER), hung_up(OUTSIDER), hung_up(FAR)))
 
 
 def after_all(state: CallState, ends: Iterable[CallEvent]) -> CallState:
@@ -147,24 +149,35 @@ def test_both_tables_answer_every_trigger_in_every_state() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "first"), [(PHASE_TRANSITIONS, Phase.ASKING), (CAPTURE_TRANSITIONS, CaptureState.ARMING)]
+    ("table", "first"),
+    [
+        (PHASE_TRANSITIONS, {Phase.ASKING}),
+        (CAPTURE_TRANSITIONS, {CaptureState.ARMING, CaptureState.PREPARING}),
+    ],
 )
 def test_every_state_of_a_table_can_be_reached_and_every_finished_one_is_final(
-    table: dict[tuple[object, Trigger], object], first: object
+    table: dict[tuple[object, Trigger], object], first: set[object]
 ) -> None:
-    reached = {first}
+    reached = set(first)
     while grown := {now for (before, _), now in table.items() if before in reached} - reached:
         reached |= grown
     assert reached == {state for state, _ in table}
     final = {state for state in reached if all(table[state, trigger] is state for trigger in Trigger)}
     still = {CaptureState.SETTLED, CaptureState.FAILED}  # these a withdrawal can still reach
-    assert final == (FINISHED - still if first is CaptureState.ARMING else {Phase.CLOSED})
+    assert final == (FINISHED - still if CaptureState.ARMING in first else {Phase.CLOSED})
 
 
 def test_no_capture_leads_back_to_one_that_asterisk_may_write() -> None:
     written = UNCLOSED - {CaptureState.STOPPING}
     back = {pair for pair, now in CAPTURE_TRANSITIONS.items() if now in written and pair[0] not in written}
-    assert back == set()
+    assert back == {(CaptureState.PREPARED, Trigger.JOINED)}
+
+
+def test_what_is_prepared_beside_the_caller_is_only_joined_stopped_or_lost() -> None:
+    ways = {(was, now) for (was, _), now in CAPTURE_TRANSITIONS.items() if was in BESIDE and now not in BESIDE}
+    gone = {(state, end) for state in BESIDE for end in (CaptureState.STOPPED, CaptureState.FAILED)}
+    assert ways == gone | {(CaptureState.PREPARED, CaptureState.QUIET)}
+    assert not [pair for pair, now in CAPTURE_TRANSITIONS.items() if now in BESIDE and pair[0] not in BESIDE]
 
 
 # --------------------------------------------------------------------------- every event in every reachable state
@@ -253,7 +266,8 @@ def calls(draw: st.DrawFn) -> list[CallEvent]:
         events = list(TALKED[: draw(st.integers(1, len(TALKED)))])
     state = after(*events)
     for _ in range(draw(st.integers(0, 25))):
-        event = draw(st.sampled_from(list(every_event(state))))
+        beside = list(events_of_a_consultation(state)) if state.talked else []
+        event = draw(st.sampled_from([*every_event(state), *beside]))
         at = event.at + timedelta(seconds=len(events))
         events.append(replace(event, at=at))
         state = advance(state, events[-1]).state

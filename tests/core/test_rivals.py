@@ -22,7 +22,21 @@ from recorder.rivals import (
     ours_on,
     without_numbers,
 )
-from tests.core.call_cast import AGENT, CALLER, admitted, answered, armed, connected, entered, held, rival
+from tests.core.call_cast import (
+    AGENT,
+    CALLER,
+    FAR,
+    admitted,
+    answered,
+    armed,
+    connected,
+    consulted,
+    entered,
+    held,
+    rival,
+    sight_lost,
+)
+from tests.core.test_consulted import AWAY, TALKING
 
 
 def after(first: CallAdmitted, *events: CallEvent) -> CallState:
@@ -112,6 +126,20 @@ def test_ours_is_older_only_where_the_newest_start_named_a_file_and_somebody_els
 def test_a_capture_that_is_being_armed_may_be_the_newest_whatever_is_named() -> None:
     arming = after(admitted(), answered())
     assert ours_on(arming, CALLER.uniqueid, file="/spool/rival.wav", others=1) is Ours.UNSURE
+
+
+def test_what_is_prepared_on_a_consultations_leg_is_ours_there_beside_the_callers_own() -> None:
+    asked = (*TALKING[1:], *AWAY, consulted())
+    states = {
+        "preparing": (after(admitted(), *asked), Ours.UNSURE),
+        "prepared": (after(admitted(), *asked, armed(2)), Ours.OLDER),
+        "forsaken": (after(admitted(), *asked, armed(2), sight_lost()), Ours.OLDER),
+    }
+    for word, (state, ours) in states.items():
+        assert ours_on(state, FAR.uniqueid, file="/spool/rival.wav", others=1) is ours, word
+        assert ours_on(state, FAR.uniqueid, file="", others=1) is Ours.UNSURE, word
+        assert ours_on(state, CALLER.uniqueid, file="/spool/rival.wav", others=1) is Ours.OLDER, word
+        assert ours_on(state, AGENT.uniqueid, file="/spool/rival.wav", others=1) is Ours.NONE, word
 
 
 def test_on_another_leg_or_without_a_capture_nothing_of_ours_is_in_danger() -> None:

@@ -33,6 +33,7 @@ from recorder.model import (
     PbxEvent,
     SpyBegan,
     SpyEnded,
+    TransferAttended,
     Uniqueid,
     UserEventRaised,
 )
@@ -137,6 +138,30 @@ EVERY_EVENT: list[tuple[bytes, PbxEvent]] = [
         ),
     ),
     (bridged("BridgeLeave", AGENT, 1), BridgeLeft(at=NOW, channel=AGENT, bridge=BRIDGE, channels=1)),
+    (
+        event(
+            "AttendedTransfer",
+            ("Result", "Success"),
+            *shown(AGENT, "OrigTransferer"),
+            *shown(AGENT, "SecondTransferer"),
+            *shown(CALLER, "Transferee"),
+            ("IsExternal", "No"),
+            ("DestType", "Bridge"),
+            ("DestBridgeUniqueid", BRIDGE),
+        ),
+        TransferAttended(at=NOW, channel=CALLER, transferer=AGENT, joined=True),
+    ),
+    (
+        event(
+            "AttendedTransfer",
+            ("Result", "Success"),
+            *shown(AGENT, "OrigTransferer"),
+            *shown(CALLER, "Transferee"),
+            ("DestType", "Threeway"),
+            ("DestBridgeUniqueid", BRIDGE),
+        ),
+        TransferAttended(at=NOW, channel=CALLER, transferer=AGENT, joined=False),
+    ),
     (event("Hold", *shown(AGENT), ("MusicClass", "default")), HoldBegan(at=NOW, channel=AGENT)),
     (event("Unhold", *shown(AGENT)), HoldEnded(at=NOW, channel=AGENT)),
     (event("MixMonitorStart", *shown(CALLER)), MixMonitorStarted(at=NOW, channel=CALLER)),

@@ -124,6 +124,7 @@ class Centre:
         self.writes_files = True
         self.at_mixmonitor: Callable[[], Answer] = lambda: OK
         self.before_it_runs: Callable[[Parts], None] = lambda _: None
+        self.inbound_says: tuple[str, ...] = ("stops",)  # the dialplan of itself, with each call
         self.dialplan_says: tuple[str, ...] = ("tells",)  # of itself, with an override key
         self.playback: str | None = "SUCCESS"  # of what a caller is to hear of an override; None: no word of it comes
         self.played_ms: int | str = 2500
@@ -306,7 +307,7 @@ class Centre:
 
     def visit(self, talk: Talk, *, line: str = "support", keys: str = "1", consults: bool = False) -> FakeAgi:
         caller = talk.caller
-        arguments = (line, caller.linkedid, "", "yes" if consults else "no")
+        arguments = (line, caller.linkedid, "", "yes" if consults else "no", *self.inbound_says)
         opening = environment(channel=caller.name, uniqueid=caller.uniqueid, arguments=arguments)
         visit = FakeAgi(self.agi_port, opening, keys=keys)
         visit.variables = caller.variables

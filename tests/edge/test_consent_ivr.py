@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -41,6 +41,7 @@ class Desk:
         self.visits: list[Visit] = []
         self.busy: list[Visit] = []
         self.keys: list[Visit] = []
+        self.consultations: list[Visit] = []
         self.prompts: list[int] = []
         self.answers: list[Answer] = []
         self.cut_off: list[CallId] = []
@@ -70,6 +71,11 @@ class Desk:
 
     def announcement(self, call: CallId) -> dict[str, str]:  # noqa: ARG002
         return {}
+
+    async def consulted(self, visit: Visit, lent: OpenChannel) -> dict[str, str]:
+        self.consultations.append(visit)
+        self.mixmonitor = await lent.mixmonitor(MIXMONITOR)
+        return {"RECORDER_ANNOUNCE": "/prompts/recorded", "RECORDER_RESULT": "given"}
 
     async def conclude(self, call: CallId, channel: Channel, answer: Answer, lent: OpenChannel) -> str:  # noqa: ARG002
         self.answers.append(answer)
@@ -184,6 +190,33 @@ async def test_a_reply_that_makes_no_sense_is_a_dialogue_that_failed_and_never_a
     assert caller.variables["RECORDER_RESULT"] == LostReason.DIALOGUE_FAILED
     assert desk.mixmonitor == "0x1"  # the stream is still in step
     assert ivr.broken == 0
+
+
+@pytest.mark.parametrize(("consults", "word"), [("yes", "given"), ("no", "lost")])
+async def test_only_on_a_consultations_leg_may_something_be_prepared_for_a_visitor_who_is_passed_on(
+    ivr: ConsentIvr, desk: Desk, consults: str, word: str
+) -> None:
+    desk.admits = False
+    async with FakeAgi(ivr.port, environment(arguments=("support", "1.1", "", consults))) as leg:
+        await leg.until_over()
+    assert leg.variables["RECORDER_RESULT"] == word
+    assert len(desk.consultations) == len(leg.received("EXEC MixMonitor")) == (word == "given")
+    assert ("RECORDER_ANNOUNCE" in leg.variables) == (word == "given")
+
+
+async def test_after_a_command_for_whose_reply_nobody_waits_any_more_none_is_read_for_another_ones(
+    ivr: ConsentIvr, desk: Desk
+) -> None:
+    async def gives_up(lent: OpenChannel) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(lent.mixmonitor(MIXMONITOR), 0.1)
+
+    desk.concluding = gives_up
+    async with FakeAgi(ivr.port) as caller:
+        caller.answers["EXEC MixMonitor"] = lambda _: None
+        await caller.until_over()
+    assert caller.received("EXEC MixMonitor")
+    assert "RECORDER_RESULT" not in caller.variables
 
 
 async def test_progress_and_hangup_out_of_band_are_no_replies(ivr: ConsentIvr) -> None:

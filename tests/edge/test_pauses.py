@@ -12,7 +12,22 @@ from recorder.ami import AmiDown
 from recorder.daemon import PauseWatch
 from recorder.model import Channel, KeyAct
 from recorder.policy import LineRules
-from tests.core.call_cast import AGENT, CALL, CALLER, admitted, answered, armed, connected, entered, key, left
+from tests.core.call_cast import (
+    AGENT,
+    CALL,
+    CALLER,
+    FAR,
+    NEAR,
+    SECOND,
+    admitted,
+    answered,
+    armed,
+    connected,
+    entered,
+    key,
+    left,
+)
+from tests.core.test_consulted import OVER_THERE
 from tests.core.test_keys import after
 from tests.facts import NOON
 
@@ -44,6 +59,21 @@ async def test_a_forgotten_pause_is_said_once_and_stands_until_somebody_ends_it(
     runner.state = after(*talk, key(KeyAct.RESUME))
     await watch.look()
     assert watch.warnings == []
+
+
+async def test_who_speaks_with_a_caller_that_was_handed_over_is_reminded() -> None:
+    state = after(*OVER_THERE, key(KeyAct.PAUSE, SECOND))
+    assert state.paused is not None
+    runner: Any = SimpleNamespace(
+        state=state, names={who.name: who.uniqueid for who in (AGENT, SECOND, NEAR, FAR, CALLER)}
+    )
+    reminded: list[str] = []
+
+    async def remind(channel: Channel) -> None:
+        reminded.append(channel.name)
+
+    await PauseWatch([runner], {}, lambda: NOON + timedelta(hours=1), remind).look()
+    assert reminded == [SECOND.name]
 
 
 async def test_an_agent_who_has_the_caller_on_hold_is_reminded_when_they_are_back_and_an_error_is_said() -> None:

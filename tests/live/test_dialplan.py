@@ -198,6 +198,35 @@ async def test_a_daemon_that_dies_in_the_dialogue_leaves_no_result_and_no_delay(
         assert (await reached(calls, call, "queue"))["Result"] == ""
 
 
+def begins(house: PbxServer, word: str, then: Behaviour) -> Behaviour:
+    """Starts a capture on the leg of a consultation, and says `word` of it."""
+
+    async def behave(channel: Channel) -> None:
+        await channel.command(f'EXEC MixMonitor "{options(house, "consulted")}"')
+        if word:
+            await channel.command(f"SET VARIABLE RECORDER_RESULT {word}")
+        await then(channel)
+
+    return behave
+
+
+@pytest.mark.asterisk16
+@pytest.mark.parametrize(
+    ("word", "then", "stops"),
+    [("", refuses, True), ("", hangs, True), ("lost", refuses, True), ("given", refuses, False)],
+    ids=["no word, and dead", "no word, and frozen", "another word", "its word"],
+)
+async def test_what_begins_on_a_consultations_leg_runs_on_only_with_the_daemons_word_that_it_is_muted(
+    house: PbxServer, calls: Calls, word: str, then: Behaviour, *, stops: bool
+) -> None:
+    async with listening(house, inbound=begins(house, word, then)):
+        call = await calls.incoming("support", STAYING, None, variables={"TRANSFERERNAME": "PJSIP/desk-00000001"})
+        queued = await calls.admin.until("QueueCallerJoin", Linkedid=call.linkedid)
+        await calls.admin.until("MixMonitorStart", since=call.placed.since, Linkedid=call.linkedid)
+        ended = [event for event in calls.admin.events if event.is_("MixMonitorStop", Linkedid=call.linkedid)]
+        assert [event.at <= queued.at for event in ended] == ([True] if stops else [])
+
+
 @pytest.mark.asterisk16
 async def test_a_permitted_call_is_captured_from_the_bridge_on_by_direction(house: PbxServer, calls: Calls) -> None:
     agrees = (
@@ -268,7 +297,8 @@ async def test_the_daemon_is_told_the_lines_name(house: PbxServer, calls: Calls,
     async with listening(house) as daemon:
         call = await calls.incoming("support", STAYING, None, variables={"HOUSE_NAMED": line})
         await reached(calls, call, "queue")
-        assert [channel.arguments for channel in daemon.seen] == [[line, call.linkedid, "no"]]  # no consultation
+        (visitor,) = daemon.seen
+        assert visitor.arguments == [line, call.linkedid, "no", "stops"]  # no consultation
 
 
 @pytest.mark.asterisk16

@@ -272,10 +272,10 @@ class Calls:
             dialled, context, script, None, rings="", number="2009", variables=variables or None
         )
 
-    def joins(self, call: Call, script: Script, *, rings: str) -> asyncio.Task[Party]:
+    def joins(self, call: Call, script: Script, *, rings: str, rings_for: float = 0) -> asyncio.Task[Party]:
         """Who answers the phone `rings` when this call comes to it, once rung; its script runs to the call's end."""
         found: asyncio.Future[Party] = asyncio.get_running_loop().create_future()
-        ring = self._ring(call, rings, script, call.placed.since, joined=found)
+        ring = self._ring(call, rings, script, call.placed.since, rings_for, joined=found)
         call.tasks.append(asyncio.create_task(ring))
         return asyncio.create_task(_result(found))
 
