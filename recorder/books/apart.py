@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections import Counter
 from contextlib import suppress
@@ -18,6 +19,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from recorder import logs
 from recorder.books.asterisk import Ledgers
 from recorder.books.mismatch import Code, Mismatch
 from recorder.books.walk import Books, verify
@@ -31,6 +33,7 @@ PROGRAM: Final = "from recorder.books.apart import main; main()"
 FIRST_NAMED: Final = 3
 BALANCED_WITHIN: Final = timedelta(minutes=30)
 """Longer than the books of the busiest hours take on a machine that has no time for them."""
+ENDED_WITHIN: Final = 5.0  # seconds
 
 
 class NotBalanced(RecorderError):
@@ -99,11 +102,15 @@ async def balance_apart(whose: Whose, since: datetime, now: datetime, within: ti
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            with suppress(TimeoutError):  # what waits for a disk that does not answer is not waited for
+                await asyncio.wait_for(process.wait(), ENDED_WITHIN)
     if process.returncode != 0:
         last = err.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it says nothing"]
         raise NotBalanced(f"the program that reads them ended with {process.returncode}: {last[0]}")
-    return _answer(json.loads(out))
+    try:
+        return _answer(json.loads(out))
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotBalanced(f"the program that reads them said what cannot be understood: {error!r}") from error
 
 
 # --------------------------------------------------------------------------- what goes there and comes back
@@ -160,6 +167,8 @@ async def _balance(asked: dict[str, Any]) -> Balanced:
 
 def main() -> None:
     """The question as JSON on stdin, the answer as JSON on stdout."""
+    signal.alarm(int(BALANCED_WITHIN.total_seconds()) + 60)  # where nobody is left to end it
+    logs.configure()  # on stderr: stdout is the answer's
     step_back(STEP_FAR_BACK)
     told: dict[str, Any] = {"away": None, "trouble": None}
     try:

@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from recorder.books import Balanced, Code, NotBalanced
+from recorder.catalogue import CatalogueError
 from recorder.chain import Head
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,9 @@ class Bookkeeper:
             self._unread = str(error)
             log.error("books_not_balanced", why=str(error))
             return False
+        except CatalogueError as error:
+            self._unread = str(error)
+            raise
         self._unread = None
         self._take(books)
         return False

@@ -114,6 +114,7 @@ class Sweep:
         self.step = step
         self.every = every
         self.bell = asyncio.Event()
+        self.runs = False
         self.last_ok_at: datetime | None = None
         self.marked_at: datetime | None = None
         self.failures = 0
@@ -467,6 +468,7 @@ class Daemon:
         while True:
             await sweep.bell.wait()
             sweep.bell.clear()
+            sweep.runs = True
             try:
                 while await sweep.step():
                     pass
@@ -478,14 +480,17 @@ class Daemon:
                 sweep.failures += 1
                 log.exception("sweep_broke", sweep=sweep.name)
                 await asyncio.sleep(RETRY_AFTER.total_seconds())
+            finally:
+                sweep.runs = False
 
     async def _mark(self, sweep: Sweep) -> None:
         now = self.parts.now()
         sweep.last_ok_at = now
         if sweep.name == "settle":
             self.sweeps["analyse"].bell.set()
-        if sweep.name == "reconcile" and self.sweeps["books"].last_ok_at is None:
-            self.sweeps["books"].bell.set()
+        books = self.sweeps["books"]
+        if sweep.name == "reconcile" and books.last_ok_at is None and not books.runs:
+            books.bell.set()
         if sweep.marked_at is None or now - sweep.marked_at >= SWEEP_MARK_EVERY:
             sweep.marked_at = now
             await self.parts.catalogue.write_sweep(self.parts.node, sweep.name, now)

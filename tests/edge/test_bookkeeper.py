@@ -136,7 +136,7 @@ async def test_the_program_that_reads_them_steps_back_and_ends_with_whoever_aske
             await asyncio.sleep(0.01)
             assert not asking.done()
     (program,) = programs
-    assert os.getpriority(os.PRIO_PROCESS, program) == mine + 10
+    assert os.getpriority(os.PRIO_PROCESS, program) == min(19, mine + 10)
     assert whose.catalogue not in command_of(program)
     asking.cancel()
     await asyncio.wait([asking])
@@ -169,6 +169,26 @@ async def test_a_program_that_fails_says_its_last_line(whose: Whose, monkeypatch
         await balance_apart(whose, later(0), later(600))
 
 
+@pytest.mark.parametrize(
+    "said", ["", "priority_not_lowered", '{"away": null, "trouble": null, "found": {"no_such": 1}}']
+)
+async def test_an_answer_that_cannot_be_understood_is_a_warning(
+    said: str, whose: Whose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "PROGRAM", f"print({said!r})")
+    keeper = bookkeeper(whose)
+    assert await keeper.look() is False
+    (sentence,) = keeper.warnings
+    assert "said what cannot be understood" in sentence
+
+
+@pytest.mark.usefixtures("store")
+async def test_what_the_program_logs_is_no_part_of_its_answer(whose: Whose, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = "import os; os.setpriority = lambda *_: (_ for _ in ()).throw(PermissionError()); "
+    monkeypatch.setattr(apart, "PROGRAM", refused + apart.PROGRAM)
+    assert (await balance_apart(whose, later(0), later(600))).found == {}
+
+
 async def test_a_program_that_cannot_be_started_is_no_end_of_the_sweep(
     whose: Whose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,5 +200,7 @@ async def test_a_program_that_cannot_be_started_is_no_end_of_the_sweep(
 
 
 async def test_a_catalogue_that_is_away_passes_as_such(whose: Whose, tmp_path: Path) -> None:
+    keeper = bookkeeper(replace(whose, catalogue=f"sqlite:///{tmp_path}/none.db"))
     with pytest.raises(CatalogueError):
-        await balance_apart(replace(whose, catalogue=f"sqlite:///{tmp_path}/none.db"), later(0), later(600))
+        await keeper.look()
+    assert keeper.warnings != []
