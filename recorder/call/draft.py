@@ -244,10 +244,10 @@ def _intend(
     draft.know(captures=(*draft.state.captures, capture))
 
 
-def owe(draft: Draft, presser: Channel, answer: KeyAnswer, *, beside: bool = False) -> None:
+def owe(draft: Draft, presser: Channel, answer: KeyAnswer) -> None:
     """The presser is told once it is so (turning.py); whoever presses again waits for the later key alone."""
     others = (key for key in draft.state.owed if key.presser.uniqueid != presser.uniqueid)
-    draft.know(owed=(*others, OwedAnswer(presser=presser, answer=answer, beside=beside)))
+    draft.know(owed=(*others, OwedAnswer(presser=presser, answer=answer)))
 
 
 def lose(draft: Draft, reason: LostReason) -> None:

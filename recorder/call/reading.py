@@ -518,12 +518,11 @@ def _agent_listed(draft: Draft, event: AgentListed) -> None:
     draft.know(listed_legs=draft.state.listed_legs | {event.agent.uniqueid})
     if not event.waits:
         return
-    beside = is_rung_beside(draft.state, event.agent.uniqueid)
-    if beside:
+    if is_rung_beside(draft.state, event.agent.uniqueid):
         forsake(draft)
     else:
         end_capture(draft)
-    owe(draft, event.agent, KeyAnswer.EXCLUDED, beside=beside)
+    owe(draft, event.agent, KeyAnswer.EXCLUDED)
 
 
 def _bridge_entered(draft: Draft, event: BridgeEntered) -> None:
@@ -792,11 +791,15 @@ def _see_again(draft: Draft) -> None:
 
 
 def _talk_went_on(was: CallState, now: CallState) -> bool:
-    """Whether they stand as they stood before we looked away, or have met since, as AgentConnected says."""
+    """Whether they stand as they stood before we looked away, or have met since, as AgentConnected says.
+
+    An agent who has gone aside, or has come back, is a hold that began or ended: of it there is silence.
+    """
     caller = was.caller.uniqueid if was.caller else None
     if caller is None or was.bridges.get(caller) is None:
         return standing(now) in (Standing.NOWHERE, Standing.TOGETHER)
-    went_on = standing(now) is standing(was) or {standing(now), standing(was)} == {Standing.HELD, Standing.TOGETHER}
+    stood, stands = standing(was), standing(now)
+    went_on = stood is stands or {stood, stands} <= {Standing.HELD, Standing.ALONE, Standing.TOGETHER}
     return went_on and was.bridges.get(caller) == now.bridges.get(caller) and talk_bridge(was) == talk_bridge(now)
 
 

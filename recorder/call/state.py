@@ -76,7 +76,6 @@ class KeyAnswer(StrEnum):
 class OwedAnswer:
     presser: Channel
     answer: KeyAnswer
-    beside: bool = False  # waits for what is prepared on the leg of a consultation, and for nothing of the caller's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,8 +218,14 @@ def _standing_in(state: CallState, leg: Uniqueid, bridge: BridgeId) -> Standing:
 
 
 def _consults_listed(state: CallState) -> bool:
-    """Whether a listed agent is consulted now: whoever consults may have all three in one bridge in a moment."""
-    return any(state.bridges.get(far) is not None and rung & state.listed_legs for far, rung in _beside(state).items())
+    """Whether a listed agent is consulted now: whoever consults may have all three in one bridge in a moment.
+
+    Asterisk may take the Local channel between them out of the way: the agent stands in a bridge all the same.
+    """
+    return any(
+        rung & state.listed_legs and any(leg in state.bridges for leg in (far, *(rung & state.listed_legs)))
+        for far, rung in _beside(state).items()
+    )
 
 
 def _beside(state: CallState) -> dict[Uniqueid, frozenset[Uniqueid]]:
@@ -284,10 +289,22 @@ def rings_beyond(state: CallState, leg: Uniqueid) -> bool:
 
 
 def is_rung_beside(state: CallState, leg: Uniqueid) -> bool:
-    """Whether the leg is rung for a consultation, and for nobody else that we know of: it comes to no caller."""
-    beside = any(leg in rung for rung in _beside(state).values())
+    """Whether the leg is rung for a consultation, and for nobody else that we know of: it comes to no caller.
+
+    The consultation must be seen to stand apart: with the caller in it, three in one bridge, its agent would hear them.
+    """
+    through = [far for far, rung in _beside(state).items() if leg in rung]
     at_home = state.rung or frozenset()
-    return beside and leg not in at_home and not is_agent(state, leg)
+    is_apart = bool(through) and all(_is_apart(state, far) for far in through)
+    return is_apart and leg not in at_home and not is_agent(state, leg)
+
+
+def _is_apart(state: CallState, far: Uniqueid) -> bool:
+    """Whether the other half of this leg stands in a bridge, and the caller in none that is the same."""
+    near = state.halves.get(far)
+    where = state.bridges.get(near) if near is not None else None
+    at_caller = state.bridges.get(state.caller.uniqueid) if state.caller else None
+    return where is not None and where not in (talk_bridge(state), at_caller)
 
 
 def standing_with(state: CallState, leg: Uniqueid) -> bool:

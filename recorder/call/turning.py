@@ -35,6 +35,7 @@ from recorder.call.state import (
     Standing,
     capture_in_hand,
     is_bridged,
+    is_rung_beside,
     prepared,
     standing,
     unrecorded,
@@ -295,10 +296,11 @@ def _answer_keys(draft: Draft) -> None:
 
 
 def _awaited(state: CallState, key: OwedAnswer) -> Capture | None:
-    """The capture of which the answer speaks. A listed agent waits for every one that could hear them."""
+    """The capture of which the answer speaks. A listed agent waits for every one that could hear them now."""
     if key.answer is not KeyAnswer.EXCLUDED:
         return capture_in_hand(state)
-    return prepared(state) if key.beside else capture_in_hand(state) or prepared(state)
+    beside = is_rung_beside(state, key.presser.uniqueid)
+    return prepared(state) if beside else capture_in_hand(state) or prepared(state)
 
 
 def _has_come_true(answer: KeyAnswer, hand: Capture | None) -> bool:

@@ -6,10 +6,12 @@ the snapshot is taken, so that nothing falls between the two.
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import structlog
@@ -36,8 +38,14 @@ CLOCKS_DIFFER_BY = timedelta(seconds=2)
 """The queue log counts whole seconds: a line may look older than it is."""
 ON_HOLD = "CHANNEL(onhold)"
 """A "1" on the channel that waits, "0" on every other."""
+JOINED = "RECORDER_JOINED"
+"""When the queue joined this agent's leg with the caller, as `recorder-answered` noted it."""
 RESUMED_BY = timedelta(seconds=1.2)
 """After the second that the log names: by then the key was pressed, and what is left to Asterisk's mute is over too."""
+
+READ_AGAIN_AT_MOST = 3
+ENDS_FOLLOW = 0.1
+"""Seconds; a caller who was killed together with Asterisk has no end in the log, and none is waited for longer."""
 
 
 async def resynchronise(
@@ -48,6 +56,7 @@ async def resynchronise(
     blind_from: datetime | None,
     now: datetime,
     *,
+    read_again: Callable[[], Awaitable[Unseen]],
     attempts: int = 5,
 ) -> None:
     """Tell each of these calls what stands now. Raises AmiError where the PBX cannot be asked to the end.
@@ -56,11 +65,13 @@ async def resynchronise(
 
     A call that is told something while we ask is asked about again, at most `attempts` times. One that is over is told
     so ahead of what it has yet to read: its hang-up may wait there, of which nobody knows any more when it was, and the
-    queue log does. One that stands reads first: somebody may have come and gone.
+    queue log does. Where the hang-up fell between the reading of `unseen` and the snapshot, it is read again. One that
+    stands reads its events first: somebody may have come and gone.
     """
     heard = {runner: runner.heard for runner in calls}
-    snapshot = await ami.channels((ON_HOLD,))
+    snapshot = await ami.channels((ON_HOLD, JOINED))
     sizes = Counter(row.bridge for row in snapshot if row.bridge is not None)
+    ended = await _with_their_ends(heard, snapshot, unseen, read_again)
     moved = []
     for runner in heard:
         if runner.state.phase is Phase.CLOSED:
@@ -68,21 +79,39 @@ async def resynchronise(
         before = runner.heard
         since = blind_from or runner.state.started_at
         over = _is_over(runner.state, snapshot)
-        _connect(runner, unseen.passages, snapshot, since, ahead=over)
+        told = ended if over else unseen
+        _connect(runner, told.passages, snapshot, since, ahead=over)
         heard[runner] += runner.heard - before
-        _press(runner, unseen.keys, snapshot, since, now, ahead=over)
-        _tell(runner, unseen.tellings, now, ahead=over)
+        _press(runner, told.keys, snapshot, since, now, ahead=over)
+        _tell(runner, told.tellings, now, ahead=over)
         legs = legs_of(runner.state)
         for row in snapshot:
             if row.channel.uniqueid in legs:
                 runner.names[row.channel.name] = row.channel.uniqueid  # a daemon that was just started heard no name
-        found = await _found(runner, capture, snapshot, sizes, unseen.passages, since, now)
+        found = await _found(runner, capture, snapshot, sizes, told.passages, since, now)
         if runner.heard == heard[runner] or attempts <= 1:
             runner.put(found, ahead=over)
         else:
             moved.append(runner)  # the snapshot is older than what this call has heard since
     if moved:
-        await resynchronise(moved, ami, capture, unseen, blind_from, now, attempts=attempts - 1)
+        await resynchronise(moved, ami, capture, unseen, blind_from, now, read_again=read_again, attempts=attempts - 1)
+
+
+async def _with_their_ends(
+    calls: Iterable[CallRunner],
+    snapshot: Sequence[ChannelSnapshot],
+    unseen: Unseen,
+    read_again: Callable[[], Awaitable[Unseen]],
+) -> Unseen:
+    """`unseen`, or what the queue log tells once it has the ends of those who are over: they are written behind."""
+    states = [runner.state for runner in calls if runner.state.phase is not Phase.CLOSED]
+    gone = [state.caller.uniqueid for state in states if state.caller is not None and _is_over(state, snapshot)]
+    for _ in range(READ_AGAIN_AT_MOST):
+        if all(unseen.passages[caller].is_over for caller in gone if caller in unseen.passages):
+            break
+        await asyncio.sleep(ENDS_FOLLOW)
+        unseen = await read_again()
+    return unseen
 
 
 async def conclude(
@@ -225,10 +254,19 @@ async def _found(
         living=living,
         sizes={bridge: size for bridge, size in sizes.items() if bridge in living.values()},
         capture_lives=await _capture_lives(state, capture, living),
-        talk_began_at=passage.connected_at if passage else None,
+        talk_began_at=_talk_began_at(passage, snapshot) if passage else None,
         talk_proved_until=passage.talked_until if passage else None,
         held=_held_in(bridges, snapshot),
     )
+
+
+def _talk_began_at(passage: Passage, snapshot: Sequence[ChannelSnapshot]) -> datetime | None:
+    """To the millisecond where the agent's leg tells and the queue log agrees, else the second that the log names."""
+    said = next((row.variables.get(JOINED, "") for row in snapshot if row.channel.uniqueid == passage.agent), "")
+    if passage.connected_at is None or not re.fullmatch(r"[0-9]{1,11}\.[0-9]{3}", said):
+        return passage.connected_at
+    joined = datetime.fromtimestamp(float(said), UTC)
+    return joined if abs(joined - passage.connected_at) < CLOCKS_DIFFER_BY else passage.connected_at
 
 
 def _held_in(bridges: Iterable[BridgeId | None], snapshot: Sequence[ChannelSnapshot]) -> frozenset[Uniqueid] | None:

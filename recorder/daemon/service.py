@@ -257,7 +257,9 @@ class Daemon:
             return
         try:
             unseen = await self._unseen()
-            await resynchronise(open_ones, parts.ami, parts.capture, unseen, None, parts.now())
+            await resynchronise(
+                open_ones, parts.ami, parts.capture, unseen, None, parts.now(), read_again=parts.sweeps.unseen
+            )
         except (AmiError, CatalogueError, OSError) as error:
             log.warning("calls_not_compared", calls=len(open_ones), why=str(error))  # the next resynchronisation does
 
@@ -371,7 +373,15 @@ class Daemon:
             try:
                 unseen = await self._unseen()
                 blind_from = self._blind_from or parts.now()
-                await resynchronise(parts.book, parts.ami, parts.capture, unseen, blind_from, parts.now())
+                await resynchronise(
+                    parts.book,
+                    parts.ami,
+                    parts.capture,
+                    unseen,
+                    blind_from,
+                    parts.now(),
+                    read_again=parts.sweeps.unseen,
+                )
                 if not self._resynchronise.is_set():  # nothing went unseen meanwhile
                     self._blind_from = None
                 self._compared.set()

@@ -338,7 +338,6 @@ def _answers(step: Step) -> None:
                 assert _comes_to_who_consults(step.state, command.presser), "let in to who is being captured"
     waits = [key for key in step.state.owed if beside is None or key.answer is not KeyAnswer.EXCLUDED]
     assert hand is not None or not waits, "somebody waits for what is so"
-    assert beside is not None or not any(key.beside for key in step.state.owed), "waits for what is not there"
 
 
 def _comes_to_who_consults(state: CallState, presser: Channel) -> bool:
@@ -351,7 +350,10 @@ def _comes_to_who_consults(state: CallState, presser: Channel) -> bool:
     relayed = set() if state.relay is None else {state.relay.far}
     ends = {state.caller.uniqueid} if state.caller is not None else set()
     bridges = {state.bridges.get(leg) for leg in ends | relayed} - {None}
-    return bool(through - relayed) and state.bridges.get(presser.uniqueid) not in bridges
+    near = [state.halves.get(far) for far in through - relayed]
+    consulting = {None if leg is None else state.bridges.get(leg) for leg in near}
+    apart = bool(consulting) and not consulting & (bridges | {None})
+    return apart and state.bridges.get(presser.uniqueid) not in bridges
 
 
 def _statuses(before: CallState, step: Step) -> None:

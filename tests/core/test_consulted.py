@@ -504,12 +504,27 @@ def test_while_a_listed_agent_is_consulted_the_caller_is_not_unmuted_since_three
     state = after(*before, *WITH_LISTED)
     assert states(state)[0] is CaptureState.QUIET
     assert states(after(*before, *WITH_LISTED, entered(NEAR, 3)))[0] is CaptureState.STOPPING
-    alone = advance(advance(state, hung_up(NEAR)).state, hung_up(FAR))
+    without_halves = advance(advance(state, hung_up(NEAR)).state, hung_up(FAR)).state
+    assert states(without_halves)[0] is CaptureState.QUIET, "Asterisk may have taken the Local channel out of the way"
+    alone = advance(without_halves, left(SECOND, 0, BEYOND))
     assert [command.quiet for command in alone.commands if isinstance(command, Quiet)] == [False]
     assert states(alone.state)[0] is CaptureState.RUNNING
 
 
+def test_a_listed_agent_who_waits_while_the_others_come_together_is_let_in_once_nothing_captures_the_caller() -> None:
+    waiting = after(*PREPARED, second_rung(), on_the_list(SECOND, waits=True))
+    together = advance(advance(waiting, left(NEAR, 1, CONSULTATION)).state, entered(NEAR, 3))
+    assert states(together.state) == [CaptureState.STOPPING, CaptureState.FORSAKEN]
+    unprepared = advance(together.state, closed(2))
+    assert Acknowledge not in [type(command) for command in unprepared.commands]
+    told = advance(unprepared.state, closed())
+    assert Acknowledge in [type(command) for command in told.commands]
+
+
 UNSURE: dict[str, tuple[CallEvent, ...]] = {
+    "three stand together": (*PASSED, left(NEAR, 1, CONSULTATION), entered(NEAR, 3), second_rung()),
+    "nobody knows where the consultation stands": (*PASSED, left(NEAR, 1, CONSULTATION), second_rung()),
+    "nobody knows the other half": (*TALKING, left(AGENT, 1), consultation_passed(), second_rung()),
     "nobody saw that it was rung": PASSED,
     "no mark of Asterisk's": (*TALKING, *AWAY, consultation_passed(consults=None), second_rung()),
     "a ring that was forwarded": (
@@ -650,7 +665,7 @@ def essence(state: CallState) -> tuple[object, ...]:
         tuple(state.bridges.get(leg.uniqueid) for leg in legs),
         bool(state.listed_legs),
         bool(state.consultations),
-        tuple((key.answer, key.beside) for key in state.owed),
+        tuple(key.answer for key in state.owed),
     )
 
 

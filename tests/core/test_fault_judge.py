@@ -271,6 +271,13 @@ def test_a_pause_leaves_wider_edges_where_its_keys_were_pressed_unseen() -> None
     assert sum(span.seconds for span in shown(paused, (Span(102.5, 103.5),))) == pytest.approx(4.4)
 
 
+def test_a_talk_that_changed_hands_unseen_is_shown_to_where_the_blindness_began_and_from_where_it_ended() -> None:
+    held = replace(call(Kind.HELD), talks=(Span(100.0, 104.0), Span(106.0, 110.0)))
+    assert shown(held, (Span(105.0, 107.0),)) == (Span(100.0, 104.0), Span(107.0, 110.0))
+    assert shown(held, (Span(103.0, 105.0),)) == (Span(100.0, 103.0), Span(106.0, 110.0))
+    assert shown(held, (Span(107.0, 108.0),)) == (Span(100.0, 104.0), Span(106.0, 110.0))
+
+
 @pytest.mark.parametrize("kind", [Kind.AGREED, Kind.OUTGOING])
 def test_a_talk_that_ended_unseen_is_shown_whole(kind: Kind) -> None:
     assert shown(call(kind), (Span(103.0, 112.0),)) == (Span(100.0, 110.0),)

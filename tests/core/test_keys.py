@@ -44,6 +44,7 @@ from recorder.silences import SILENCE_TAIL, spans_to_keep
 from tests.core.call_cast import (
     AGENT,
     CALLER,
+    ELSEWHERE,
     OUTSIDER,
     TALK,
     admitted,
@@ -56,6 +57,7 @@ from tests.core.call_cast import (
     erased,
     hung_up,
     key,
+    left,
     made,
     muted,
     pressed,
@@ -256,6 +258,36 @@ def test_a_hold_that_ended_unseen_is_over_when_somebody_looks() -> None:
     (silence,) = capture.silences
     assert (silence.began_at, silence.ended_at) == (later(5), later(40))
     assert [command.quiet for command in step.commands if isinstance(command, Quiet)] == [False]
+
+
+ASIDE = (at(left(AGENT, 1), 5), at(muted(), 5.1))
+"""The agent has gone to ask somebody."""
+
+
+def test_an_agent_who_came_back_unseen_is_heard_again_from_the_look_on() -> None:
+    step = played(*AGREED, *ASIDE, found_again())[-1]
+    (capture,) = step.state.captures
+    assert (capture.state, capture.unproved) == (CaptureState.RUNNING, False)
+    (silence,) = capture.silences
+    assert (silence.cause, silence.began_at, silence.ended_at) == (SilenceCause.HOLD, later(5), later(40))
+    assert [command.quiet for command in step.commands if isinstance(command, Quiet)] == [False]
+
+
+@pytest.mark.parametrize("before", [(), (at(HoldBegan(at=NOON, channel=AGENT), 5),)], ids=["talking", "on hold"])
+def test_an_agent_who_went_aside_unseen_is_waited_for_in_silence(before: tuple[CallEvent, ...]) -> None:
+    apart = resynchronised((CALLER, TALK), (AGENT, ELSEWHERE))
+    found = at(replace(apart, blind_from=later(10)), 40)
+    steps = played(*AGREED, *before, found, at(left(AGENT, 0, ELSEWHERE), 50), at(entered(AGENT, 2), 50))
+    (capture,) = steps[-3].state.captures
+    assert (capture.state, capture.unproved) == (CaptureState.QUIET, False)
+    assert capture.silences[-1].began_at == (later(5) if before else later(10))
+    assert steps[-1].state.captures[0].state is CaptureState.RUNNING
+
+
+def test_a_caller_who_is_found_alone_in_another_bridge_is_captured_no_more() -> None:
+    for found in (((CALLER, ELSEWHERE),), ((CALLER, ELSEWHERE), (AGENT, ELSEWHERE))):
+        (capture,) = after(*AGREED, *ASIDE, at(resynchronised(*found), 40)).captures
+        assert capture.state is CaptureState.STOPPING
 
 
 def silenced(*events: CallEvent) -> list[tuple[float, float]]:

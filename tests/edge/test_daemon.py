@@ -872,6 +872,33 @@ async def test_killed_between_the_mixmonitor_and_its_reply_loses_nothing(centre:
     await until(lambda: not centre.staged())
 
 
+async def test_a_talk_that_ends_while_the_channels_are_listed_is_kept_to_its_end_on_a_second_reading(
+    centre: Centre,
+) -> None:
+    """Asterisk writes the hang-up into the queue log a moment after the channel has gone."""
+    talk = await talking(centre)
+    centre.queue_log.write_text(_log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1"))
+    await centre.kill()
+    await asyncio.sleep(2.5)  # longer than what is kept behind a last sight
+    usual = centre.pbx.usually("Status")
+
+    def over(action: Action) -> bytes:
+        if talk.caller in centre.pbx.channels:
+            centre.hangs_up(talk)
+            asyncio.get_running_loop().call_later(0.15, writes)
+        return usual(action)
+
+    def writes() -> None:
+        with centre.queue_log.open("a") as log:
+            log.write(_log(talk, "COMPLETECALLER|1|5|1"))
+
+    centre.pbx.answers["Status"] = over
+    await centre.start()
+    assert await centre.outcome() == ("recorded", None)
+    row = await centre.recording()
+    assert row.keep_seconds is None or row.keep_seconds > 2.5
+
+
 def _log(talk: Talk, *events: str, queue: str = "support") -> str:
     """Lines of Asterisk's queue log at this moment."""
     now = int(datetime.now(UTC).timestamp())
@@ -917,6 +944,24 @@ async def test_killed_in_mid_talk_takes_the_capture_over(centre: Centre) -> None
     centre.hangs_up(talk)
     assert await centre.outcome() == ("recorded", None)
     assert (len(centre.mixes), len(centre.settled())) == (1, 1)
+
+
+@pytest.mark.parametrize("said", [0.25, -30.0, None], ids=["the leg tells", "of another time", "the leg says nothing"])
+async def test_a_talk_that_began_unseen_began_when_the_agents_leg_says_where_the_queue_log_agrees(
+    centre: Centre, said: float | None
+) -> None:
+    talk = await centre.asks()
+    await centre.kill()
+    centre.queue_log.write_text(_log(talk, "ENTERQUEUE||", "CONNECT|1|{agent}|1"))
+    second = int(centre.queue_log.read_text().split("|", 1)[0])
+    centre.bridges(talk)
+    if said is not None:
+        talk.agent.variables["RECORDER_JOINED"] = f"{second + said:.3f}"
+    await centre.start()
+    await centre.until_capture("running")
+    began = centre.runner.state.captures[0].bridged_at
+    assert began is not None
+    assert began.timestamp() == pytest.approx(second + (said if said == 0.25 else 0), abs=0.001, rel=0)
 
 
 async def test_killed_before_an_agents_coming_was_written_takes_the_capture_over_on_the_queue_logs_word(

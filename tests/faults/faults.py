@@ -88,7 +88,8 @@ async def launched(scene: Scene) -> None:
             await asyncio.sleep(0.05)
 
 
-STEP_WITHIN = 60.0
+STEP_WITHIN = 90.0
+"""Seconds: the sweep that moves a bookmark comes each minute."""
 ASKING = (
     "before write CallAdmitted",
     "after write CallAdmitted",
@@ -189,7 +190,8 @@ async def restarted_gracefully(scene: Scene) -> None:
 
 
 async def say_to_asterisk(scene: Scene, command: str) -> None:
-    with contextlib.suppress(AdminError):  # it may end the session instead of answering
+    # It may end the session instead of answering, or wait for the last call before it answers.
+    with contextlib.suppress(AdminError, TimeoutError):
         async with await scene.pbx.admin() as admin:
             scene.account.came_back = False
             await admin.command(command)

@@ -188,6 +188,7 @@ def shown(call: Told, blind: Sequence[Span]) -> tuple[Span, ...]:
     """
     spans = consented(call)
     turns = [music.begin for music in call.music] + [music.end for music in call.music]
+    turns += [at for one, other in pairwise(call.talks) for at in (one.end, other.begin)]
     turns += [call.left_at] if call.left_at is not None else []
     for gap in blind:
         if any(gap.begin <= turn <= gap.end for turn in turns):
