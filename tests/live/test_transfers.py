@@ -6,12 +6,14 @@ Whoever the caller comes to speak with outside the line's own talk is in no sett
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.live.stage import stage
 from tests.live.ways import (
     CONSULTING,
     LATER,
@@ -24,6 +26,7 @@ from tests.live.ways import (
     hangs_up_if_there,
     keys,
     music,
+    nobody_else,
     only_the_second_talk,
     only_the_talk,
     speaks_on,
@@ -255,15 +258,19 @@ async def attended_by_key_to_another_line(calls: Calls) -> Call:
 async def consulted_and_returned(calls: Calls) -> Call:
     call = await talk(calls)
     await _consults(calls, call, PERSONAL, rings=PERSONAL)
+    await _comes_back(calls, call)
+    await asyncio.sleep(TALKED)
+    await calls.hang_up(call)
+    return call
+
+
+async def _comes_back(calls: Calls, call: Call) -> None:
     agent = await call.until_rung()
     assert isinstance(agent, Party)
     await agent.say(AGENT)  # before the return: what is said on it is the line's talk again
     back = calls.admin.mark()
     await agent.press("*1")
     await calls.admin.until("BridgeEnter", since=back, Uniqueid=agent.leg)
-    await asyncio.sleep(TALKED)
-    await calls.hang_up(call)
-    return call
 
 
 async def three_in_one_bridge(calls: Calls) -> Call:
@@ -394,3 +401,31 @@ THEATRE = Theatre.of(CAST, {**LINES, "sales": {"consent": "opt_in", "answer_seco
 def test_a_transferred_call_ends_as_it_should_by_outcome_files_and_tones(release: str, story: Story) -> None:
     performance = THEATRE.on(release)
     assert performance[story].wrong == [], performance.said(story)
+
+
+@pytest.mark.asterisk16
+@pytest.mark.parametrize("unseen", ["goes aside", "comes back"])
+async def test_an_agent_who_goes_aside_or_comes_back_while_no_daemon_runs_is_captured_again_after_both_are_back(
+    release: str, unseen: str
+) -> None:
+    async with stage(release, lines=LINES) as on:
+        call = await talk(on.calls)
+        if unseen == "goes aside":
+            on.recorder.send(signal.SIGKILL)
+        await _consults(on.calls, call, PERSONAL, rings=PERSONAL)
+        if unseen == "comes back":
+            on.recorder.send(signal.SIGKILL)
+            await _comes_back(on.calls, call)
+        await on.recorder.start()
+        await on.recorder.until(lambda: on.recorder.get("/readyz")[0] == 200, "all to be seen", timeout=60)
+        if unseen == "goes aside":
+            await _comes_back(on.calls, call)
+        await asyncio.sleep(2 * TALKED)
+        await on.calls.hang_up(call)
+        (row,) = await on.closed(1)
+        assert row.outcome == "recorded", on.recorder.log_tail()
+        (path,) = await on.settled_paths(row)
+        assert nobody_else(path) == []
+        for side, hz in ((LEFT, CALLER), (RIGHT, AGENT)):
+            again = [part for part in tones.stretches(path, side, hz) if part[0] > 2 * TALKED]
+            assert tones.seconds_of(again) > 1.5 * TALKED, on.recorder.log_tail()
