@@ -110,18 +110,27 @@ async def test_an_outgoing_call_that_ended_while_the_daemon_was_dead_is_settled_
         assert tones.read(path).seconds > 4.5
 
 
+@pytest.mark.asterisk16
 async def test_an_agent_connected_while_the_daemon_was_dead_is_known_from_the_queue_log(release: str) -> None:
+    """And when: the queue log has the second, the agent's leg the moment (RECORDER_JOINED)."""
     async with stage(release) as on:
-        waiting: Script = (Say(CALLER), UntilPrompt(), Wait(HEARD), Press("1"), UntilBridged(), Wait(7), HangUp())
+        waiting: Script = (Say(CALLER), UntilPrompt(), Wait(HEARD), Press("1"), UntilBridged())
         call = await on.calls.incoming("support", waiting, None)
         await on.recorder.until(on.staged, "the capture to be armed")
         on.recorder.send(signal.SIGKILL)
         await on.calls.sit("support", "Local/late@phones/n")
         on.calls.answer(call, (Say(AGENT),), rings="late")
-        on.recorder.launch()
-        await call.until_ended()
+        await call.placed.until_bridged()
+        await on.recorder.start()
+        await asyncio.sleep(3)
+        await on.calls.hang_up(call)
         path = await the_recording(on)
         assert both_from_the_bridge_on(path) == []
+        joined = await on.calls.admin.until("BridgeEnter", since=call.placed.since, Uniqueid=call.placed.leg)
+        (row,) = await on.recorder.settled()
+        assert row.bridged_at is not None
+        late = row.bridged_at.timestamp() - float(joined["Timestamp"])
+        assert abs(late) < 0.1, on.recorder.log_tail()
 
 
 async def test_a_call_that_passed_wholly_while_we_were_away_is_lost_for_that_reason(release: str) -> None:
