@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from sys import intern
 from uuid import UUID
 
 from recorder.fallback import (
@@ -24,7 +25,7 @@ from recorder.fallback import (
     question_from_text,
 )
 from recorder.model import KeyAct, RecordingId, Uniqueid
-from recorder.rotated import Line, Place, Rotated
+from recorder.rotated import Line, Place, Rotated, in_turns
 
 LEFT_UNSERVED = frozenset({"ABANDON", "EXITWITHTIMEOUT", "EXITWITHKEY", "EXITEMPTY"})
 TALK_ENDED = frozenset({"COMPLETEAGENT", "COMPLETECALLER"})
@@ -34,6 +35,7 @@ LISTED = "RECORDERLISTED"
 TOLD = "RECORDERTOLD"
 TALK = "RECORDERTALK"
 """Our dialplan's own, about an outgoing call: what Queue() would say of an incoming one."""
+OURS = frozenset({KEY, TOLD, TALK, NOTE_ENTRY, ASKED_ENTRY})
 LOG_PRECISION = timedelta(seconds=1)
 STATUS_LONGEST = 20
 TALK_MOVED = frozenset({"TRANSFER", "BLINDTRANSFER", "ATTENDEDTRANSFER"})
@@ -51,6 +53,11 @@ class Entry:
     data: tuple[str, ...]
     offset: int
     inode: int = field(default=0, compare=False)  # of the file it stands in
+
+    @property
+    def place(self) -> Place:
+        """Where the line begins."""
+        return Place(inode=self.inode, offset=self.offset)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +83,11 @@ class Passage:
     agent_gone_at: datetime | None = None  # outgoing: the agent's leg hung up
     moved_at: datetime | None = None  # outgoing: the callee was sent elsewhere
     ended_elsewhere: bool = False  # outgoing: so was found when the callee's leg hung up
+
+    @property
+    def place(self) -> Place:
+        """Of the line that tells of its beginning."""
+        return Place(inode=self.inode, offset=self.offset)
 
     @property
     def is_over(self) -> bool:
@@ -133,6 +145,18 @@ class Unseen:
     asked: Mapping[Uniqueid, tuple[Entry, ...]] = field(default_factory=dict)  # all of whom the dialplan has asked
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What lines tell of calls that the books may lack, and of what calls in progress may still need."""
+
+    legs: frozenset[Uniqueid]  # in whose names the lines stand
+    ways: tuple[Passage, ...]
+    asked: Mapping[Uniqueid, tuple[Entry, ...]]
+    keys: tuple[NotedKey, ...]
+    tellings: tuple[NotedTelling, ...]
+    talks: tuple[Entry, ...]
+
+
 class QueueLog:
     """The log file at `path`, read forwards."""
 
@@ -150,9 +174,9 @@ class QueueLog:
         return self._log.end()
 
     def read(self, since: Place) -> tuple[list[Entry], Place]:
-        """What whole lines after `since` say, and where they end, over a rotation as Rotated.read. OSError passes."""
+        """What a block of whole lines after `since` says, and where it ends; as Rotated.read. OSError passes."""
         lines, place = self._log.read(since)
-        return [entry for line in lines if (entry := self._told(line)) is not None], place
+        return [entry for line in in_turns(lines) if (entry := self._told(line)) is not None], place
 
     def every(self, since: datetime | None = None) -> Iterator[Entry]:
         """All that is still there, rotated files too, oldest first; as Rotated.every."""
@@ -178,13 +202,26 @@ def _entry(line: bytes, offset: int, inode: int) -> Entry | None:
     return Entry(
         at=at,
         uniqueid=Uniqueid(parts[1]),
-        queue=parts[2],
-        agent=parts[3],
-        event=parts[4],
+        queue=intern(parts[2]),  # the same few words in all lines, which may be remembered by the thousand
+        agent=intern(parts[3]),
+        event=intern(parts[4]),
         data=tuple(parts[5:]),
         offset=offset,
         inode=inode,
     )
+
+
+def of_calls(entries: Iterable[Entry], queues: Collection[str], followed: Iterable[Uniqueid] = ()) -> list[Entry]:
+    """These lines without those that tell nothing of any call of ours: all of `followed` legs, and all of a leg's from
+    the first on by which it enters one of `queues`, or that our dialplan wrote in its name.
+    """
+    legs = set(followed)
+    told = []
+    for entry in entries:
+        if entry.uniqueid in legs or entry.event in OURS or (entry.event == "ENTERQUEUE" and entry.queue in queues):
+            legs.add(entry.uniqueid)
+            told.append(entry)
+    return told
 
 
 def passages(entries: Iterable[Entry], known: Mapping[Uniqueid, Passage] | None = None) -> dict[Uniqueid, Passage]:
@@ -256,13 +293,18 @@ def keys_noted(entries: Iterable[Entry]) -> tuple[NotedKey, ...]:
         NotedKey(
             at=entry.at,
             act=acts[entry.data[0]],
-            presser=Uniqueid(entry.data[1]),
+            presser=presser(entry),
             caller=entry.uniqueid,
-            place=Place(inode=entry.inode, offset=entry.offset),
+            place=entry.place,
         )
         for entry in entries
         if entry.event == KEY and len(entry.data) > 1 and entry.data[0] in acts
     )
+
+
+def presser(entry: Entry) -> Uniqueid:
+    """The leg whose key this line notes; of any other line, in whose name it stands."""
+    return Uniqueid(entry.data[1]) if entry.event == KEY and len(entry.data) > 1 else entry.uniqueid
 
 
 def tellings_noted(entries: Iterable[Entry]) -> tuple[NotedTelling, ...]:
@@ -272,7 +314,7 @@ def tellings_noted(entries: Iterable[Entry]) -> tuple[NotedTelling, ...]:
             at=entry.at,
             caller=entry.uniqueid,
             telling=telling,
-            place=Place(inode=entry.inode, offset=entry.offset),
+            place=entry.place,
         )
         for entry in entries
         if entry.event == TOLD and (telling := telling_from_text("|".join(entry.data))) is not None
@@ -350,6 +392,29 @@ def whole_ways(entries: Iterable[Entry], queues: Collection[str]) -> list[Passag
             before = ways.get(passage.uniqueid)
             ways[passage.uniqueid] = passage if before is None else _followed(before, passage)
     return list(ways.values())
+
+
+def told_by(entries: Collection[Entry], queues: Collection[str]) -> Told:
+    """All that these lines tell of calls through these queues. For a thread: they may be many."""
+    return Told(
+        legs=frozenset(entry.uniqueid for entry in entries),
+        ways=tuple(whole_ways(in_turns(entries), queues)),
+        asked=asked_without_us(in_turns(entries)),
+        keys=keys_noted(entries),
+        tellings=tellings_noted(entries),
+        talks=talks_noted(entries),
+    )
+
+
+def unseen_by(entries: Collection[Entry], queues: Collection[str]) -> Unseen:
+    """What these lines tell of a time in which we could not see. For a thread: they may be many."""
+    told = passages(in_turns(entries))
+    return Unseen(
+        passages={leg: way for leg, way in told.items() if way.is_outgoing or way.queue in queues},
+        keys=keys_noted(entries),
+        tellings=tellings_noted(entries),
+        asked=asked_without_us(in_turns(entries)),
+    )
 
 
 def _followed(before: Passage, after: Passage) -> Passage:

@@ -10,15 +10,18 @@ import bz2
 import gzip
 import lzma
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, Final, TypeVar, cast
 
-READ_AT_ONCE = 8 * 1024 * 1024
-"""Bytes in one read; a longer log is read in several."""
+T = TypeVar("T")
+READ_AT_ONCE = 256 * 1024
+"""Bytes in one read; a longer log is read in several. To split them is one step, in which no other thread runs."""
+LINES_IN_TURN: Final = 100
 LISTED_AGAIN: Final = 3
 
 
@@ -28,6 +31,23 @@ class Place:
 
     inode: int
     offset: int
+
+    def reaches(self, end: Place | None) -> bool:
+        """Whether all was read that stood ahead of `end`, in the same file."""
+        return end is not None and self.inode == end.inode and self.offset >= end.offset
+
+
+def in_turns(items: Iterable[T]) -> Iterator[T]:
+    """The items, for a thread beside one that callers wait for, which gets its turn every hundred of them.
+
+    A thread of its own spares the loop the disk, but not the work: Python runs one of them at a time. Unasked it lets
+    go of the interpreter every 5 ms, and the loop takes it anew several times for one key. Offered every half a
+    millisecond it is there when the loop wants it.
+    """
+    for number, item in enumerate(items):
+        if number % LINES_IN_TURN == 0:
+            time.sleep(0)
+        yield item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,18 +75,20 @@ class Rotated:
         return Place(inode=status.st_ino, offset=status.st_size)
 
     def read(self, since: Place) -> tuple[list[Line], Place]:
-        """Whole lines after `since`, and where they end. OSError passes.
+        """Whole lines after `since`, a block at most of each file, and where they end. OSError passes.
 
         A log that was rotated meanwhile is first read to its end under the name that it has now, where it lies beside
         its successor and is not compressed; the successor is read from its beginning.
         """
         rotated = self._rotated(since)
         if rotated is None:
-            return self._read(self.path, since)
-        lines, reached = self._read(rotated, since)
-        while (more := self._read(rotated, reached))[1].offset > reached.offset:
-            lines, reached = lines + more[0], more[1]
-        successor, end = self._read(self.path, reached)
+            lines, reached, _ = self._read(self.path, since)
+            return lines, reached
+        is_left = self.path.exists()  # until the successor is there, the rotated one is written to
+        lines, reached, is_full = self._read(rotated, since)
+        if is_full or not is_left:
+            return lines, reached
+        successor, end, _ = self._read(self.path, reached)
         return lines + successor, end
 
     def _rotated(self, since: Place) -> Path | None:
@@ -81,7 +103,8 @@ class Rotated:
     def _siblings(self) -> Iterator[Path]:
         return self.path.parent.glob(f"{self.path.name}*")
 
-    def _read(self, path: Path, since: Place) -> tuple[list[Line], Place]:
+    def _read(self, path: Path, since: Place) -> tuple[list[Line], Place, bool]:
+        """One block: its whole lines, where they end, and whether it was full, so that another may follow."""
         try:
             with path.open("rb") as log:
                 now = os.fstat(log.fileno())  # of what we hold open: the path may have been rotated meanwhile
@@ -89,17 +112,19 @@ class Rotated:
                 log.seek(start)
                 block = log.read(READ_AT_ONCE)
         except FileNotFoundError:
-            return [], since
+            return [], since, False
+        is_full = len(block) == READ_AT_ONCE
         whole = block[: block.rfind(b"\n") + 1]
-        if not whole and len(block) == READ_AT_ONCE:
+        if not whole and is_full:
             self.overlong += 1  # no line of Asterisk's is so long
-            return [], Place(inode=now.st_ino, offset=start + len(block))
+            return [], Place(inode=now.st_ino, offset=start + len(block)), is_full
         lines = []
         offset = start
-        for text in whole.split(b"\n")[:-1]:  # not splitlines: a carriage return in a caller's name ends no line
+        texts = whole.split(b"\n")[:-1]  # not splitlines: a carriage return in a caller's name ends no line
+        for text in in_turns(texts):
             lines.append(Line(text=text, offset=offset, inode=now.st_ino))
             offset += len(text) + 1
-        return lines, Place(inode=now.st_ino, offset=offset)
+        return lines, Place(inode=now.st_ino, offset=offset), is_full
 
     # ------------------------------------------------------------------ all there is
 

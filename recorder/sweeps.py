@@ -19,7 +19,7 @@ import structlog
 from recorder.call import CallEvent, RecordingUnmade
 from recorder.capture import CaptureDesk, Staging
 from recorder.catalogue import Catalogue, CatalogueError, RecordingRow
-from recorder.marks import QUEUE_LOG, ReadingMark, begin_books
+from recorder.marks import begin_books
 from recorder.model import (
     CallEnded,
     CallId,
@@ -40,19 +40,8 @@ from recorder.model import (
 )
 from recorder.policy import LineRules
 from recorder.quality import Measures
-from recorder.queue_log import (
-    Entry,
-    Passage,
-    QueueLog,
-    Unseen,
-    asked_without_us,
-    keys_noted,
-    passages,
-    talks_noted,
-    tellings_noted,
-    whole_ways,
-)
-from recorder.rotated import Place
+from recorder.queue_log import Entry, Passage, QueueLog, Unseen, told_by, unseen_by
+from recorder.queue_reading import QueueReading
 from recorder.storage import Spool, StorageError
 
 log = structlog.get_logger(__name__)
@@ -103,11 +92,18 @@ class Sweeps:
         self._capture = capture
         self._spool = spool
         self._ledger = ledger
-        self._queue_log = queue_log
-        self._mark = ReadingMark(catalogue, node, QUEUE_LOG)
         self._lines = lines
+        self._reading = None
+        if queue_log is not None:
+            self._reading = QueueReading(
+                node=node,
+                catalogue=catalogue,
+                log=queue_log,
+                queues=self._queues(),
+                callers=callers,
+                has_leg=has_leg,
+            )
         self._callers = callers  # of the calls in progress
-        self._booked: frozenset[Uniqueid] = frozenset()  # of what was read last: it is read again while any call lasts
         self._has_leg = has_leg  # of any call in progress
         self._now = now
         self._postponed = Postponed()
@@ -208,36 +204,32 @@ class Sweeps:
 
     async def read_queue_log(self) -> bool:
         """Give every queue call that passed while nobody looked its outcome."""
-        if self._queue_log is None:
+        if self._reading is None:
             return False
-        place, began = await self._place(), self._now()
-        entries, end = await asyncio.to_thread(self._queue_log.read, place)
-        asked = await self._not_taken_in(asked_without_us(entries))
+        began, queues = self._now(), self._queues()
+        lines = await self._reading.read()
+        told = await asyncio.to_thread(told_by, lines.entries, queues)
+        asked = await self._not_taken_in(told.asked)
         self.pending = frozenset(asked)
-        told = [passage for passage in whole_ways(entries, self._queues()) if passage.uniqueid not in asked]
-        # What is still under way is read again: a call in progress may yet need the log's word for how it went on.
+        # Asked after the reading, and the books after that: whose call has ended since their line was read is in them.
         callers = self._callers()
-        held = [passage for passage in told if passage.uniqueid in callers]
-        for passage in await self._unknown([passage for passage in told if passage.uniqueid not in callers]):
-            if self._is_over(passage):
+        booked = await self._catalogue.known_uniqueids(self._node, sorted(told.legs - callers - asked.keys()))
+        # What is still under way is remembered: a call in progress may yet need the log's word for how it went on.
+        held = [entry.place for entry in asked.values()]
+        for passage in told.ways:
+            if passage.uniqueid in booked or passage.uniqueid in asked:
+                continue
+            if passage.uniqueid not in callers and self._is_over(passage):
                 await self._write_away(passage)
             else:
-                held.append(passage)
-        places = [Place(inode=passage.inode, offset=passage.offset) for passage in held]
-        places += [Place(inode=entry.inode, offset=entry.offset) for entry in asked.values()]
+                held.append(passage.place)
         # So is a key: an outgoing call has no passage, and its key may still be unheard.
-        places += [key.place for key in keys_noted(entries) if self._has_leg(key.presser) or self._has_leg(key.caller)]
+        held += [key.place for key in told.keys if self._has_leg(key.presser) or self._has_leg(key.caller)]
         # And what became of telling a caller of an override.
-        places += [told.place for told in tellings_noted(entries) if self._has_leg(told.caller)]
+        held += [noted.place for noted in told.tellings if self._has_leg(noted.caller)]
         # And a talk with a callee, which is no call of a queue.
-        places += [
-            Place(inode=entry.inode, offset=entry.offset)
-            for entry in talks_noted(entries)
-            if self._has_leg(entry.uniqueid)
-        ]
-        # Of two files the rotated one is the older.
-        onwards = min(places, key=lambda at: (at.inode == end.inode, at.offset), default=end)
-        await self._mark.keep(onwards, began if end == self._queue_log.end() else None)
+        held += [entry.place for entry in told.talks if self._has_leg(entry.uniqueid)]
+        await self._reading.keep(lines, held, booked, began)
         return False
 
     async def unseen(self) -> Unseen:
@@ -251,20 +243,10 @@ class Sweeps:
 
     async def read_unseen(self) -> Unseen:
         """As `unseen`; OSError where the log cannot be read."""
-        if self._queue_log is None:
+        if self._reading is None:
             return Unseen()
-        place = await self._place()
-        entries, _ = await asyncio.to_thread(self._queue_log.read, place)
-        queues = self._queues()
-        told = {
-            leg: passage for leg, passage in passages(entries).items() if passage.is_outgoing or passage.queue in queues
-        }
-        return Unseen(
-            passages=told,
-            keys=keys_noted(entries),
-            tellings=tellings_noted(entries),
-            asked=asked_without_us(entries),
-        )
+        lines = await self._reading.read()
+        return await asyncio.to_thread(unseen_by, lines.entries, self._queues())
 
     async def _not_taken_in(self, asked: Mapping[Uniqueid, tuple[Entry, ...]]) -> dict[Uniqueid, Entry]:
         """The first line of each caller whom the dialplan asked by itself, until the books have the call.
@@ -275,19 +257,8 @@ class Sweeps:
         known = await self._catalogue.known_uniqueids(self._node, list(recent)) if recent else frozenset()
         return {caller: line for caller, line in recent.items() if caller not in known}
 
-    async def _place(self) -> Place:
-        assert self._queue_log is not None
-        return await self._mark.place(self._queue_log.end())
-
     def _queues(self) -> frozenset[str]:
         return frozenset(queue for rules in self._lines.values() for queue in rules.queues)
-
-    async def _unknown(self, past: list[Passage]) -> list[Passage]:
-        """Those in no call of the books. What was found there once is not asked for again: it stays there."""
-        wanted = {passage.uniqueid for passage in past}
-        found = await self._catalogue.known_uniqueids(self._node, sorted(wanted - self._booked))
-        self._booked = found | (self._booked & wanted)
-        return [passage for passage in past if passage.uniqueid not in self._booked]
 
     def _is_over(self, passage: Passage) -> bool:
         return passage.is_over or passage.entered_at < self._now() - UNFINISHED_FOR

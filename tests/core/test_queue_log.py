@@ -24,8 +24,11 @@ from recorder.queue_log import (
     Telling,
     each_passage,
     keys_noted,
+    of_calls,
     passages,
     telling_from_text,
+    told_by,
+    unseen_by,
     whole_ways,
 )
 from recorder.rotated import Place
@@ -174,6 +177,34 @@ def test_a_line_longer_than_a_block_does_not_stop_the_reading(path: Path, monkey
     assert place == log.end()
 
 
+def test_a_long_rotated_log_is_read_block_by_block_to_its_end_before_its_successor(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rotated, "READ_AT_ONCE", 100)
+    path.write_bytes(b"".join(LINES) * 3 + b"x" * 250 + b"\n")
+    log, place, found, blocks = QueueLog(path), beginning(path), [], []
+    path.rename(path.with_name("queue_log.1"))
+    path.write_bytes(LINES[1])
+    while place != log.end():
+        entries, place = log.read(place)
+        found += entries
+        blocks.append(len(entries))
+    assert [entry.event for entry in found] == [entry_of(line) for line in (*LINES * 3, LINES[1])]
+    assert max(blocks) <= 3
+    assert log.senseless == 3  # two blocks without a line's end, and the rest of that line
+
+
+def test_a_rotated_log_that_asterisk_still_writes_to_is_not_left_before_its_successor_is_there(path: Path) -> None:
+    path.write_bytes(LINES[1])
+    log, place = QueueLog(path), beginning(path)
+    path.rename(path.with_name("queue_log.1"))
+    _, place = log.read(place)
+    with path.with_name("queue_log.1").open("ab") as written_on:
+        written_on.write(LINES[2])
+    path.write_bytes(LINES[0])
+    assert [entry.event for entry in log.read(place)[0]] == [entry_of(LINES[2]), entry_of(LINES[0])]
+
+
 TEXTS = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="|"), max_size=12)
 
 
@@ -278,6 +309,37 @@ def test_lines_of_a_caller_whose_beginning_was_not_read_tell_nothing() -> None:
 )
 def test_lines_told_in_two_parts_tell_the_same(entries: list[Entry], cut: int) -> None:
     assert passages(entries[cut:], passages(entries[:cut])) == passages(entries)
+
+
+WORDS = [
+    ("ENTERQUEUE",),
+    ("CONNECT", "3", "1.9"),
+    ("COMPLETEAGENT",),
+    ("BLINDTRANSFER",),
+    ("RINGNOANSWER",),
+    ("RECORDERLISTED", "1.9"),
+    ("RECORDERKEY", "pause", "1.9"),
+    ("RECORDERTOLD", "0b9f2b44-6d7c-4c53-9a55-3f1f6e2a9d01|SUCCESS|2130"),
+    ("RECORDERTALK", "began", "1.9"),
+    ("RECORDERTALK", "ended", "1.9"),
+    ("RECORDERASKED", "1|support|opt_in|1772452800000|f|1.1"),
+]
+SAID = st.builds(
+    lambda words, caller, queue: replace(entry(0, *words, caller=caller), queue=queue),
+    st.sampled_from(WORDS),
+    st.sampled_from(["1.1", "1.2", "NONE"]),
+    st.sampled_from(["support", "canteen"]),
+)
+
+
+@given(st.lists(SAID, max_size=20), st.integers(0, 20))
+def test_the_lines_of_calls_tell_all_that_every_line_tells(lines: list[Entry], cut: int) -> None:
+    first = of_calls(lines[:cut], {"support"})
+    kept = first + of_calls(lines[cut:], {"support"}, {line.uniqueid for line in first})
+    assert kept == of_calls(lines, {"support"})
+    every, told = told_by(lines, {"support"}), told_by(kept, {"support"})
+    assert replace(told, legs=every.legs) == every
+    assert unseen_by(kept, {"support"}) == unseen_by(lines, {"support"})
 
 
 # --------------------------------------------------------------------------- passage by passage

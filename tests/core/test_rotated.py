@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.rotated import Rotated
+from recorder.rotated import Line, Place, Rotated
 
 DAY = 86_400
 
@@ -88,3 +88,23 @@ def test_where_there_is_no_log_at_all_that_is_said(path: Path) -> None:
         list(Rotated(path).every())
     put(path.with_name("queue_log.1"), 1, b"1\n")
     assert list(Rotated(path).every()) == [b"1"]
+
+
+class WrittenOnMeanwhile(Rotated):
+    """Asterisk writes a last line where it was, and makes the successor, just when the rotated file has been read."""
+
+    def _read(self, path: Path, since: Place) -> tuple[list[Line], Place, bool]:
+        read = super()._read(path, since)
+        if path != self.path and not self.path.exists():
+            with path.open("ab") as file:
+                file.write(b"2\n")
+            self.path.write_bytes(b"3\n")
+        return read
+
+
+def test_a_rotated_file_is_left_only_where_its_successor_was_there_before_it_was_read(path: Path) -> None:
+    path.write_bytes(b"1\n")
+    log, place = WrittenOnMeanwhile(path), Place(inode=path.stat().st_ino, offset=0)
+    path.rename(path.with_name("queue_log.1"))
+    first, place = log.read(place)
+    assert [line.text for line in (*first, *log.read(place)[0])] == [b"1", b"2", b"3"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import wave
 from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,16 +14,25 @@ from typing import Any, cast
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from recorder import rotated, sweeps
 from recorder.ami import Ami, AmiAddress, AmiDown
 from recorder.call import CallEvent, RecordingEmptied, RecordingMade
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway
+from recorder.marks import QUEUE_LOG, taken_in_at
 from recorder.model import (
+    CallEnded,
     CallId,
     ConsentMode,
     ConsentState,
     Fact,
+    LegSeen,
+    Linkedid,
+    Outcome,
+    PartyKind,
     RecordingAuthorised,
     RecordingId,
     RecordingSettled,
@@ -29,7 +40,8 @@ from recorder.model import (
     Uniqueid,
 )
 from recorder.policy import LineRules
-from recorder.queue_log import QueueLog, Telling
+from recorder.queue_log import Entry, QueueLog, Telling, Told, Unseen, told_by, unseen_by
+from recorder.rotated import Place
 from recorder.storage import LegFile, Spool, Storage
 from recorder.sweeps import POSTPONE, Sweeps
 from tests import books, facts
@@ -110,6 +122,11 @@ class Worker:
                 sound.setparams((1, 2, 8000, 0, "NONE", ""))
                 sound.writeframes(b"\x10\x01" * round(8000 * seconds))
         return recording
+
+    async def remembered(self) -> tuple[Entry, ...]:
+        """The lines of the queue log that are kept since the mark, the new ones too."""
+        assert self.sweeps._reading is not None
+        return (await self.sweeps._reading.read()).entries
 
     async def settle(self) -> None:
         while await self.sweeps.settle_due():
@@ -317,7 +334,7 @@ async def test_channels_that_were_found_in_the_books_are_not_asked_for_again_whi
     worker.callers = frozenset()
     assert await read((lasting, "ABANDON|1|1|5")) == [[lasting]]
     await read()
-    assert worker.sweeps._booked == frozenset()  # nothing is read twice any more, and so nothing is remembered
+    assert await worker.remembered() == ()  # the mark has passed everything, and so nothing is remembered
     worker.close()
 
 
@@ -341,3 +358,414 @@ async def test_what_became_of_telling_a_caller_is_read_again_while_their_call_la
     await worker.sweeps.read_queue_log()
     assert (await worker.sweeps.unseen()).tellings == ()
     worker.close()
+
+
+# --------------------------------------------------------------------------- a log that a long call holds back
+
+PARKED = Uniqueid("1.1")
+
+
+class Log:
+    """A queue log that is written to, all lines of the worker's now."""
+
+    def __init__(self, worker: Worker, path: Path) -> None:
+        self.worker = worker
+        self.path = path
+        path.touch()
+
+    def write(self, *lines: tuple[str, str]) -> None:
+        stamp = f"{self.worker.now.timestamp():.0f}"
+        with self.path.open("a", encoding="utf-8") as file:
+            file.writelines(f"{stamp}|{caller}|support|NONE|{words}\n" for caller, words in lines)
+
+    def pass_by(self, caller: str) -> None:
+        self.write((caller, "ENTERQUEUE||"), (caller, "CONNECT|1|8.8|1"), (caller, "COMPLETECALLER|1|5|1"))
+
+    def rotate(self) -> None:
+        """The oldest get the highest number, as logrotate gives it."""
+        older = sorted(self.path.parent.glob(f"{self.path.name}.*"), key=lambda path: path.suffix, reverse=True)
+        for path in (*older, self.path):
+            path.rename(path.with_name(f"{self.path.name}.{int(path.suffix[1:] or 0) + 1}"))
+        self.path.touch()
+
+
+@pytest.fixture
+async def held(store: Catalogue, tmp_path: Path) -> AsyncIterator[Log]:
+    """A log whose mark is held at its first line by a call that is parked."""
+    for name in ("spool", "recordings"):
+        (tmp_path / name).mkdir(mode=0o700)
+    worker = Worker(store, tmp_path / "spool", tmp_path / "recordings", tmp_path / "queue_log")
+    log = Log(worker, tmp_path / "queue_log")
+    worker.callers = frozenset({PARKED})
+    await worker.sweeps.read_queue_log()
+    log.write(("NONE", "QUEUESTART"), (PARKED, "ENTERQUEUE||"), (PARKED, "CONNECT|1|1.2|1"))
+    yield log
+    worker.close()
+
+
+def again(worker: Worker, path: Path, node: str = NODE) -> Sweeps:
+    """The sweeps of a daemon that starts anew."""
+    return Sweeps(
+        node=node,
+        catalogue=worker.store,
+        capture=worker.capture,
+        spool=worker.spool,
+        ledger=worker._ledger,
+        queue_log=QueueLog(path),
+        lines={"support": LineRules(name="support", mode=ConsentMode.OPT_IN, queues=("support",))},
+        callers=lambda: worker.callers,
+        has_leg=lambda leg: leg in worker.callers,
+        now=worker._clock,
+    )
+
+
+async def outcomes(store: Catalogue, node: str = NODE) -> dict[str, Outcome | None]:
+    return {str(call.linkedid): call.outcome for call in await store.list_calls(1000, node=node)}
+
+
+@pytest.mark.parametrize("first", ["a reading before", "a daemon that starts"])
+async def test_however_long_the_log_behind_a_held_mark_its_tail_is_reached(
+    held: Log, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    monkeypatch.setattr(rotated, "READ_AT_ONCE", 1000)
+    worker = held.worker
+    sweeps = worker.sweeps
+    for number in range(40):  # some 5 kB
+        held.pass_by(f"3.{number}")
+    if first == "a daemon that starts":
+        sweeps = again(worker, held.path)
+    else:
+        await sweeps.read_queue_log()
+    held.pass_by("4.4")
+    held.write((PARKED, "COMPLETECALLER|1|5|1"))
+    proof = (await sweeps.unseen()).passages[PARKED]
+    assert (proof.agent, proof.talked_until) == ("1.2", worker.now.replace(microsecond=0))
+    await sweeps.read_queue_log()
+    booked = await outcomes(worker.store)
+    assert booked["4.4"] is Outcome.LOST
+    assert len(booked) == 41
+    assert await taken_in_at(worker.store, NODE, QUEUE_LOG) == worker.now
+    mark = await worker.store.bookmark(NODE, QUEUE_LOG)
+    assert mark is not None
+    assert mark["offset"] == held.path.read_text().index("\n") + 1, "the parked call's first line holds it"
+
+
+async def test_what_the_log_says_is_made_out_in_a_thread_and_not_where_callers_wait(
+    held: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: dict[str, int] = {}
+    read = QueueLog.read
+
+    def reads(log: QueueLog, since: Place) -> tuple[list[Entry], Place]:
+        threads["read"] = threading.get_ident()
+        return read(log, since)
+
+    def tells(entries: tuple[Entry, ...], queues: frozenset[str]) -> Told:
+        threads["told"] = threading.get_ident()
+        return told_by(entries, queues)
+
+    def proves(entries: tuple[Entry, ...], queues: frozenset[str]) -> Unseen:
+        threads["unseen"] = threading.get_ident()
+        return unseen_by(entries, queues)
+
+    monkeypatch.setattr(QueueLog, "read", reads)
+    monkeypatch.setattr(sweeps, "told_by", tells)
+    monkeypatch.setattr(sweeps, "unseen_by", proves)
+    await held.worker.sweeps.read_queue_log()
+    await held.worker.sweeps.unseen()
+    assert threads.keys() == {"read", "told", "unseen"}
+    assert threading.get_ident() not in threads.values()
+
+
+async def test_a_line_is_read_once_and_remembered_only_while_its_call_may_need_it(
+    held: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = held.worker
+    read, lines = QueueLog.read, list[Entry]()
+
+    def counted(log: QueueLog, since: Place) -> tuple[list[Entry], Place]:
+        entries, end = read(log, since)
+        lines.extend(entries)
+        return entries, end
+
+    monkeypatch.setattr(QueueLog, "read", counted)
+    monkeypatch.setattr(rotated, "READ_AT_ONCE", 1000)
+    for number in range(40):
+        held.pass_by(f"3.{number}")
+    held.write(("NONE", "ADDMEMBER"), ("3.1", "RECORDERKEY|pause|3.1"))
+    with held.path.open("a") as file:
+        file.write(f"{'x' * 2500}\n")
+    await asyncio.gather(worker.sweeps.unseen(), worker.sweeps.read_queue_log(), worker.sweeps.unseen())
+    await worker.sweeps.read_queue_log()  # the books know them now
+    assert [entry.uniqueid for entry in await worker.remembered()] == [PARKED, PARKED]
+    assert len(lines) == 3 + 3 * 40 + 2
+    log = worker.sweeps._reading
+    assert log is not None
+    assert log._log.senseless == 3, "an overlong line is counted by blocks, once"
+
+
+async def test_what_a_reading_adds_while_the_sweep_judges_is_there_for_the_next_one(
+    held: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = held.worker
+    known = worker.store.known_uniqueids
+
+    async def meanwhile(node: str, uniqueids: Iterable[Uniqueid]) -> frozenset[Uniqueid]:
+        monkeypatch.undo()
+        held.pass_by("3.3")
+        await worker.sweeps.unseen()
+        return await known(node, uniqueids)
+
+    held.pass_by("2.2")
+    monkeypatch.setattr(worker.store, "known_uniqueids", meanwhile)
+    await worker.sweeps.read_queue_log()
+    assert await outcomes(worker.store) == {"2.2": Outcome.LOST}
+    await worker.sweeps.read_queue_log()
+    assert await outcomes(worker.store) == {"2.2": Outcome.LOST, "3.3": Outcome.LOST}
+
+
+async def test_the_log_was_read_to_its_end_though_lines_came_meanwhile_but_not_where_one_is_half_written(
+    held: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, read, more = held.worker, QueueLog.read, [20]
+
+    def growing(log: QueueLog, since: Place) -> tuple[list[Entry], Place]:
+        entries, end = read(log, since)
+        if more[0]:
+            more[0] -= 1
+            held.pass_by(f"3.{more[0]}")
+        return entries, end
+
+    monkeypatch.setattr(QueueLog, "read", growing)
+    began, worker.now = worker.now, worker.now + timedelta(seconds=60)
+    await worker.sweeps.read_queue_log()
+    assert await taken_in_at(worker.store, NODE, QUEUE_LOG) == worker.now != began
+    assert more[0] == 19, "what comes meanwhile is for the next time"
+    more[0] = 0
+    with held.path.open("a") as file:
+        file.write("1772452800|7.7|supp")
+    read_at, worker.now = worker.now, worker.now + timedelta(seconds=60)
+    await worker.sweeps.read_queue_log()
+    assert await taken_in_at(worker.store, NODE, QUEUE_LOG) == read_at
+
+
+async def test_a_call_that_ends_while_the_log_is_read_is_in_the_books_and_not_told_again(
+    held: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, read = held.worker, QueueLog.read
+    monkeypatch.setattr(rotated, "READ_AT_ONCE", 1000)
+    known = books.refused()
+    await known.write(worker.store)
+    leg = facts.caller(known.call).uniqueid
+    worker.callers |= {leg}
+    held.pass_by(leg)
+    for number in range(40):
+        held.pass_by(f"3.{number}")
+
+    def ends(log: QueueLog, since: Place) -> tuple[list[Entry], Place]:
+        if since.offset > 4000:
+            worker.callers -= {leg}
+        return read(log, since)
+
+    monkeypatch.setattr(QueueLog, "read", ends)
+    await worker.sweeps.read_queue_log()
+    assert len(await outcomes(worker.store)) == 41  # and no second one of the call that the books had
+
+
+async def test_a_call_that_comes_into_the_book_while_the_log_is_read_is_not_given_away(
+    held: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, read = held.worker, QueueLog.read
+
+    def begins(log: QueueLog, since: Place) -> tuple[list[Entry], Place]:
+        worker.callers |= {Uniqueid("2.2")}
+        return read(log, since)
+
+    monkeypatch.setattr(QueueLog, "read", begins)
+    held.pass_by("2.2")
+    await worker.sweeps.read_queue_log()
+    assert await outcomes(worker.store) == {}
+
+
+@pytest.mark.parametrize("at_once", [200, 10_000])
+async def test_a_key_that_stands_in_the_name_of_a_call_that_is_over_stays_for_the_call_of_who_pressed_it(
+    held: Log, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(rotated, "READ_AT_ONCE", at_once)
+    worker, known = held.worker, books.refused()
+    await known.write(worker.store)
+    held.write((facts.caller(known.call).uniqueid, f"RECORDERKEY|pause|{PARKED}"))
+    held.pass_by("2.2")
+    await worker.sweeps.read_queue_log()
+    (key,) = (await worker.sweeps.unseen()).keys
+    assert key.presser == PARKED
+
+
+async def test_a_long_log_need_not_be_held_whole_to_be_read(held: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = held.worker
+    for number in range(40):
+        held.pass_by(f"3.{number}")
+    await worker.sweeps.read_queue_log()
+    monkeypatch.setattr(rotated, "READ_AT_ONCE", 1000)
+    starting = again(worker, held.path)
+    assert (await starting.unseen()).passages[PARKED].agent == "1.2"
+    assert starting._reading is not None
+    assert len(starting._reading._entries) < 20, "the rest is in the books"
+
+
+async def test_a_log_that_is_emptied_in_its_place_while_a_call_holds_it_goes_on_from_its_beginning(held: Log) -> None:
+    worker = held.worker
+    held.write((PARKED, "COMPLETECALLER|1|5|1"), ("2.2", "ENTERQUEUE||"))
+    worker.callers = frozenset({Uniqueid("2.2")})
+    await worker.sweeps.read_queue_log()
+    assert (await worker.store.bookmark(NODE, QUEUE_LOG) or {})["offset"] != 0
+    held.path.write_bytes(b"")
+    held.write(("3.3", "ENTERQUEUE||"))
+    await worker.sweeps.read_queue_log()
+    assert (await worker.store.bookmark(NODE, QUEUE_LOG) or {})["offset"] == 0, "3.3 waits: a restart reads of them"
+    held.write(("3.3", "ABANDON|1|1|5"))
+    await again(worker, held.path).read_queue_log()
+    assert await outcomes(worker.store) == {PARKED: Outcome.LOST, "3.3": Outcome.ABANDONED}
+
+
+@pytest.mark.parametrize("at_once", [200, 10_000])
+async def test_the_lines_of_a_call_that_comes_into_the_book_while_the_books_are_asked_stay(
+    held: Log, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """In blocks, and in one; its leg is in the books as another call's."""
+    monkeypatch.setattr(rotated, "READ_AT_ONCE", at_once)
+    worker, known, call = held.worker, held.worker.store.known_uniqueids, books.refused()
+    await call.write(worker.store)
+    leg = facts.caller(call.call).uniqueid
+    held.pass_by(leg)
+    held.pass_by("2.2")
+
+    async def meanwhile(node: str, uniqueids: Iterable[Uniqueid]) -> frozenset[Uniqueid]:
+        found = await known(node, uniqueids)
+        worker.callers |= found
+        return found
+
+    monkeypatch.setattr(worker.store, "known_uniqueids", meanwhile)
+    await worker.sweeps.read_queue_log()
+    assert (await worker.sweeps.unseen()).passages[leg].talked_until is not None
+
+
+async def test_a_call_that_outlasts_two_rotations_keeps_its_proof_and_the_mark(held: Log) -> None:
+    worker = held.worker
+    await worker.sweeps.read_queue_log()
+    first = await worker.store.bookmark(NODE, QUEUE_LOG)
+    for number in range(2):
+        held.rotate()
+        held.write((f"1.{5 + number}", "ENTERQUEUE||"))
+        worker.callers |= {Uniqueid(f"1.{5 + number}")}
+        held.pass_by(f"2.{number}")
+        await worker.sweeps.read_queue_log()
+    held.write((PARKED, "COMPLETECALLER|1|5|1"))
+    assert (await worker.sweeps.unseen()).passages[PARKED].talked_until is not None
+    kept = await worker.store.bookmark(NODE, QUEUE_LOG)
+    assert first is not None
+    assert kept is not None
+    assert (kept["inode"], kept["offset"]) == (first["inode"], first["offset"])
+    assert await outcomes(worker.store) == {"2.0": Outcome.LOST, "2.1": Outcome.LOST}
+
+
+# ---- remembering and reading everything again are the same
+
+LEGS = ("seen.1", "seen.2", "passed.1", "passed.2", "passed.3")
+TIDINGS = (
+    "support|NONE|ENTERQUEUE||",
+    "support|NONE|ENTERQUEUE||",
+    "canteen|NONE|ENTERQUEUE||",
+    "support|NONE|CONNECT|1|8.8|1",
+    "support|NONE|COMPLETECALLER|1|5|1",
+    "support|NONE|ABANDON|1|1|5",
+    "support|NONE|BLINDTRANSFER|600|house",
+    "support|NONE|RINGNOANSWER|5000",
+    "support|NONE|RECORDERKEY|pause|seen.2",
+    "support|NONE|RECORDERTOLD|0b9f2b44-6d7c-4c53-9a55-3f1f6e2a9d01|SUCCESS|2130",
+    "support|NONE|RECORDERTALK|began|8.8",
+    "support|NONE|RECORDERTALK|ended|8.8",
+    "support|NONE|RECORDERASKED|1|support|opt_in|1772452800000|f|1.1",
+    "x",
+)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("line"), st.sampled_from(LEGS), st.sampled_from(TIDINGS)),
+        st.tuples(st.just("line"), st.sampled_from(LEGS), st.sampled_from(TIDINGS)),
+        st.tuples(st.just("over"), st.sampled_from(LEGS), st.just("")),
+        st.tuples(st.just("pass"), st.just(""), st.just("")),
+    ),
+    max_size=40,
+)
+
+
+async def book(store: Catalogue, node: str, leg: Uniqueid) -> None:
+    """The daemon's own word of a call, unless the log's was taken."""
+    if await store.known_uniqueids(node, [leg]):
+        return
+    call = facts.new_call()
+    channel = replace(facts.caller(call), uniqueid=leg, linkedid=Linkedid(leg))
+    await store.write_step(
+        call,
+        [
+            replace(facts.opened(call, node=node), linkedid=channel.linkedid),
+            LegSeen(call=call, channel=channel, kind=PartyKind.CALLER, at=facts.NOON),
+            CallEnded(call=call, ended_at=facts.NOON, outcome=Outcome.DECLINED, reason=None),
+        ],
+        None,
+        "closed",
+        ConsentState.NONE,
+    )
+
+
+def needed(unseen: Unseen, callers: frozenset[Uniqueid], known: frozenset[Uniqueid]) -> Unseen:
+    """What of it a call in progress may ask for, or a call that is to be taken in."""
+    return Unseen(
+        passages={leg: passage for leg, passage in unseen.passages.items() if leg in callers},
+        keys=tuple(key for key in unseen.keys if {key.presser, key.caller} & callers),
+        tellings=tuple(told for told in unseen.tellings if told.caller in callers),
+        asked={leg: lines for leg, lines in unseen.asked.items() if leg in callers or leg not in known},
+    )
+
+
+@given(STEPS, st.integers(0, 40), st.sampled_from([100, 300, 10_000]))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_however_a_log_is_read_in_passes_the_books_and_the_proofs_are_those_of_reading_it_all_again(
+    store: Catalogue, tmp_path: Path, steps: list[tuple[str, str, str]], rotation: int, at_once: int
+) -> None:
+    """One daemon that reads on, in small blocks, beside one that starts anew at each pass and reads in one."""
+    here = tmp_path / uuid4().hex
+    for name in ("spool", "recordings"):
+        (here / name).mkdir(mode=0o700, parents=True)
+    worker = Worker(store, here / "spool", here / "recordings")
+    log, (lasting, anew) = Log(worker, here / "queue_log"), (uuid4().hex, uuid4().hex)
+    worker.callers = frozenset(Uniqueid(leg) for leg in LEGS if leg.startswith("seen"))
+    reading = again(worker, log.path, lasting)
+    try:
+        for sweep in (reading, again(worker, log.path, anew)):
+            await sweep.read_queue_log()
+        for number, (what, leg, words) in enumerate((*steps, ("pass", "", ""))):
+            if number == rotation:
+                log.rotate()
+            if what == "line":
+                with log.path.open("a") as file:
+                    file.write(f"{worker.now.timestamp():.0f}|{leg}|{words}\n")
+            elif what == "over":
+                worker.callers -= {leg}
+                for node in (lasting, anew):
+                    await book(store, node, Uniqueid(leg))
+            else:
+                known = await store.known_uniqueids(anew, [Uniqueid(each) for each in LEGS])
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(rotated, "READ_AT_ONCE", at_once)
+                    found = await reading.read_unseen()
+                    await reading.read_queue_log()
+                fresh = again(worker, log.path, anew)
+                expected = await fresh.read_unseen()
+                await fresh.read_queue_log()
+                assert needed(found, worker.callers, known) == needed(expected, worker.callers, known)
+                assert reading.pending == fresh.pending
+                assert await store.bookmark(lasting, QUEUE_LOG) == await store.bookmark(anew, QUEUE_LOG)
+                assert await outcomes(store, lasting) == await outcomes(store, anew)
+    finally:
+        worker.close()
