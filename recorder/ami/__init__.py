@@ -6,9 +6,11 @@ when. Nobody else imports these five by name; they import nothing else of ours b
 
 from recorder.ami.actions import Actions, ChannelSnapshot, CoreStatus, QueuedCaller, QueueMember, QueueStatus
 from recorder.ami.session import Ami, AmiAddress, AmiLimits, AmiLoginRefused, AmiState, PbxFacts
+from recorder.ami.stamps import LATEST
 from recorder.ami.wire import AmiCounters, AmiDown, AmiError, AmiRefused, AmiTimeout, AmiUnsendable
 
 __all__ = [
+    "LATEST",
     "Actions",
     "Ami",
     "AmiAddress",

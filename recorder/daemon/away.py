@@ -15,7 +15,7 @@ from uuid import NAMESPACE_OID, uuid4, uuid5
 import structlog
 
 from recorder.adoption import Found, Orphanage, Word
-from recorder.ami import Ami, ChannelSnapshot
+from recorder.ami import LATEST, Ami, ChannelSnapshot
 from recorder.books.adoption import Fate, Verdict
 from recorder.call import CallAdmitted, CallEvent, KeyPressed, Phase, capture_in_hand
 from recorder.capture import CaptureDesk
@@ -60,11 +60,17 @@ class AwayDesk:
 
     # ---- told at once: the daemon was there again by the time of the answer
 
-    def answered(self, event: UserEventRaised) -> None:
-        """The dialplan has an answer and starts the capture itself, in a moment. Whatever follows, AMI tells."""
+    def answered(self, event: UserEventRaised, *, slept: bool) -> None:
+        """The dialplan has an answer and starts the capture itself, in a moment. Whatever follows, AMI tells.
+
+        Not so of what lay in the socket while we `slept`: of that nobody knows any more when it was, but the queue log,
+        which is read before the calls are compared.
+        """
         note = note_from_text(event.fields.get("Note", ""))
         if note is None:
             log.warning("note_unreadable")
+            return
+        if slept and event.at - note.at > LATEST:
             return
         runner = self._book.of_channel(event.channel)
         if runner is None and self._book.is_past(event.channel):
@@ -82,25 +88,29 @@ class AwayDesk:
         if permits_capture(note):
             self._check(runner, note, event.channel, seen=True)
 
-    def _begin(self, runner: CallRunner | None, events: Sequence[CallEvent]) -> CallRunner:
+    def _begin(self, runner: CallRunner | None, events: Sequence[CallEvent], *, begun: bool = False) -> CallRunner:
         first = events[0]
         assert isinstance(first, CallAdmitted)
         if runner is None:
-            return self._book.open(first)
+            return self._book.open(first, begun=begun)
         runner.put(first, ahead=runner.held)
         return runner
 
     # ---- read later: nobody was there
 
-    async def take_in(self, unseen: Unseen) -> None:
-        """Everything that the queue log tells and nobody has taken in. AmiError, CatalogueError, TimeoutError pass."""
+    async def take_in(self, unseen: Unseen) -> bool:
+        """Everything that the queue log tells and nobody has taken in; whether there was any.
+
+        AmiError, CatalogueError, TimeoutError pass.
+        """
         news = await self._news(unseen.asked)
         if not news:
-            return
+            return False
         snapshot = await self._ami.channels()
         for caller, entries in news.items():
             async with asyncio.timeout(TAKEN_WITHIN.total_seconds()):
                 await self._take(caller, entries, snapshot)
+        return True
 
     async def _news(self, asked: Mapping[Uniqueid, Sequence[Entry]]) -> dict[Uniqueid, Sequence[Entry]]:
         strange = [caller for caller in asked if self._book.of_caller(caller) is None]
@@ -132,7 +142,7 @@ class AwayDesk:
             before=_before(runner),
         )
         events = history(entries, scene)
-        runner = self._begin(runner, events)
+        runner = self._begin(runner, events, begun=any(permits_capture(note) for note in notes))
         for note in notes:
             self._say(note, seen=False)
             runner.noted.add(note.recording)

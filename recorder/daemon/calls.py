@@ -135,8 +135,8 @@ class CallBook:
         is_over = owner is not None and owner.state.phase in (Phase.OVER, Phase.CLOSED)
         return is_over or channel.uniqueid in self._past
 
-    def open(self, event: CallAdmitted) -> CallRunner:
-        """Begin a call."""
+    def open(self, event: CallAdmitted, *, begun: bool = False) -> CallRunner:
+        """Begin a call; `begun`: the dialplan has begun a capture of ours on the caller's channel already."""
         self.counters.opened += 1
         runner = CallRunner(self._around, begin(event), event=event)
         channels = [channel for channel in (event.caller, event.agent) if channel is not None]
@@ -144,6 +144,8 @@ class CallBook:
             self._by_uniqueid[channel.uniqueid] = self._by_linkedid[channel.linkedid] = runner
         self._enter(runner, channels)
         self.watch(runner, event)
+        if begun and event.caller is not None:
+            self._around.rivals.claim(event.caller)
         self._around.rivals.adopt(runner, channels, event.at)
         return runner
 

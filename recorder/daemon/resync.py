@@ -44,6 +44,9 @@ RESUMED_BY = timedelta(seconds=1.2)
 """After the second that the log names: by then the key was pressed, and what is left to Asterisk's mute is over too."""
 
 READ_AGAIN_AT_MOST = 3
+LATER_ATTEMPTS = 3
+JOINED_WITHIN = 0.1
+"""Seconds."""
 ENDS_FOLLOW = 0.1
 """Seconds; a caller who was killed together with Asterisk has no end in the log, and none is waited for longer."""
 
@@ -54,7 +57,7 @@ async def resynchronise(
     capture: CaptureDesk,
     unseen: Unseen,
     blind_from: datetime | None,
-    now: datetime,
+    clock: Callable[[], datetime],
     *,
     read_again: Callable[[], Awaitable[Unseen]],
     attempts: int = 5,
@@ -63,12 +66,13 @@ async def resynchronise(
 
     Where `blind_from` is None, each of them was unseen from its own beginning on.
 
-    A call that is told something while we ask is asked about again, at most `attempts` times. One that is over is told
-    so ahead of what it has yet to read: its hang-up may wait there, of which nobody knows any more when it was, and the
-    queue log does. Where the hang-up fell between the reading of `unseen` and the snapshot, it is read again. One that
-    stands reads its events first: somebody may have come and gone.
+    A call that is told something while we ask is asked about again, at most `attempts` times, the last ones a moment
+    later. One that is over is told so ahead of what it has yet to read: its hang-up may wait there, of which nobody
+    knows any more when it was, and the queue log does. Where the hang-up fell between the reading of `unseen` and the
+    snapshot, it is read again. One that stands reads its events first: somebody may have come and gone.
     """
     heard = {runner: runner.heard for runner in calls}
+    now = clock()
     snapshot = await ami.channels((ON_HOLD, JOINED))
     sizes = Counter(row.bridge for row in snapshot if row.bridge is not None)
     ended = await _with_their_ends(heard, snapshot, unseen, read_again)
@@ -94,7 +98,11 @@ async def resynchronise(
         else:
             moved.append(runner)  # the snapshot is older than what this call has heard since
     if moved:
-        await resynchronise(moved, ami, capture, unseen, blind_from, now, read_again=read_again, attempts=attempts - 1)
+        if attempts <= LATER_ATTEMPTS:  # a call that is just being joined tells of much at once, and then of nothing
+            await asyncio.sleep(JOINED_WITHIN)
+        await resynchronise(
+            moved, ami, capture, unseen, blind_from, clock, read_again=read_again, attempts=attempts - 1
+        )
 
 
 async def _with_their_ends(

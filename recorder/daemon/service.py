@@ -164,7 +164,7 @@ class Daemon:
             elif event.name == KEY_EVENT:
                 self.parts.front.pressed(event)
             elif event.name == ANSWER_EVENT:
-                self.parts.away.answered(event)
+                self.parts.away.answered(event, slept=self._blind_from is not None and not self._is_out)
             elif event.name == LISTED_EVENT:
                 self.parts.front.listed(event)
             elif event.name == TOLD_EVENT:
@@ -258,7 +258,7 @@ class Daemon:
         try:
             unseen = await self._unseen()
             await resynchronise(
-                open_ones, parts.ami, parts.capture, unseen, None, parts.now(), read_again=parts.sweeps.unseen
+                open_ones, parts.ami, parts.capture, unseen, None, parts.now, read_again=parts.sweeps.unseen
             )
         except (AmiError, CatalogueError, OSError) as error:
             log.warning("calls_not_compared", calls=len(open_ones), why=str(error))  # the next resynchronisation does
@@ -301,7 +301,8 @@ class Daemon:
     async def _unseen(self) -> Unseen:
         """What the queue log tells, calls that the dialplan asked by itself taken in."""
         unseen = await self.parts.sweeps.unseen()
-        await self.parts.away.take_in(unseen)
+        if await self.parts.away.take_in(unseen):  # what came to them since that reading nobody has told them
+            unseen = await self.parts.sweeps.unseen()
         return unseen
 
     async def ledger(self, call: CallId, event: CallEvent) -> bool:
@@ -379,7 +380,7 @@ class Daemon:
                     parts.capture,
                     unseen,
                     blind_from,
-                    parts.now(),
+                    parts.now,
                     read_again=parts.sweeps.unseen,
                 )
                 if not self._resynchronise.is_set():  # nothing went unseen meanwhile

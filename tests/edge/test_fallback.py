@@ -346,6 +346,30 @@ async def test_an_answer_that_is_told_at_once_is_taken_at_once(centre: Centre, a
     assert centre.mixes[-1].file == ""
 
 
+async def test_what_the_dialplan_did_while_we_slept_is_taken_in_at_the_times_that_its_notes_have(
+    centre: Centre,
+) -> None:
+    """The event of the answer lies in the socket then, with the capture's start behind it: nobody knows since when."""
+    await centre.start()
+    asterisk = Asterisk(centre, int(time.time()))
+    talk = asterisk.talk
+    centre.pbx.channels.extend(one for one in (talk.caller, talk.agent) if one not in centre.pbx.channels)
+    words = asterisk.note(answer="given")
+    assert asterisk.mix is not None
+    centre.say("UserEvent", talk.caller, ("UserEvent", "RecorderAnswer"), ("Note", words))
+    asterisk.connects()
+    centre.connects(talk)
+    time.sleep(4)  # noqa: ASYNC251  the process stands still
+    await until(lambda: len(centre.assembly.daemon.parts.book) == 1, "the call to be taken in", seconds=20)
+    await centre.until_capture("running")
+    (capture,) = centre.runner.state.captures
+    assert capture.bridged_at is not None
+    assert capture.bridged_at.timestamp() < asterisk.at + 1.5, "not when we woke up"
+    assert asterisk.mix.open, "our own, and no rival"
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+
+
 async def test_what_asterisk_would_ask_is_compared_and_told(centre: Centre) -> None:
     await centre.start()
     watch = centre.assembly.daemon.parts.fallback
