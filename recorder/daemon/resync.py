@@ -258,7 +258,7 @@ async def _found(
         passage = None  # a talk that must not be recorded proves nothing for any capture
     return CallResynchronised(
         at=now,
-        blind_from=min(blind_from, now),
+        blind_from=min(max(blind_from, runner.known_at or blind_from), now),
         living=living,
         sizes={bridge: size for bridge, size in sizes.items() if bridge in living.values()},
         capture_lives=await _capture_lives(state, capture, living),

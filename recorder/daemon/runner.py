@@ -224,6 +224,7 @@ class CallRunner:
         self._keys: list[tuple[KeyAct, Uniqueid, datetime]] = []
         self._unheard = False  # a key of a time when we could not see is being obeyed
         self._muted: set[RecordingId] = set()  # by Asterisk's answer to what we asked last
+        self.known_at: datetime | None = None  # up to when an earlier daemon has written what it saw of this call
         self.noted: set[RecordingId] = set()  # dialogues that the dialplan held without us, once they are taken in
 
     @property

@@ -59,6 +59,8 @@ AWAKE_EVERY: Final = timedelta(milliseconds=500)
 ASLEEP_AFTER: Final = timedelta(seconds=2)
 BALANCED_EVERY: Final = timedelta(minutes=10)
 LOOK_EVERY: Final = timedelta(seconds=2)
+SIGHT_EVERY: Final = timedelta(seconds=0.5)
+"""By so much a killed daemon knows less of a talk that was transferred before the next one looked."""
 READ_TOGETHER: Final = timedelta(milliseconds=500)
 """So long whoever hangs up unseen waits for others, that they share one reading of the queue log."""
 READINGS_AT_MOST: Final = 60
@@ -155,8 +157,7 @@ class Daemon:
 
     def deliver(self, event: PbxEvent) -> None:
         """AMI's callback: route, and nothing else but to notice that we slept."""
-        if asyncio.get_running_loop().time() - self._awake.ticks > ASLEEP_AFTER.total_seconds():
-            self._lose_sight()
+        self._notice_sleep()
         self._see_again()
         if isinstance(event, UserEventRaised):
             if event.name == OUTBOUND_EVENT:
@@ -172,6 +173,10 @@ class Daemon:
             return
         self.parts.rivals.hear(event, self.parts.book)
         self.parts.book.deliver(event)
+
+    def _notice_sleep(self) -> None:
+        if asyncio.get_running_loop().time() - self._awake.ticks > ASLEEP_AFTER.total_seconds():
+            self._lose_sight()
 
     def _lose_sight(self) -> None:
         """We stood still (a frozen process, a stalled machine): when the events at hand happened, nobody knows."""
@@ -209,6 +214,7 @@ class Daemon:
     async def _stay_awake(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            self._notice_sleep()  # this turn may come before that of what lies in the socket
             self._awake = _Awake(loop.time(), self.parts.now())
             await asyncio.sleep(AWAKE_EVERY.total_seconds())
 
@@ -413,6 +419,7 @@ class Daemon:
         made = self.parts.sweeps
         for sweep in (
             Sweep("look", self._look, LOOK_EVERY),
+            Sweep("sight", self._sight, SIGHT_EVERY),
             Sweep("settle", made.settle_due, timedelta(seconds=5)),
             Sweep("analyse", made.analyse_due, timedelta(seconds=10)),
             Sweep("reconcile", self._reconcile, timedelta(seconds=60)),
@@ -472,6 +479,13 @@ class Daemon:
         else:
             parts.readiness.catalogue(None)
             parts.local.forget([SEEN])
+        return False
+
+    async def _sight(self) -> bool:
+        """Note until when all was seen; what cannot be written is told by `look`."""
+        if len(self.parts.book) and self._blind_from is None:
+            with suppress(CatalogueError):
+                await self.parts.catalogue.ping(self.parts.node, self.parts.now())
         return False
 
     async def _sweep(self, sweep: Sweep) -> None:

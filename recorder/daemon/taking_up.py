@@ -65,6 +65,7 @@ async def take_up(
     left = kept(await local.begin())
     calls = await _taken_up(book, catalogue, left, node)
     for call in calls:
+        call.runner.known_at = call.known_at
         if left.damaged:
             await _doubt(call.runner, max(call.known_at, (left.known_at or call.known_at) - OUT_OF_TURN), now())
             _end(call.runner, left.later.get(call.runner.state.call, ()))

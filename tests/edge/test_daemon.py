@@ -980,6 +980,29 @@ async def test_killed_before_an_agents_coming_was_written_takes_the_capture_over
     assert await centre.outcome() == ("recorded", None)
 
 
+async def test_a_talk_is_proved_as_far_as_its_own_last_written_event_shows(centre: Centre) -> None:
+    """A daemon that was killed soon after its start has noted no sight of its own yet."""
+    talk = await talking(centre)
+    await asyncio.sleep(2)
+    centre.say("Hold", talk.agent)
+    await until(lambda: centre.runner.state.held, "the hold")
+    centre.say("Unhold", talk.agent)
+    await until(lambda: not centre.runner.state.held, "its end")
+    await until(lambda: not centre.runner.owes)
+    parts = centre.assembly.daemon.parts
+    await parts.catalogue.ping(parts.node, datetime.now(UTC) - timedelta(seconds=60))
+    await centre.kill()
+    await asyncio.sleep(1)
+    talk.caller.bridge = talk.agent.bridge = ""
+    await centre.start()
+    await until(lambda: centre.runner.state.captures[0].state in (CaptureState.STOPPED, CaptureState.SETTLED))
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    kept = (await centre.recording()).keep_seconds
+    assert kept is not None
+    assert 1.9 < kept < 2.9
+
+
 async def test_an_override_key_works_after_a_restart_in_mid_talk(centre: Centre) -> None:
     talk = await centre.asks(keys="2")
     centre.connects(talk)
@@ -1333,6 +1356,16 @@ async def test_a_pause_and_its_end_while_no_daemon_ran_are_silence_and_the_rest_
     await centre.start()
     assert await centre.outcome() == ("recorded", None)
     assert [silence.cause for silence in (await centre.recording()).silences] == ["pause"]
+
+
+async def test_a_sleep_is_noticed_although_nothing_came_meanwhile(centre: Centre) -> None:
+    await talking(centre)
+    with capture_logs() as logs:
+        time.sleep(4)  # noqa: ASYNC251  the process stands still
+        await asyncio.sleep(0)
+        await until(
+            lambda: [entry for entry in logs if entry["event"] == "slept"], "the sleep to be noticed", seconds=2
+        )
 
 
 async def test_a_pause_and_its_end_while_we_stood_still_are_silence(centre: Centre) -> None:
