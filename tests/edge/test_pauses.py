@@ -35,7 +35,9 @@ from tests.facts import NOON
 async def test_a_forgotten_pause_is_said_once_and_stands_until_somebody_ends_it() -> None:
     talk = (admitted(), answered(), armed(), connected(), entered(AGENT, 1), entered(CALLER, 2), key(KeyAct.PAUSE))
     runner: Any = SimpleNamespace(
-        state=after(*talk), names={"PJSIP/alice-old": AGENT.uniqueid, AGENT.name: AGENT.uniqueid}
+        state=after(*talk),
+        names={"PJSIP/alice-old": AGENT.uniqueid, AGENT.name: AGENT.uniqueid},
+        now=lambda: at,
     )
     reminded: list[str] = []
 
