@@ -314,10 +314,11 @@ def test_a_clock_that_is_set_in_mid_call_changes_no_duration_and_nothing_else(
 ) -> None:
     """Set as often as they like: every step is what it would have been, by the clock of its time."""
     hours = st.floats(-48, 48).map(lambda hours: timedelta(hours=hours))
-    sets = data.draw(st.dictionaries(st.integers(1, len(events)), hours, max_size=4))
     steps = replayed([*events, hung_up(AGENT), hung_up(CALLER)])
+    ends = next((place for place, step in enumerate(steps) if step.state.phase is Phase.CLOSED), len(steps) - 1)
+    sets = data.draw(st.dictionaries(st.integers(1, max(1, ends)), hours, max_size=4))
     set_by, heard, expected = timedelta(), list[CallEvent](), list[Step]()
-    for place, event in enumerate([*events, hung_up(AGENT), hung_up(CALLER)]):
+    for place, event in enumerate([*events, hung_up(AGENT), hung_up(CALLER)][: ends + 1]):
         if place in sets:
             set_by += sets[place]
             heard.append(clock_set(sets[place]))

@@ -19,6 +19,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from recorder.alarms import AlarmKind, Standing
+from recorder.books.balance import balance
 from recorder.call import CaptureState, Phase
 from recorder.daemon import runner
 from recorder.daemon.runner import QUEUE_LONGEST, UNHOOKED_FOR
@@ -309,6 +310,67 @@ async def test_a_hold_is_silence_and_ends_with_it(centre: Centre) -> None:
     centre.say("Unhold", talk.agent)
     await until(lambda: not centre.mixes[0].muted)
     assert centre.mixes[0].open
+
+
+# --------------------------------------------------------------------------- our clock is set
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_talk_in_which_our_clock_was_set_is_kept_whole_with_its_pause_where_it_was(
+    centre: Centre, hours: int
+) -> None:
+    talk = await centre.asks()
+    began = time.monotonic()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.mixes[0].seconds = 2.0
+    await asyncio.sleep(0.3)
+    paused = time.monotonic() - began
+    centre.marks(talk, "pause")
+    await until(lambda: centre.mixes[0].muted)
+    await asyncio.sleep(0.2)
+    with capture_logs() as said:
+        centre.clock_set_by = timedelta(hours=hours)
+        await centre.assembly.daemon.parts.growth.look()  # nothing is written yet, and it is not an hour old
+        await centre.assembly.daemon.parts.pauses.look()
+        await asyncio.sleep(0.2)
+        resumed = time.monotonic() - began
+        centre.marks(talk, "resume")
+        await until(lambda: not centre.mixes[0].muted)
+        await centre.assembly.daemon.parts.growth.look()
+        await asyncio.sleep(0.3)
+    whole = time.monotonic() - began
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    row = await centre.recording()
+    assert row.keep_seconds is None
+    assert row.bridged_seconds == pytest.approx(whole, abs=0.2)
+    (pause,) = row.silences
+    assert (pause.from_seconds, pause.to_seconds) == pytest.approx((paused, resumed), abs=0.2)
+    assert [line["seconds"] for line in said if "seconds" in line] == [pytest.approx(3600 * hours, abs=0.1)]
+    assert not [line for line in said if line["event"] in ("pause_long", "slept")]
+    assert balance(await centre.whole()) == []
+    assert sum(step.name == "ClockSet" for step in (await centre.whole()).journal) == 1
+
+
+async def test_a_capture_that_is_not_stopped_in_time_after_our_clock_was_set_is_kept_to_where_it_was_permitted(
+    centre: Centre,
+) -> None:
+    talk = await centre.asks()
+    began = time.monotonic()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    await asyncio.sleep(0.3)
+    centre.pbx.answers["MixMonitorMute"] = lambda action: response(action, "Success")  # and its word does not come
+    until_here = time.monotonic() - began
+    centre.marks(talk, "pause")
+    await centre.until_capture("paused")
+    centre.clock_set_by = timedelta(hours=-1)
+    await until(lambda: not centre.mixes[0].open, "the pause that was not confirmed to end the capture")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    row = await centre.recording()
+    assert row.bridged_seconds == pytest.approx(until_here, abs=0.2)
 
 
 # --------------------------------------------------------------------------- the catalogue is away, or refuses
