@@ -705,6 +705,11 @@ def test_a_dialling_that_nobody_began_survives_the_journal() -> None:
     assert event_from_fields(*fields_from_event(event)) == event
 
 
+def test_by_how_much_a_clock_was_set_survives_the_journal_to_the_microsecond() -> None:
+    event = clock_set(timedelta(hours=-30, microseconds=1))
+    assert event_from_fields(*fields_from_event(event)) == event
+
+
 def test_an_event_of_another_version_is_refused_by_its_name() -> None:
     with pytest.raises(KeyError):
         event_from_fields("CallPaused", {})
