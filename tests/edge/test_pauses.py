@@ -33,6 +33,7 @@ from tests.facts import NOON
 
 
 async def test_a_forgotten_pause_is_said_once_and_stands_until_somebody_ends_it() -> None:
+    at = NOON
     talk = (admitted(), answered(), armed(), connected(), entered(AGENT, 1), entered(CALLER, 2), key(KeyAct.PAUSE))
     runner: Any = SimpleNamespace(
         state=after(*talk),
@@ -44,7 +45,6 @@ async def test_a_forgotten_pause_is_said_once_and_stands_until_somebody_ends_it(
     async def remind(channel: Channel) -> None:
         reminded.append(channel.name)
 
-    at = NOON
     lines = {"support": LineRules(name="support", pause_longest=timedelta(seconds=60))}
     watch = PauseWatch([runner], lines, lambda: at, remind)
     with capture_logs() as said:
