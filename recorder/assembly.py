@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path, PurePosixPath
 from platform import python_version
@@ -31,6 +31,7 @@ from recorder.call import CaptureState, capture_in_hand
 from recorder.capture import CaptureDesk
 from recorder.catalogue import CatalogueError, Counts, open_catalogue
 from recorder.cdr import Cdr
+from recorder.clock import Clock
 from recorder.consent_ivr import ConsentIvr
 from recorder.couriers import routes_of
 from recorder.daemon import (
@@ -92,10 +93,6 @@ FATAL = frozenset(
 """Folder problems that are mistakes of the settings; short of space is not, and only makes the daemon unready."""
 
 
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
 async def serve(settings: Settings) -> None:
     """Run the daemon until SIGTERM or SIGINT. SettingsMistaken, CatalogueError or OSError where it cannot start."""
     assembly = Assembly(settings)
@@ -107,10 +104,11 @@ async def serve(settings: Settings) -> None:
 class Assembly:
     """The parts of one daemon, and the answers that HTTP gives about them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
+        self.now = clock or Clock()
         self._counts: tuple[datetime, Counts] | None = None
-        self._started_at = now()
+        self._started_at = self.now()
         self._stop = asyncio.Event()
 
     async def build(self, closing: AsyncExitStack) -> None:
@@ -135,6 +133,7 @@ class Assembly:
         self._notify = _notifier(closing)
         self.daemon = Daemon(watchdog=lambda: self._notify("WATCHDOG=1"))
         self.daemon.parts = self._parts(closing)
+        self.now.told = self.daemon.clock_set
         with _listening("http.bind", settings.http.bind):
             self.http = self._http()
         with _listening("agi.bind", settings.agi.bind):
@@ -154,7 +153,13 @@ class Assembly:
             secret=settings.ami.password(),
             tls=settings.ami.tls,
         )
-        ami = Ami(address, daemon.deliver, connected=daemon.connected, disconnected=daemon.disconnected)
+        ami = Ami(
+            address,
+            daemon.deliver,
+            connected=daemon.connected,
+            disconnected=daemon.disconnected,
+            clock=self.now,
+        )
         capture = CaptureDesk(
             ami,
             self.storage,
@@ -163,7 +168,7 @@ class Assembly:
             min_free=self.min_free,
             disk=disk,
             audio=audio,
-            clock=now,
+            clock=self.now,
         )
         rivals = RivalWatch(
             ami,
@@ -172,7 +177,7 @@ class Assembly:
             alarm=lambda kind: daemon.parts.alarms.happened(AlarmKind.RIVAL, kind),
         )
         folder = folder_of(settings.journal.path, settings.catalogue.url, settings.storage.path)
-        local = Journal(file_of(folder, settings.node.name), now)
+        local = Journal(file_of(folder, settings.node.name), self.now)
         closing.push_async_callback(local.close)
         lists = settings.do_not_record.lists()
         book = CallBook(
@@ -182,7 +187,7 @@ class Assembly:
             capture=capture,
             rivals=rivals,
             bells=daemon,
-            now=now,
+            now=self.now,
             catalogue_failed=daemon.catalogue_failed,
             lists=lists,
         )
@@ -195,7 +200,7 @@ class Assembly:
             readiness,
             lines,
             lambda: self.prompts.prompts,
-            now,
+            self.now,
             daemon.look_again,
             capture,
             members.is_member,
@@ -212,7 +217,7 @@ class Assembly:
             lines=lines,
             callers=lambda: _callers(book),
             has_leg=book.has_leg,
-            now=now,
+            now=self.now,
         )
         unseen = UnseenCalls(
             node=settings.node.name,
@@ -220,7 +225,7 @@ class Assembly:
             cdr=Cdr(settings.pbx.cdr) if settings.pbx.cdr else None,
             lines=lines,
             knows=lambda uniqueid: _knows(book, uniqueid) or uniqueid in sweeps.pending,
-            now=now,
+            now=self.now,
         )
         queues = frozenset(queue for rules in lines.values() for queue in rules.queues)
         whose = Whose(
@@ -230,7 +235,7 @@ class Assembly:
             spool=settings.capture.here,
             ledgers=Ledgers(queue_log=settings.pbx.queue_log, cdr=settings.pbx.cdr, queues=queues),
         )
-        bookkeeper = Bookkeeper(partial(balance_apart, whose), now)
+        bookkeeper = Bookkeeper(partial(balance_apart, whose), self.now)
         fullness = FullnessWatch(
             [(_marks(SPOOL, settings.capture), self.spool), (_marks(STORAGE, settings.storage), self.storage)]
         )
@@ -258,11 +263,11 @@ class Assembly:
                 capture,
                 self.catalogue,
                 lines,
-                Orphanage(self.catalogue, self.storage, node=settings.node.name, now=now),
+                Orphanage(self.catalogue, self.storage, node=settings.node.name, now=self.now),
                 self.spool,
                 daemon.spawn,
             ),
-            house=HouseWatch(settings.pbx.rivals_note, now),
+            house=HouseWatch(settings.pbx.rivals_note, self.now),
             fallback=FallbackWatch(ami, lambda version: written(settings, version)),
             ivr=ivr,
             sweeps=sweeps,
@@ -272,9 +277,9 @@ class Assembly:
             growth=GrowthWatch(book, capture),
             numbers=numbers,
             policies=PolicyWatch(
-                self.catalogue, settings.policies(), node=settings.node.name, version=__version__, now=now
+                self.catalogue, settings.policies(), node=settings.node.name, version=__version__, now=self.now
             ),
-            pauses=PauseWatch(book, lines, now, capture.remind),
+            pauses=PauseWatch(book, lines, self.now, capture.remind),
             rivals=rivals,
             fullness=fullness,
             alarms=AlarmWatch(
@@ -287,9 +292,9 @@ class Assembly:
                 hindrances=lambda: readiness.reasons,
                 disks=lambda: fullness.disks,
                 at_large=lambda: rivals.at_large,
-                now=now,
+                now=self.now,
             ),
-            now=now,
+            now=self.now,
         )
 
     def _http(self) -> HttpServer:
@@ -331,7 +336,7 @@ class Assembly:
         warnings += self.prompts.problems
         warnings += parts.fullness.warnings
         warnings += [f"the capture of recording {recording} has stopped growing" for recording in parts.growth.stalled]
-        warnings += parts.rivals.reasons(now())
+        warnings += parts.rivals.reasons(self.now())
         warnings += parts.pauses.warnings
         warnings += parts.fallback.warnings
         warnings += parts.house.warnings
@@ -368,7 +373,7 @@ class Assembly:
         await self._counted([])
 
     async def _counted(self, warnings: list[str]) -> Counts | None:
-        moment = now()
+        moment = self.now()
         if self._counts is None or moment - self._counts[0] > COUNTED_EVERY:
             try:
                 counts = await self.catalogue.counts(moment - LOST_WITHIN, self.settings.node.name)
@@ -475,7 +480,7 @@ class Assembly:
         }
 
     def _figures_of_what_waits(self) -> Mapping[str, Figure]:
-        parts, moment = self.daemon.parts, now()
+        parts, moment = self.daemon.parts, self.now()
         return {
             **disk_figures(parts.fullness.free, parts.fullness.disks),
             **backlog_figures(self._counts[1] if self._counts else None, moment),

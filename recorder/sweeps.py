@@ -143,6 +143,10 @@ class Sweeps:
                 log.exception("sweep_postponed", sweep=name, recording=str(row.id))
         return len(due) == AT_ONCE
 
+    def clock_set(self, by: timedelta) -> None:
+        """Our clock was set: what waits to be tried again waits no longer for it."""
+        self._postponed.until = {recording: at + by for recording, at in self._postponed.until.items()}
+
     def _postpone(self, name: str, recording: RecordingId) -> None:
         self._postponed.until[recording] = self._now() + POSTPONE
         self._failed(name)

@@ -257,6 +257,10 @@ class Ami(Actions):
         facts = self._state.facts
         return facts is not None and self._clock() - facts.at >= self._limits.steady
 
+    def clock_set(self, by: timedelta) -> None:
+        """Our clock was set: the last sign of life came so long ago as before."""
+        self.heard_at += by
+
     def _up(self, facts: PbxFacts, wire: Wire) -> None:
         self.counters.connections += 1
         self.counters.reconnects = self.counters.connections - 1

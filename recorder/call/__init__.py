@@ -15,6 +15,7 @@ from recorder.call.events import (
     CaptureArmed,
     CaptureClosed,
     CaptureLost,
+    ClockSet,
     ConsentAnswered,
     ConsultationPassed,
     DialogueBroke,
@@ -32,6 +33,7 @@ from recorder.call.events import (
 )
 from recorder.call.journal import event_from_fields, fields_from_event
 from recorder.call.machine import advance, begin
+from recorder.call.moments import NEVER, shifted
 from recorder.call.outcome import outcome
 from recorder.call.reading import READ_EVENTS
 from recorder.call.replay import replay
@@ -53,6 +55,7 @@ from recorder.call.tables import CAPTURE_TRANSITIONS, PHASE_TRANSITIONS, Capture
 
 __all__ = [
     "CAPTURE_TRANSITIONS",
+    "NEVER",
     "PHASE_TRANSITIONS",
     "READ_EVENTS",
     "Acknowledge",
@@ -68,6 +71,7 @@ __all__ = [
     "CaptureClosed",
     "CaptureLost",
     "CaptureState",
+    "ClockSet",
     "Command",
     "ConsentAnswered",
     "ConsultationPassed",
@@ -103,6 +107,7 @@ __all__ = [
     "prepared",
     "replay",
     "running_on",
+    "shifted",
     "standing",
     "standing_with",
     "unrecorded",

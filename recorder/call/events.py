@@ -6,7 +6,7 @@ Every id an event needs for its consequences is minted by whoever makes the even
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 from uuid import UUID
 
@@ -297,6 +297,13 @@ class SightLost(OwnEvent):
     """We slept: what comes next happened at some time after `blind_from`, and nobody can say when."""
 
     blind_from: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockSet(OwnEvent):
+    """Our clock was set: what comes next is dated later by `by` than it would have been, `at` too; or earlier."""
+
+    by: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

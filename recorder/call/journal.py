@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from functools import cache
 from typing import Any, cast
@@ -64,6 +64,8 @@ def _plain(value: Any) -> Any:
         return {name: _plain(getattr(value, name)) for name, _ in _names(kind)}
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, Enum):
@@ -101,6 +103,8 @@ def _reader(hint: Any) -> Any:
         return lambda value: made(**{key: readers[key](part) for key, part in value.items()})
     if hint is datetime:
         return datetime.fromisoformat
+    if hint is timedelta:
+        return lambda value: timedelta(seconds=value)
     if hint in (str, int, float, bool):
         return lambda value: value
     return hint  # an enum or UUID reads its own text

@@ -36,6 +36,7 @@ from recorder.call.events import (
     CaptureArmed,
     CaptureClosed,
     CaptureLost,
+    ClockSet,
     ConsentAnswered,
     ConsultationPassed,
     DialogueBroke,
@@ -52,6 +53,7 @@ from recorder.call.events import (
     SilenceFailed,
 )
 from recorder.call.keys import key_pressed
+from recorder.call.moments import shifted
 from recorder.call.state import (
     CallState,
     KeyAnswer,
@@ -783,6 +785,11 @@ def _sight_lost(draft: Draft, event: SightLost) -> None:
     prove_until(draft, event.blind_from, blind=True)
 
 
+def _clock_set(draft: Draft, event: ClockSet) -> None:
+    """Everything that is remembered was so long ago as before; what is in the catalogue stays as it was written."""
+    draft.state = shifted(draft.state, event.by)
+
+
 def _see_again(draft: Draft) -> None:
     """They stand as they stood, and every event has been read: nothing went unseen after all."""
     for capture in draft.state.captures:
@@ -837,6 +844,7 @@ READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
     RecordingUnmade: _for_open_capture(Trigger.LOST),
     RivalMet: _rival_met,
     SightLost: _sight_lost,
+    ClockSet: _clock_set,
     CallResynchronised: _resynchronised,
 }
 READ_EVENTS: Final = frozenset(READERS)

@@ -14,6 +14,7 @@ from recorder.call import (
     CallResynchronised,
     CallState,
     CaptureLost,
+    ClockSet,
     ConsentAnswered,
     DialogueBroke,
     LineConsulted,
@@ -103,6 +104,9 @@ def _words(event: CallEvent) -> str | None:
             return f"settled: {event.samples / event.rate:.1f} s of audio"
         case CallResynchronised():
             return f"we had not seen anything since {event.blind_from:%H:%M:%S}; this is what stands now"
+        case ClockSet():
+            way = "back" if event.by.total_seconds() < 0 else "forward"
+            return f"our clock was set {way} by {abs(event.by.total_seconds()):.1f} s"
         case CallerJoinedQueue() | CallerLeftQueue():
             return f"the caller {'joined' if isinstance(event, CallerJoinedQueue) else 'left'} queue {event.queue}"
         case AgentListed():

@@ -19,6 +19,7 @@ from recorder.call import (
     AgentListed,
     CallAdmitted,
     CallState,
+    ClockSet,
     Phase,
     Step,
     begin,
@@ -189,6 +190,12 @@ class CallBook:
             if beside is not None:
                 self._by_bridge.setdefault(beside, runner)
         return runner
+
+    def clock_set(self, event: ClockSet) -> None:
+        """Tell every call, ahead of whatever it is told from now on."""
+        self._past = {leg: at + event.by for leg, at in self._past.items()}
+        for runner in self:
+            runner.clock_set(event)
 
     def deliver(self, event: PbxEvent) -> None:
         """Route an event of Asterisk's to its call; one of a call that entered no line of ours is not our affair."""

@@ -7,8 +7,9 @@ Asterisk writes in steps of 32 KiB, 2.05 s of 8 kHz, so a look is worth somethin
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -28,7 +29,7 @@ STALLED_AFTER = timedelta(seconds=10)
 @dataclass(frozen=True, slots=True)
 class _Look:
     size: int
-    at: datetime  # when it had this size first
+    at: float  # seconds of the loop's own clock, when it had this size first
 
 
 class GrowthWatch:
@@ -42,9 +43,9 @@ class GrowthWatch:
 
     async def look(self) -> bool:
         """Look at every running capture once."""
-        now = self._book.now()
+        now = asyncio.get_running_loop().time()
         running = {
-            capture.id: (runner, capture.bridged_at or now)
+            capture.id: (runner, runner.now() - (capture.bridged_at or runner.now()))
             for runner in self._book
             if (capture := capture_in_hand(runner.state)) is not None and capture.state is CaptureState.RUNNING
         }
@@ -52,22 +53,24 @@ class GrowthWatch:
             return False
         sizes = await self._capture.sizes(running)
         seen = {
-            recording: self._look_at(runner, recording, sizes[recording], bridged_at, now)
-            for recording, (runner, bridged_at) in running.items()
+            recording: self._look_at(runner, recording, sizes[recording], bridged_for, now)
+            for recording, (runner, bridged_for) in running.items()
         }
         self._looks = seen
-        stalled = frozenset(
-            recording for recording, look in seen.items() if look.size > HEADERS and now - look.at >= STALLED_AFTER
-        )
+        stalled = frozenset(recording for recording, look in seen.items() if look.size > HEADERS and _is_old(look, now))
         for recording in stalled - self.stalled:
             log.error("capture_stalled", recording=str(recording))
         self.stalled = stalled
         return False
 
     def _look_at(
-        self, runner: CallRunner, recording: RecordingId, size: int, bridged_at: datetime, now: datetime
+        self, runner: CallRunner, recording: RecordingId, size: int, bridged_for: timedelta, now: float
     ) -> _Look:
-        if size <= HEADERS and now - bridged_at >= FIRST_BYTES_WITHIN:
-            runner.put(CaptureLost(at=now, recording=recording, reason=LostReason.CAPTURE_FAILED))
+        if size <= HEADERS and bridged_for >= FIRST_BYTES_WITHIN:
+            runner.put(CaptureLost(at=self._book.now(), recording=recording, reason=LostReason.CAPTURE_FAILED))
         before = self._looks.get(recording)
         return before if before is not None and before.size == size else _Look(size, now)
+
+
+def _is_old(look: _Look, now: float) -> bool:
+    return now - look.at >= STALLED_AFTER.total_seconds()

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from recorder.ami import AmiError
-from recorder.call import CallState, standing_with
+from recorder.call import CallState, shifted, standing_with
 from recorder.daemon.runner import CallRunner
 from recorder.model import CallId, Channel, Linkedid, Uniqueid
 from recorder.policy import LineRules
@@ -42,17 +42,22 @@ class PauseWatch:
         """Sentences for /status."""
         return [f"call {call} is paused since {at:%H:%M:%S} UTC: was it forgotten?" for call, at in self.long.items()]
 
+    def clock_set(self, by: timedelta) -> None:
+        """What was said already is not said again because it lies elsewhere now."""
+        self.long, self._reminded = shifted(self.long, by), shifted(self._reminded, by)
+
     async def look(self) -> bool:
         """Look at every call once."""
-        now, before = self._now(), self.long
+        before = self.long
         self.long = {
             runner.state.call: paused.at
             for runner in self._calls
-            if (paused := runner.state.paused) is not None and now - paused.at >= self._longest(runner.state.line)
+            if (paused := runner.state.paused) is not None
+            and runner.now() - paused.at >= self._longest(runner.state.line)
         }
         for call, since in self.long.items():
             if before.get(call) != since:
-                log.warning("pause_long", call=str(call), seconds=round((now - since).total_seconds()))
+                log.warning("pause_long", call=str(call), seconds=round((self._now() - since).total_seconds()))
         await self._remind_agents()
         return False
 

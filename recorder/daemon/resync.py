@@ -81,7 +81,7 @@ async def resynchronise(
         if runner.state.phase is Phase.CLOSED:
             continue
         before = runner.heard
-        since = blind_from or runner.state.started_at
+        since = blind_from or runner.started_at
         over = _is_over(runner.state, snapshot)
         told = ended if over else unseen
         _connect(runner, told.passages, snapshot, since, ahead=over)

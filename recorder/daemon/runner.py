@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from itertools import count
-from typing import Protocol, TypeGuard
+from typing import Protocol, TypeGuard, TypeVar
 from uuid import uuid4
 
 import structlog
@@ -31,6 +31,7 @@ from recorder.call import (
     CaptureClosed,
     CaptureLost,
     CaptureState,
+    ClockSet,
     Command,
     ConsentAnswered,
     Erase,
@@ -50,6 +51,7 @@ from recorder.call import (
     capture_in_hand,
     is_captured_beyond,
     running_on,
+    shifted,
 )
 from recorder.call.tables import BESIDE, UNCLOSED
 from recorder.capture import CaptureDesk, CaptureRefused, OpenChannel
@@ -88,6 +90,8 @@ TOLD_WITHIN = timedelta(seconds=12)
 READ_WITHIN = timedelta(seconds=1)
 """And what it said has been read, also by a daemon that stood still until now."""
 SAME_KEY_WITHIN = timedelta(seconds=2)
+
+Moment = TypeVar("Moment", datetime, datetime | None)
 
 
 MUTED = frozenset({CaptureState.QUIET, CaptureState.PAUSED, CaptureState.PREPARED})
@@ -225,6 +229,8 @@ class CallRunner:
         self._unheard = False  # a key of a time when we could not see is being obeyed
         self._muted: set[RecordingId] = set()  # by Asterisk's answer to what we asked last
         self.known_at: datetime | None = None  # up to when an earlier daemon has written what it saw of this call
+        self._set_by = timedelta()  # by how much our clock was set since we began, as far as this call has read of it
+        self._unread_set = timedelta()  # and in what waits
         self.noted: set[RecordingId] = set()  # dialogues that the dialplan held without us, once they are taken in
 
     @property
@@ -255,7 +261,24 @@ class CallRunner:
         self.heard += isinstance(event, PbxEvent)
         if isinstance(event, ChannelHungUp) and self._is_caller(event.channel):
             self.hung_up_at = event.at
-        self._queue(event, ahead=ahead)
+        self._queue(shifted(event, -self._unread_set) if ahead and self._unread_set else event, ahead=ahead)
+
+    def clock_set(self, event: ClockSet) -> None:
+        """Our clock was set: what waits is still by the old one, what comes next by the new one."""
+        self.hung_up_at = shifted(self.hung_up_at, event.by)
+        self.known_at = shifted(self.known_at, event.by)
+        self._keys = [(act, presser, at + event.by) for act, presser, at in self._keys]
+        if self._queue(event):
+            self._unread_set += event.by
+
+    def in_turn(self, moment: Moment) -> Moment:
+        """A moment of now, by the clock of what this call reads: it may have yet to read that ours was set."""
+        return shifted(moment, -self._unread_set)
+
+    @property
+    def started_at(self) -> datetime:
+        """By the clock as it is now."""
+        return self.state.started_at + self._unread_set
 
     def ask(self, work: Callable[[CallRunner], Awaitable[None]]) -> None:
         """Have `work` done in the call's own turn, when no step of it is under way."""
@@ -288,12 +311,13 @@ class CallRunner:
         await self._take(event)
 
     def now(self) -> datetime:
-        return self._around.now()
+        """By the clock of what this call reads."""
+        return self.in_turn(self._around.now())
 
     async def until_unhooked(self) -> None:
         """Wait until a capture armed now would hear both parties (decision 0020): only where one ended just before."""
         if self._unhooked_at is not None:
-            await asyncio.sleep((self._unhooked_at + UNHOOKED_FOR - self._around.now()).total_seconds())
+            await asyncio.sleep((self._unhooked_at + UNHOOKED_FOR - self.now()).total_seconds())
 
     async def apply(self, event: CallEvent, lent: OpenChannel | None = None) -> CallState:
         """Queue an event and wait until its step is carried out; returns the state after it.
@@ -384,12 +408,14 @@ class CallRunner:
                 await item.event(self)
             elif isinstance(item.event, (BridgeLeft, ChannelHungUp)) and self._ends_unseen(item.event):
                 # How it went the queue log knows: as abandoned a talk that nobody saw would be booked, and thrown away.
-                self._concluding[type(item.event)] = self._around.bells.sees_since()
+                self._concluding[type(item.event)] = self.in_turn(self._around.bells.sees_since())
                 if is_captured_beyond(self.state):
                     owing = await self._end_beyond(item.event)
                 else:
                     self._items.put_nowait(item)  # behind what it is told; nobody else has taken its place yet
                     await self._around.bells.conclude(self)
+            elif isinstance(item.event, ClockSet):
+                await self._read_clock(item.event)
             elif isinstance(item.event, CallResynchronised):
                 await self._take(await self._looked_again(item.event))
             elif isinstance(item.event, LineConsulted) and item.done is not None and item.done.done():
@@ -403,13 +429,28 @@ class CallRunner:
             if item.done is not None and not item.done.done() and owing is _Owing.NOTHING:
                 item.done.set_result(self.state)
 
+    async def _read_clock(self, event: ClockSet) -> None:
+        """From here on what this call reads is by the new clock."""
+        self._set_by += event.by
+        self._unread_set -= event.by
+        self._unhooked_at = shifted(self._unhooked_at, event.by)
+        self._concluding = {kind: shifted(at, event.by) for kind, at in self._concluding.items()}
+        await self._take(event)
+
+    def _unset(self, at: datetime) -> datetime:
+        """A moment of this call's turn, to be remembered beside the call until `_dated` is asked: no clock moves it."""
+        return at - self._set_by
+
+    def _dated(self, unset: datetime) -> datetime:
+        return unset + self._set_by
+
     def _is_caller(self, channel: Channel) -> bool:
         return self.state.caller is not None and channel.uniqueid == self.state.caller.uniqueid
 
     def _ends_unseen(self, event: BridgeLeft | ChannelHungUp) -> bool:
         """Whether a part of this call went unseen, nobody has compared it since, and this may be its end."""
         bells, state = self._around.bells, self.state
-        since = bells.sees_since()
+        since = self.in_turn(bells.sees_since())
         if bells.unseen_since() is None or state.started_at >= since or self._concluding.get(type(event)) == since:
             return False
         hand = capture_in_hand(state)
@@ -424,8 +465,8 @@ class CallRunner:
         It is proved no further than we saw, and stops as the event says. Keys of the unseen time the log does know: a
         caller who is gone may have withdrawn.
         """
-        bells, now = self._around.bells, self._around.now()
-        await self._take(SightLost(at=now, blind_from=min(bells.unseen_since() or now, now)))
+        bells, now = self._around.bells, self.now()
+        await self._take(SightLost(at=now, blind_from=min(self.in_turn(bells.unseen_since()) or now, now)))
         owing = await self._take(event)
         if isinstance(event, ChannelHungUp):
             await bells.conclude(self)
@@ -481,7 +522,7 @@ class CallRunner:
             case Quiet(quiet=True):
                 await self._quiet(command, at)
             case Quiet():
-                self._group.create_task(self._speak_when_paid(command, at, unheard=self._unheard))
+                self._group.create_task(self._speak_when_paid(command, self._unset(at), unheard=self._unheard))
             case Seek():
                 seeking = self._around.capture.seek(command.recording, command.channel, command.mixmonitor)
                 self._around.bells.spawn(seeking, f"seek {command.recording}")
@@ -514,7 +555,7 @@ class CallRunner:
         reason = LostReason.CAPTURE_FAILED if written else LostReason.CATALOGUE_AWAY
         lent = self._lent if written else None
         if lent is None:
-            await self._take(CaptureLost(at=self._around.now(), recording=command.recording, reason=reason))
+            await self._take(CaptureLost(at=self.now(), recording=command.recording, reason=reason))
             return
         capture = self._capture(command.recording)
         is_beside = capture is not None and capture.state in BESIDE
@@ -524,16 +565,16 @@ class CallRunner:
         except (CaptureRefused, TimeoutError) as error:
             why = str(error) or "MixMonitor has not begun in time on the leg of a consultation"
             log.warning("capture_refused", call=str(self.state.call), why=why)
-            await self._take(CaptureLost(at=self._around.now(), recording=command.recording, reason=reason))
+            await self._take(CaptureLost(at=self.now(), recording=command.recording, reason=reason))
             return
         if mixmonitor is None and is_beside:
             # What cannot be muted at once is not left to run: the dialplan stops it too, which hears no yes of ours.
-            await self._take(CaptureLost(at=self._around.now(), recording=command.recording, reason=reason))
+            await self._take(CaptureLost(at=self.now(), recording=command.recording, reason=reason))
             return
         self._around.counters.captures_started += 1
         self.expect_told()
         if mixmonitor is not None:
-            await self._take(CaptureArmed(at=self._around.now(), recording=command.recording, mixmonitor=mixmonitor))
+            await self._take(CaptureArmed(at=self.now(), recording=command.recording, mixmonitor=mixmonitor))
         self._around.bells.spawn(self._prove(command.recording), f"prove {command.recording}")
 
     def _is_untold(self, recording: RecordingId) -> bool:
@@ -552,7 +593,7 @@ class CallRunner:
     async def _require_told(self, recording: RecordingId) -> None:
         if self._is_untold(recording):
             log.warning("caller_not_told", call=str(self.state.call), why="the dialplan has not said that they were")
-            await self._take(CallerTold(at=self._around.now(), recording=recording, audit=uuid4()))
+            await self._take(CallerTold(at=self.now(), recording=recording, audit=uuid4()))
 
     async def _prove(self, recording: RecordingId) -> None:
         """Asterisk's Success and its start event prove nothing: the files do."""
@@ -633,7 +674,7 @@ class CallRunner:
     async def _speak_when_paid(self, command: Quiet, at: datetime, *, unheard: bool) -> None:
         """Speech is written again only after the step is, or cannot be now; and the call's next event does not wait."""
         await self._owed.pay()
-        self.ask(lambda _: self._speak(command, at, unheard=unheard))
+        self.ask(lambda _: self._speak(command, self._dated(at), unheard=unheard))
 
     async def _speak(self, command: Quiet, at: datetime, *, unheard: bool) -> None:
         self._unheard = unheard
@@ -649,7 +690,7 @@ class CallRunner:
         if await self._around.capture.quiet(command.channel, command.mixmonitor, quiet=command.quiet, within=within):
             if command.quiet:
                 self._muted.add(command.recording)
-            self._around.bells.spawn(self._confirmed(command, at, within), f"confirm {command.recording}")
+            self._around.bells.spawn(self._confirmed(command, self._unset(at), within), f"confirm {command.recording}")
         elif not self._unheard:  # else the resynchronisation that follows says whether anything lives
             # Silence that is not confirmed is not silence: the capture stops, and counts until `at`.
             await self._take(SilenceFailed(at=at, recording=command.recording))
@@ -657,7 +698,7 @@ class CallRunner:
     async def _confirmed(self, command: Quiet, at: datetime, within: timedelta) -> None:
         """Asterisk's Success is not its word: the event that says so must have come, and is read before we look."""
         await asyncio.sleep(within.total_seconds())
-        self.ask(lambda _: self._require_confirmed(command, at))
+        self.ask(lambda _: self._require_confirmed(command, self._dated(at)))
 
     async def _require_confirmed(self, command: Quiet, at: datetime) -> None:
         capture = self._capture(command.recording)
@@ -668,7 +709,7 @@ class CallRunner:
 
     async def _stop(self, recording: RecordingId, channel: Channel, mixmonitor: str | None) -> None:
         if await self._around.capture.stop(recording, channel, mixmonitor):
-            self._around.bells.spawn(self._closed(recording, self._around.now()), f"stop {recording}")
+            self._around.bells.spawn(self._closed(recording, self._unset(self.now())), f"stop {recording}")
         else:
             self._around.bells.spawn(self._stop_again(recording, mixmonitor), f"stop {recording}")
 
@@ -679,7 +720,7 @@ class CallRunner:
         """
         await asyncio.sleep(STOP_TOLD_WITHIN.total_seconds())
         if self._unclosed(recording) is not None:
-            self.put(CaptureClosed(at=answered_at, recording=recording))
+            self.put(CaptureClosed(at=self._dated(answered_at) + self._unread_set, recording=recording))
 
     async def _stop_again(self, recording: RecordingId, mixmonitor: str | None) -> None:
         """Until Asterisk confirms, or has closed the files by itself."""

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -19,7 +19,7 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_J
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from recorder.ami import Ami, AmiError, PbxFacts
-from recorder.call import CallEvent, CallState, KeyAnswer, Phase, SightLost
+from recorder.call import NEVER, CallEvent, CallState, ClockSet, KeyAnswer, Phase, SightLost, shifted
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway, CatalogueError
 from recorder.consent_ivr import ConsentIvr
@@ -133,10 +133,10 @@ class Daemon:
         self._compared = asyncio.Event()
         self._compared.set()
         self._blind_from: datetime | None = None
-        self._is_out, self._sees_since = True, datetime.max.replace(tzinfo=UTC)
+        self._is_out, self._sees_since = True, NEVER
         self._reading: asyncio.Task[Unseen | None] | None = None  # of the queue log, about to begin
         self._doubtful: set[CallId] = set()
-        self._awake = _Awake(float("inf"), datetime.max.replace(tzinfo=UTC))
+        self._awake = _Awake(float("inf"), NEVER)
         self.sweeps: dict[str, Sweep] = {}
 
     # ---- what the parts ask of the daemon
@@ -180,7 +180,8 @@ class Daemon:
 
     def _lose_sight(self) -> None:
         """We stood still (a frozen process, a stalled machine): when the events at hand happened, nobody knows."""
-        since, now = self._awake.at, self.parts.now()
+        now = self.parts.now()
+        since = self._awake.at
         self._sees_since = now
         log.warning("slept", seconds=round((now - since).total_seconds(), 1), calls=len(self.parts.book))
         self._awake = _Awake(asyncio.get_running_loop().time(), now)
@@ -207,9 +208,22 @@ class Daemon:
             async with asyncio.timeout(COMPARED_WITHIN.total_seconds()):
                 await compared.wait()
         runner.held = False
-        unseen_from = slept_from or self._blind_from
+        unseen_from = slept_from or runner.in_turn(self._blind_from)
         if unseen_from is not None and not runner.has_ahead:
             await runner.note(SightLost(at=now, blind_from=min(unseen_from, now)))
+
+    def clock_set(self, at: datetime, by: timedelta) -> None:
+        """Our clock was set in this moment, and nobody has a time of it yet: whoever keeps moments is told."""
+        parts = self.parts
+        log.warning("clock_set", seconds=round(by.total_seconds(), 3), calls=len(parts.book))
+        self._blind_from, self._sees_since = shifted(self._blind_from, by), shifted(self._sees_since, by)
+        self._awake = shifted(self._awake, by)
+        for sweep in self.sweeps.values():
+            sweep.last_ok_at, sweep.marked_at = shifted(sweep.last_ok_at, by), shifted(sweep.marked_at, by)
+        parts.ami.clock_set(by)
+        parts.pauses.clock_set(by)
+        parts.sweeps.clock_set(by)
+        parts.book.clock_set(ClockSet(at=at, by=by))
 
     async def _stay_awake(self) -> None:
         loop = asyncio.get_running_loop()
@@ -233,7 +247,7 @@ class Daemon:
                 self._read_later(None)
 
     def disconnected(self, reason: str) -> None:
-        self._is_out, self._sees_since = True, datetime.max.replace(tzinfo=UTC)
+        self._is_out, self._sees_since = True, NEVER
         self.parts.readiness.pbx(f"Asterisk is not connected: {reason}")
         if self._blind_from is None:
             # A connection that fell silent was lost when it last answered, not when we noticed.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from recorder.call import (
@@ -20,6 +20,7 @@ from recorder.call import (
     CaptureArmed,
     CaptureClosed,
     CaptureLost,
+    ClockSet,
     ConsentAnswered,
     ConsultationPassed,
     DialogueBroke,
@@ -303,6 +304,10 @@ def sight_lost(blind_from: datetime = NOON) -> SightLost:
     return SightLost(at=NOON, blind_from=blind_from)
 
 
+def clock_set(by: timedelta) -> ClockSet:
+    return ClockSet(at=NOON + by, by=by)
+
+
 def resynchronised(
     *living: tuple[Channel, BridgeId | None],
     capture_lives: bool = True,
@@ -378,6 +383,7 @@ def _events_of_ours(state: CallState) -> Iterator[CallEvent]:
     yield answered(ConsentState.GIVEN, mint, hindrance=LostReason.CAPTURE_FAILED)
     yield DialogueBroke(at=NOON, reason=LostReason.CAPTURE_FAILED)
     yield sight_lost()
+    yield clock_set(timedelta(hours=-1))
     yield rival()
     yield from (pressed(reason, mint) for reason in (OverrideReason.EMERGENCY, OverrideReason.BUSINESS))
     yield pressed(recording=mint, far=AGENT)

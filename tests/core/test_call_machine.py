@@ -23,6 +23,7 @@ from recorder.call import (
     CallState,
     Capture,
     CaptureState,
+    ClockSet,
     Erase,
     Phase,
     PromptPlayed,
@@ -36,6 +37,7 @@ from recorder.call import (
     event_from_fields,
     fields_from_event,
     outcome,
+    shifted,
     standing,
 )
 from recorder.call.events import OwnEvent
@@ -80,6 +82,7 @@ from tests.core.call_cast import (
     armed,
     caller_told,
     capture_lost,
+    clock_set,
     closed,
     connected,
     dialling,
@@ -92,6 +95,7 @@ from tests.core.call_cast import (
     key,
     left,
     made,
+    muted,
     pressed,
     prompted,
     relayed,
@@ -303,12 +307,60 @@ def test_a_call_cut_off_anywhere_still_has_an_outcome(events: list[CallEvent]) -
         assert outcome(final)[0] in Outcome
 
 
+@given(calls(), st.data())
+@hypothesis_settings(max_examples=200, deadline=None)
+def test_a_clock_that_is_set_in_mid_call_changes_no_duration_and_nothing_else(
+    events: list[CallEvent], data: st.DataObject
+) -> None:
+    """Set as often as they like: every step is what it would have been, by the clock of its time."""
+    hours = st.floats(-48, 48).map(lambda hours: timedelta(hours=hours))
+    steps = replayed([*events, hung_up(AGENT), hung_up(CALLER)])
+    ends = next((place for place, step in enumerate(steps) if step.state.phase is Phase.CLOSED), len(steps) - 1)
+    sets = data.draw(st.dictionaries(st.integers(1, max(1, ends)), hours, max_size=4))
+    set_by, heard, expected = timedelta(), list[CallEvent](), list[Step]()
+    for place, event in enumerate([*events, hung_up(AGENT), hung_up(CALLER)][: ends + 1]):
+        if place in sets:
+            set_by += sets[place]
+            heard.append(clock_set(sets[place]))
+            expected.append(Step(state=shifted(steps[place - 1].state, set_by)))
+        heard.append(shifted(event, set_by))
+        expected.append(shifted(steps[place], set_by))
+    assert replayed(heard) == expected
+
+
+def test_a_talk_over_a_step_back_of_an_hour_lasts_as_long_as_it_did_with_its_pause_in_the_right_place() -> None:
+    def later(event: CallEvent, seconds: float) -> CallEvent:
+        return replace(event, at=event.at + timedelta(seconds=seconds))
+
+    back = timedelta(hours=-1)
+    after_it = (
+        *(later(event, 20) for event in (key(KeyAct.RESUME), muted(False))),
+        *(later(event, 60) for event in (left(CALLER, 1), hung_up(CALLER))),
+    )
+    steps = replayed(
+        [
+            *TALKED,
+            *(later(event, 10) for event in (key(KeyAct.PAUSE), muted())),
+            clock_set(back),
+            *(shifted(event, back) for event in after_it),
+        ]
+    )
+    (stopped,) = [
+        fact
+        for step in steps
+        for fact in step.facts
+        if isinstance(fact, RecordingChanged) and fact.status is RecordingStatus.STOPPED
+    ]
+    assert (stopped.bridged_seconds, stopped.keep_seconds) == (60.0, None)
+    assert [(row.from_seconds, row.to_seconds) for row in stopped.silences] == [(10.0, 20.0)]
+
+
 def repeatable(event: CallEvent) -> bool:
-    """Asterisk may tell the same twice; an admission and the end of a MixMonitor mean something each time.
+    """Asterisk may tell the same twice; an admission, the end of a MixMonitor and a clock that is set mean something.
 
     The first stop that we did not send makes us send ours, and the second one is its answer.
     """
-    return not isinstance(event, CallAdmitted | MixMonitorStopped)
+    return not isinstance(event, CallAdmitted | MixMonitorStopped | ClockSet)
 
 
 def told(state: CallState) -> list[Capture]:
@@ -650,6 +702,11 @@ def test_every_kind_of_event_can_be_journalled(name: str) -> None:
 
 def test_a_dialling_that_nobody_began_survives_the_journal() -> None:
     event = DialBegan(at=NOON, channel=None, dialled=AGENT)
+    assert event_from_fields(*fields_from_event(event)) == event
+
+
+def test_by_how_much_a_clock_was_set_survives_the_journal_to_the_microsecond() -> None:
+    event = clock_set(timedelta(hours=-30, microseconds=1))
     assert event_from_fields(*fields_from_event(event)) == event
 
 

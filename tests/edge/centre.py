@@ -14,7 +14,7 @@ import wave
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from sqlalchemy import Connection
 from recorder.assembly import Assembly
 from recorder.catalogue import CallRow, Catalogue, RecordingRow, WholeCall
 from recorder.catalogue.engine import Rooms, url_of
+from recorder.clock import Clock
 from recorder.daemon import CallRunner, Parts
 from recorder.settings import Settings
 from tests.facts import override_for
@@ -122,6 +123,7 @@ class Centre:
         self.url = url
         self.mixes: list[Mix] = []
         self.writes_files = True
+        self.clock_set_by = timedelta()  # the daemon's wall clock alone
         self.at_mixmonitor: Callable[[], Answer] = lambda: OK
         self.before_it_runs: Callable[[Parts], None] = lambda _: None
         self.inbound_says: tuple[str, ...] = ("stops",)  # the dialplan of itself, with each call
@@ -149,7 +151,7 @@ class Centre:
 
     async def start(self, *, ready: bool = True) -> None:
         """Build the daemon and run it; with `ready`, until it can capture."""
-        self.assembly = Assembly(self._settings())
+        self.assembly = Assembly(self._settings(), Clock(lambda: datetime.now(UTC) + self.clock_set_by))
         self._stop = asyncio.Event()
         self._closing = AsyncExitStack()
         await self.assembly.build(self._closing)

@@ -19,13 +19,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from recorder.alarms import AlarmKind, Standing
+from recorder.books.balance import balance
 from recorder.call import CaptureState, Phase
 from recorder.daemon import runner
 from recorder.daemon.runner import QUEUE_LONGEST, UNHOOKED_FOR
-from recorder.model import Channel, ChannelRenamed, ConsentState, Linkedid, LostReason, PbxEvent, Uniqueid
+from recorder.model import Channel, ChannelRenamed, ConsentState, KeyAct, Linkedid, LostReason, PbxEvent, Uniqueid
 from recorder.queue_log import Entry, QueueLog
 from recorder.rotated import Place
 from recorder.storage import Spool, Storage
+from tests.core.call_cast import key
 from tests.core.test_cdr import written
 from tests.edge.centre import LINES, PROMPTS, Centre, Talk, away, forbid, until
 from tests.facts import override_for
@@ -309,6 +311,108 @@ async def test_a_hold_is_silence_and_ends_with_it(centre: Centre) -> None:
     centre.say("Unhold", talk.agent)
     await until(lambda: not centre.mixes[0].muted)
     assert centre.mixes[0].open
+
+
+# --------------------------------------------------------------------------- our clock is set
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_talk_in_which_our_clock_was_set_is_kept_whole_with_its_pause_where_it_was(
+    centre: Centre, hours: int
+) -> None:
+    talk = await centre.asks()
+    began = time.monotonic()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.mixes[0].seconds = 2.0
+    await asyncio.sleep(0.3)
+    paused = time.monotonic() - began
+    centre.marks(talk, "pause")
+    await until(lambda: centre.mixes[0].muted)
+    await asyncio.sleep(0.2)
+    with capture_logs() as said:
+        centre.clock_set_by = timedelta(hours=hours)
+        await centre.assembly.daemon.parts.growth.look()  # nothing is written yet, and it is not an hour old
+        await centre.assembly.daemon.parts.pauses.look()
+        await asyncio.sleep(0.2)
+        resumed = time.monotonic() - began
+        centre.marks(talk, "resume")
+        await until(lambda: not centre.mixes[0].muted)
+        await centre.assembly.daemon.parts.growth.look()
+        await asyncio.sleep(0.3)
+    whole = time.monotonic() - began
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    row = await centre.recording()
+    assert row.keep_seconds is None
+    assert row.bridged_seconds == pytest.approx(whole, abs=0.2)
+    (pause,) = row.silences
+    assert (pause.from_seconds, pause.to_seconds) == pytest.approx((paused, resumed), abs=0.2)
+    assert [line["seconds"] for line in said if "seconds" in line] == [pytest.approx(3600 * hours, abs=0.1)]
+    assert not [line for line in said if line["event"] in ("pause_long", "slept")]
+    assert balance(await centre.whole()) == []
+    assert sum(step.name == "ClockSet" for step in (await centre.whole()).journal) == 1
+
+
+async def test_a_capture_that_has_written_nothing_yet_is_not_lost_because_our_clock_was_set_forward(
+    centre: Centre,
+) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    centre.clock_set_by = timedelta(hours=1)
+    for _ in range(2):  # before the call has read of it, and after
+        await centre.assembly.daemon.parts.growth.look()
+        await until(lambda: centre.runner.waiting == 0)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+
+
+async def test_what_goes_ahead_of_a_clock_that_was_set_is_read_by_the_clock_before(centre: Centre) -> None:
+    talk = await centre.asks()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    call, goes_on = centre.runner, asyncio.Event()
+
+    async def wait(_: object) -> None:
+        await goes_on.wait()
+
+    call.ask(wait)
+    await until(lambda: call.waiting == 0)
+    by_the_old = call.now()
+    centre.clock_set_by = timedelta(hours=-1)
+    assert abs(call.now() - by_the_old) < timedelta(seconds=5)
+    agent = Channel(
+        name=talk.agent.name, uniqueid=Uniqueid(talk.agent.uniqueid), linkedid=Linkedid(talk.agent.linkedid)
+    )
+    call.press(replace(key(KeyAct.PAUSE), at=centre.assembly.now(), presser=agent), ahead=True)
+    goes_on.set()
+    await until(lambda: call.waiting == 0)
+    paused = call.state.paused
+    assert paused is not None
+    assert abs(paused.at - centre.assembly.now()) < timedelta(seconds=5)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+
+
+async def test_a_capture_that_is_not_stopped_in_time_after_our_clock_was_set_is_kept_to_where_it_was_permitted(
+    centre: Centre,
+) -> None:
+    talk = await centre.asks()
+    began = time.monotonic()
+    centre.connects(talk)
+    await centre.until_capture("running")
+    await asyncio.sleep(0.3)
+    centre.pbx.answers["MixMonitorMute"] = lambda action: response(action, "Success")  # and its word does not come
+    until_here = time.monotonic() - began
+    centre.marks(talk, "pause")
+    await centre.until_capture("paused")
+    centre.clock_set_by = timedelta(hours=-1)
+    await until(lambda: not centre.mixes[0].open, "the pause that was not confirmed to end the capture")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    row = await centre.recording()
+    assert row.bridged_seconds == pytest.approx(until_here, abs=0.2)
 
 
 # --------------------------------------------------------------------------- the catalogue is away, or refuses

@@ -33,16 +33,18 @@ from tests.facts import NOON
 
 
 async def test_a_forgotten_pause_is_said_once_and_stands_until_somebody_ends_it() -> None:
+    at = NOON
     talk = (admitted(), answered(), armed(), connected(), entered(AGENT, 1), entered(CALLER, 2), key(KeyAct.PAUSE))
     runner: Any = SimpleNamespace(
-        state=after(*talk), names={"PJSIP/alice-old": AGENT.uniqueid, AGENT.name: AGENT.uniqueid}
+        state=after(*talk),
+        names={"PJSIP/alice-old": AGENT.uniqueid, AGENT.name: AGENT.uniqueid},
+        now=lambda: at,
     )
     reminded: list[str] = []
 
     async def remind(channel: Channel) -> None:
         reminded.append(channel.name)
 
-    at = NOON
     lines = {"support": LineRules(name="support", pause_longest=timedelta(seconds=60))}
     watch = PauseWatch([runner], lines, lambda: at, remind)
     with capture_logs() as said:
@@ -65,7 +67,9 @@ async def test_who_speaks_with_a_caller_that_was_handed_over_is_reminded() -> No
     state = after(*OVER_THERE, key(KeyAct.PAUSE, SECOND))
     assert state.paused is not None
     runner: Any = SimpleNamespace(
-        state=state, names={who.name: who.uniqueid for who in (AGENT, SECOND, NEAR, FAR, CALLER)}
+        state=state,
+        names={who.name: who.uniqueid for who in (AGENT, SECOND, NEAR, FAR, CALLER)},
+        now=lambda: NOON + timedelta(hours=1),
     )
     reminded: list[str] = []
 
@@ -79,7 +83,9 @@ async def test_who_speaks_with_a_caller_that_was_handed_over_is_reminded() -> No
 async def test_an_agent_who_has_the_caller_on_hold_is_reminded_when_they_are_back_and_an_error_is_said() -> None:
     talk = (admitted(), answered(), armed(), connected(), entered(AGENT, 1), entered(CALLER, 2), key(KeyAct.PAUSE))
     apart = (*talk, left(AGENT, 1))
-    runner: Any = SimpleNamespace(state=after(*apart), names={AGENT.name: AGENT.uniqueid})
+    runner: Any = SimpleNamespace(
+        state=after(*apart), names={AGENT.name: AGENT.uniqueid}, now=lambda: NOON + timedelta(hours=1)
+    )
     tried: list[str] = []
 
     async def remind(channel: Channel) -> None:
