@@ -84,7 +84,7 @@ class Rotated:
         if rotated is None:
             lines, reached, _ = self._read(self.path, since)
             return lines, reached
-        is_left = self.path.exists()  # until the successor is there, the rotated one is written to
+        is_left = self._is_begun()
         lines, reached, is_full = self._read(rotated, since)
         if is_full or not is_left:
             return lines, reached
@@ -99,6 +99,13 @@ class Rotated:
         except FileNotFoundError:
             pass  # between the rotation and the next line
         return next((file for file in self._siblings() if file.stat().st_ino == since.inode), None)
+
+    def _is_begun(self) -> bool:
+        """Whether the successor is written to: until then, also where an empty one is there, the rotated one is."""
+        try:
+            return self.path.stat().st_size > 0
+        except FileNotFoundError:
+            return False
 
     def _siblings(self) -> Iterator[Path]:
         return self.path.parent.glob(f"{self.path.name}*")

@@ -220,6 +220,8 @@ class Sweeps:
         booked = await self._catalogue.known_uniqueids(self._node, sorted(told.legs - callers - asked.keys()))
         # What is still under way is remembered: a call in progress may yet need the log's word for how it went on.
         held = [entry.place for entry in asked.values()]
+        # A caller whose call is open already may have been asked by the dialplan since: nobody has taken that in.
+        held += [lines[0].place for caller, lines in told.asked.items() if caller in callers]
         for passage in told.ways:
             if passage.uniqueid in booked or passage.uniqueid in asked:
                 continue

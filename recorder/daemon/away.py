@@ -57,26 +57,28 @@ class AwayDesk:
         self._orphanage = orphanage
         self._spool = spool
         self._spawn = spawn
+        self._left: set[Uniqueid] = set()  # whose answer lay in the socket while we slept: the queue log tells of it
 
     # ---- told at once: the daemon was there again by the time of the answer
 
-    def answered(self, event: UserEventRaised, *, slept: bool) -> None:
+    def answered(self, event: UserEventRaised, *, slept: bool) -> bool:
         """The dialplan has an answer and starts the capture itself, in a moment. Whatever follows, AMI tells.
 
-        Not so of what lay in the socket while we `slept`: of that nobody knows any more when it was, but the queue log,
-        which is read before the calls are compared.
+        Not so of what lay in the socket while we `slept`: of that nobody knows any more when it was, but the queue log.
+        False where it must be read for it, once more.
         """
         note = note_from_text(event.fields.get("Note", ""))
         if note is None:
             log.warning("note_unreadable")
-            return
+            return True
         if slept and event.at - note.at > LATEST:
-            return
+            self._left.add(event.channel.uniqueid)
+            return False
         runner = self._book.of_channel(event.channel)
         if runner is None and self._book.is_past(event.channel):
-            return
+            return True
         if runner is not None and note.recording in runner.noted:
-            return
+            return True
         self._say(note, seen=True)
         call = runner.state.call if runner is not None else CallId(uuid4())
         rules = rules_of(note, self._lines, _before(runner))
@@ -87,6 +89,7 @@ class AwayDesk:
             runner.put(later)
         if permits_capture(note):
             self._check(runner, note, event.channel, seen=True)
+        return True
 
     def _begin(self, runner: CallRunner | None, events: Sequence[CallEvent], *, begun: bool = False) -> CallRunner:
         first = events[0]
@@ -103,13 +106,15 @@ class AwayDesk:
 
         AmiError, CatalogueError, TimeoutError pass.
         """
+        left = frozenset(self._left)
         news = await self._news(unseen.asked)
         if not news:
             return False
         snapshot = await self._ami.channels()
         for caller, entries in news.items():
             async with asyncio.timeout(TAKEN_WITHIN.total_seconds()):
-                await self._take(caller, entries, snapshot)
+                await self._take(caller, entries, snapshot, heard=caller in left)
+        self._left -= left
         return True
 
     async def _news(self, asked: Mapping[Uniqueid, Sequence[Entry]]) -> dict[Uniqueid, Sequence[Entry]]:
@@ -125,10 +130,18 @@ class AwayDesk:
                 news[caller] = later
         return news
 
-    async def _take(self, uniqueid: Uniqueid, entries: Sequence[Entry], snapshot: Sequence[ChannelSnapshot]) -> None:
-        runner = self._book.of_caller(uniqueid)
-        notes = notes_of(entries)
+    async def _take(
+        self, uniqueid: Uniqueid, entries: Sequence[Entry], snapshot: Sequence[ChannelSnapshot], *, heard: bool
+    ) -> None:
+        """`heard`: Asterisk's word that the capture began was, too, before there was a call that it could be of."""
         row = next((row for row in snapshot if row.channel.uniqueid == uniqueid), None)
+        mixmonitor = await self._capture.mixmonitor_id(row.channel) if row is not None else None
+        runner = self._book.of_caller(uniqueid)
+        if runner is not None:  # its answer may have been told at once meanwhile
+            entries = since_news(entries, frozenset(runner.noted)) or ()
+        if not entries:
+            return
+        notes = notes_of(entries)
         caller = row.channel if row is not None else self._gone(runner, uniqueid, entries[0])
         call = runner.state.call if runner is not None else self._call_of(uniqueid)
         scene = Scene(
@@ -138,11 +151,12 @@ class AwayDesk:
             lines=self._lines,
             standing={row.channel.uniqueid: row.bridge for row in snapshot},
             names={row.channel.uniqueid: row.channel.name for row in snapshot},
-            mixmonitor=await self._capture.mixmonitor_id(caller) if row is not None else None,
+            mixmonitor=mixmonitor,
             before=_before(runner),
+            lists=self._book.lists,
         )
         events = history(entries, scene)
-        runner = self._begin(runner, events, begun=any(permits_capture(note) for note in notes))
+        runner = self._begin(runner, events, begun=heard and any(permits_capture(note) for note in notes))
         for note in notes:
             self._say(note, seen=False)
             runner.noted.add(note.recording)

@@ -137,7 +137,7 @@ class CallBook:
         return is_over or channel.uniqueid in self._past
 
     def open(self, event: CallAdmitted, *, begun: bool = False) -> CallRunner:
-        """Begin a call; `begun`: the dialplan has begun a capture of ours on the caller's channel already."""
+        """Begin a call; `begun`: a capture of ours was heard to begin on the caller's channel, by the dialplan."""
         self.counters.opened += 1
         runner = CallRunner(self._around, begin(event), event=event)
         channels = [channel for channel in (event.caller, event.agent) if channel is not None]
@@ -149,6 +149,11 @@ class CallBook:
             self._around.rivals.claim(event.caller)
         self._around.rivals.adopt(runner, channels, event.at)
         return runner
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether something may have passed that nobody has compared yet."""
+        return self._around.bells.unseen_since() is not None
 
     def watch(self, runner: CallRunner, event: CallAdmitted) -> None:
         """From now on the call hears who comes to those that stand behind its caller, whoever that is."""

@@ -13,6 +13,7 @@ from typing import Final
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 from recorder.call import (
+    AgentListed,
     CallAdmitted,
     CallEvent,
     CaptureArmed,
@@ -22,6 +23,7 @@ from recorder.call import (
     KeyPressed,
     PromptPlayed,
 )
+from recorder.do_not_record import NOBODY, DoNotRecord
 from recorder.fallback import NotedAnswer, NotedQuestion
 from recorder.model import (
     AgentConnected,
@@ -41,7 +43,7 @@ from recorder.model import (
     Uniqueid,
 )
 from recorder.policy import PERMITTED_BY_MODE, LineRules, stricter
-from recorder.queue_log import TALK_ENDED, TALK_MOVED, Entry, answer_noted, keys_noted, question_noted
+from recorder.queue_log import LISTED, TALK_ENDED, TALK_MOVED, Entry, answer_noted, keys_noted, question_noted
 
 LOG_PRECISION: Final = timedelta(seconds=1)
 CLOSED_AFTER: Final = timedelta(seconds=2)
@@ -68,6 +70,7 @@ class Scene:
     names: Mapping[Uniqueid, str]
     mixmonitor: str | None = None  # the id that stands on the caller's channel now
     before: Before | None = None  # of the line that the call is known to come from
+    lists: DoNotRecord = NOBODY
 
 
 def rules_of(
@@ -171,6 +174,7 @@ def _events(entries: Sequence[Entry], scene: Scene) -> Iterator[CallEvent]:
     begun: RecordingId | None = None
     asking: NotedQuestion | None = None
     before = scene.before
+    listed: set[Uniqueid] = set()
     for number, entry in enumerate(entries):
         note = answer_noted(entry)
         if note is not None:
@@ -189,7 +193,11 @@ def _events(entries: Sequence[Entry], scene: Scene) -> Iterator[CallEvent]:
         elif entry.event == "CONNECT" and len(entry.data) > 1:
             agent = Uniqueid(entry.data[1])
             bridge = _bridge(scene, agent)
+            if agent in listed or scene.lists.names_agent(entry.agent):
+                yield AgentListed(at=entry.at, agent=_channel(scene, agent))
             yield from _connected(entry, agent, bridge, entries[number + 1 :], scene)
+        elif entry.event == LISTED and entry.data:
+            listed.add(Uniqueid(entry.data[0]))
         elif entry.event in TALK_ENDED:
             # The log drops what is less than a second: the talk ended within the one that it names.
             yield from _parted(entry.at + LOG_PRECISION, begun, bridge, scene)

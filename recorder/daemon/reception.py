@@ -127,8 +127,9 @@ class FrontDesk:
         if runner is not None and _is_beside(runner, visit.channel):
             runner.put(ConsultationPassed(at=self._now(), channel=visit.channel, consults=visit.consults or None))
             return None
-        if runner is not None and runner.noted and not await visit.waits():
-            return None  # we stood still: the dialplan has asked by itself since
+        stood_still = self._book.is_blind if runner is None else bool(runner.noted)
+        if stood_still and not await visit.waits():
+            return None  # the dialplan has asked by itself since
         if runner is None:
             runner = self._book.open(
                 self._admitted(

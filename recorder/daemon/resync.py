@@ -59,7 +59,7 @@ async def resynchronise(
     blind_from: datetime | None,
     clock: Callable[[], datetime],
     *,
-    read_again: Callable[[], Awaitable[Unseen]],
+    read_again: Callable[[Unseen], Awaitable[Unseen]],
     attempts: int = 5,
 ) -> None:
     """Tell each of these calls what stands now. Raises AmiError where the PBX cannot be asked to the end.
@@ -109,17 +109,22 @@ async def _with_their_ends(
     calls: Iterable[CallRunner],
     snapshot: Sequence[ChannelSnapshot],
     unseen: Unseen,
-    read_again: Callable[[], Awaitable[Unseen]],
+    read_again: Callable[[Unseen], Awaitable[Unseen]],
 ) -> Unseen:
     """`unseen`, or what the queue log tells once it has the ends of those who are over: they are written behind."""
     states = [runner.state for runner in calls if runner.state.phase is not Phase.CLOSED]
     gone = [state.caller.uniqueid for state in states if state.caller is not None and _is_over(state, snapshot)]
     for _ in range(READ_AGAIN_AT_MOST):
-        if all(unseen.passages[caller].is_over for caller in gone if caller in unseen.passages):
+        if all(_has_end(unseen.passages[caller]) for caller in gone if caller in unseen.passages):
             break
         await asyncio.sleep(ENDS_FOLLOW)
-        unseen = await read_again()
+        unseen = await read_again(unseen)
     return unseen
+
+
+def _has_end(talk: Passage) -> bool:
+    """Whether the log has all that it will have of the end; of an outgoing talk both legs write theirs."""
+    return talk.is_over and (not talk.is_outgoing or talk.agent_gone_at is not None)
 
 
 async def conclude(

@@ -165,7 +165,9 @@ class Daemon:
             elif event.name == KEY_EVENT:
                 self.parts.front.pressed(event)
             elif event.name == ANSWER_EVENT:
-                self.parts.away.answered(event, slept=self._blind_from is not None and not self._is_out)
+                slept = self._blind_from is not None and not self._is_out
+                if not self.parts.away.answered(event, slept=slept):
+                    self._resynchronise.set()
             elif event.name == LISTED_EVENT:
                 self.parts.front.listed(event)
             elif event.name == TOLD_EVENT:
@@ -278,7 +280,7 @@ class Daemon:
         try:
             unseen = await self._unseen()
             await resynchronise(
-                open_ones, parts.ami, parts.capture, unseen, None, parts.now, read_again=parts.sweeps.unseen
+                open_ones, parts.ami, parts.capture, unseen, None, parts.now, read_again=self._unseen_again
             )
         except (AmiError, CatalogueError, OSError) as error:
             log.warning("calls_not_compared", calls=len(open_ones), why=str(error))  # the next resynchronisation does
@@ -322,8 +324,16 @@ class Daemon:
         """What the queue log tells, calls that the dialplan asked by itself taken in."""
         unseen = await self.parts.sweeps.unseen()
         if await self.parts.away.take_in(unseen):  # what came to them since that reading nobody has told them
-            unseen = await self.parts.sweeps.unseen()
+            unseen = await self._unseen_again(unseen)
         return unseen
+
+    async def _unseen_again(self, unseen: Unseen) -> Unseen:
+        """What the queue log tells by now; as before where it cannot be read any more."""
+        try:
+            return await self.parts.sweeps.read_unseen()
+        except OSError as error:
+            log.error("queue_log_not_read", why=str(error))
+            return unseen
 
     async def ledger(self, call: CallId, event: CallEvent) -> bool:
         """Give a call's machine an event about one of its recordings; False where it is not in the catalogue yet."""
@@ -401,7 +411,7 @@ class Daemon:
                     unseen,
                     blind_from,
                     parts.now,
-                    read_again=parts.sweeps.unseen,
+                    read_again=self._unseen_again,
                 )
                 if not self._resynchronise.is_set():  # nothing went unseen meanwhile
                     self._blind_from = None

@@ -1486,6 +1486,12 @@ async def test_a_pause_and_its_end_while_we_stood_still_are_silence(centre: Cent
     assert [silence.cause for silence in (await centre.recording()).silences] == ["pause"]
 
 
+async def silent(centre: Centre) -> None:
+    """The capture is told to be silent, and Asterisk has said that it is: cut before that, it ends."""
+    await centre.until_capture("quiet")
+    await until(lambda: centre.runner.state.captures[0].silent, "Asterisk's word")
+
+
 @pytest.mark.parametrize("heard", [True, False])
 async def test_a_hold_that_ended_while_ami_was_cut_silences_nothing_of_what_follows(
     centre: Centre, heard: bool
@@ -1493,13 +1499,13 @@ async def test_a_hold_that_ended_while_ami_was_cut_silences_nothing_of_what_foll
     talk = await talking(centre)
     if heard:
         centre.say("Hold", talk.agent)
-        await centre.until_capture("quiet")
+        await silent(centre)
     else:  # it began before, unseen
         talk.caller.variables["CHANNEL(onhold)"] = "1"
         centre.pbx.cut()
         await until(lambda: centre.reasons)
         await centre.until_ready()
-        await centre.until_capture("quiet")
+        await silent(centre)
         del talk.caller.variables["CHANNEL(onhold)"]
     centre.pbx.cut()
     await until(lambda: centre.reasons)
@@ -1514,7 +1520,7 @@ async def test_a_hold_that_ended_while_ami_was_cut_silences_nothing_of_what_foll
 async def test_a_hold_that_asterisk_does_not_tell_of_stays_what_it_was(centre: Centre) -> None:
     talk = await talking(centre)
     centre.say("Hold", talk.agent)
-    await centre.until_capture("quiet")
+    await silent(centre)
     talk.agent.variables["CHANNEL(onhold)"] = "(null)"
     centre.pbx.cut()
     await until(lambda: centre.reasons)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,12 +11,14 @@ from uuid import uuid4
 
 import pytest
 
+from recorder.daemon import Parts
 from recorder.fallback import asked_words
 from recorder.fallback_file import written
 from recorder.model import ConsentMode, PromptKind
 from recorder.prompts import load
 from tests.core.test_cdr import written as written_row
 from tests.edge.centre import PROMPTS, Centre, Mix, Talk, until
+from tests.fakes.agi import environment
 from tests.fakes.pbx import FakePbx
 
 LINES = {
@@ -346,26 +350,111 @@ async def test_an_answer_that_is_told_at_once_is_taken_at_once(centre: Centre, a
     assert centre.mixes[-1].file == ""
 
 
-async def test_what_the_dialplan_did_while_we_slept_is_taken_in_at_the_times_that_its_notes_have(
-    centre: Centre,
-) -> None:
+def asked_in_our_sleep(centre: Centre) -> Asterisk:
     """The event of the answer lies in the socket then, with the capture's start behind it: nobody knows since when."""
-    await centre.start()
     asterisk = Asterisk(centre, int(time.time()))
     talk = asterisk.talk
     centre.pbx.channels.extend(one for one in (talk.caller, talk.agent) if one not in centre.pbx.channels)
+    started: list[str] = []
+    begin, centre._start_mixmonitor = centre._start_mixmonitor, lambda _, arguments: started.append(arguments)  # type: ignore[method-assign,assignment]
+    centre.mixes.append(Mix.__new__(Mix))  # of which note() takes the last
     words = asterisk.note(answer="given")
-    assert asterisk.mix is not None
+    centre.mixes.pop()
+    centre._start_mixmonitor = begin  # type: ignore[method-assign]
     centre.say("UserEvent", talk.caller, ("UserEvent", "RecorderAnswer"), ("Note", words))
+    centre._start_mixmonitor(talk.caller, started[0])
+    asterisk.mix = centre.mixes[-1]
+    return asterisk
+
+
+def sleeps() -> None:
+    time.sleep(4)
+
+
+@pytest.mark.parametrize("visits", [False, True], ids=["nobody visits", "a visit waited in vain"])
+async def test_what_the_dialplan_did_while_we_slept_is_taken_in_at_the_times_of_its_notes(
+    centre: Centre, visits: bool
+) -> None:
+    await centre.start()
+    asterisk = asked_in_our_sleep(centre)
+    talk = asterisk.talk
+    if visits:  # until the dialplan's leash ended it
+        arguments = ("support", talk.caller.linkedid, "", "no", "stops")
+        with socket.create_connection(("127.0.0.1", centre.agi_port)) as door:
+            door.sendall(environment(channel=talk.caller.name, uniqueid=talk.caller.uniqueid, arguments=arguments))
     asterisk.connects()
     centre.connects(talk)
-    time.sleep(4)  # noqa: ASYNC251  the process stands still
+    sleeps()
     await until(lambda: len(centre.assembly.daemon.parts.book) == 1, "the call to be taken in", seconds=20)
     await centre.until_capture("running")
+    await asyncio.sleep(1)
     (capture,) = centre.runner.state.captures
     assert capture.bridged_at is not None
     assert capture.bridged_at.timestamp() < asterisk.at + 1.5, "not when we woke up"
+    assert asterisk.mix is not None
     assert asterisk.mix.open, "our own, and no rival"
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+
+
+@pytest.mark.parametrize("said", [True, False], ids=["the dialplan says so", "the list says so"])
+@pytest.mark.parametrize("slept", [True, False], ids=["slept", "dead"])
+async def test_a_talk_with_an_agent_who_must_not_be_recorded_is_not_taken_in(
+    centre: Centre, slept: bool, said: bool
+) -> None:
+    if not said:
+        centre.change("do_not_record", agents=["PJSIP/alice"])
+    if slept:
+        await centre.start()
+        asterisk = asked_in_our_sleep(centre)
+    else:
+        asterisk = Asterisk(centre, int(time.time()))
+        asterisk.note()
+    talk = asterisk.talk
+    if said:
+        asterisk.writes("RECORDERLISTED", talk.agent.uniqueid)
+    asterisk.connects()
+    if slept:
+        centre.connects(talk)
+        sleeps()
+    else:
+        await centre.start()
+    await until(lambda: len(centre.assembly.daemon.parts.book) == 1, "the call to be taken in", seconds=20)
+    await until(lambda: asterisk.mix is not None and not asterisk.mix.open, "the end of the capture")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("excluded", None)
+    assert centre.settled() == []
+
+
+@pytest.mark.parametrize("late", [0, 3], ids=["AMI at once", "AMI later than the sweep"])
+async def test_a_note_about_a_call_that_is_open_is_kept_until_it_is_taken_in(centre: Centre, late: float) -> None:
+    """Killed in the dialogue; the dialplan asks itself; the sweep reads the log before anybody compares."""
+    await centre.start()
+    talk = centre.new_talk()
+    visit = centre.visit(talk, keys="")
+    visit.answers["STREAM FILE"] = lambda _: None
+    await visit.start()
+    await until(lambda: centre.runners and not centre.runner.owes, "the call to be written")
+    await centre.kill()
+    await visit.close()
+    asterisk = Asterisk(centre, int(time.time()))
+    asterisk.talk = talk
+    asterisk.note(answer="given")
+    asterisk.connects()
+
+    def slow(parts: Parts) -> None:
+        connects = parts.ami.run
+
+        async def run() -> None:
+            await asyncio.sleep(late)
+            await connects()
+
+        parts.ami.run = run  # type: ignore[method-assign]
+
+    centre.before_it_runs = slow
+    await centre.start(ready=False)
+    await centre.until_capture("running")
+    asterisk.ends()
     centre.hangs_up(talk)
     assert await centre.outcome() == ("recorded", None)
 
