@@ -71,10 +71,12 @@ class AwayDesk:
         if note is None:
             log.warning("note_unreadable")
             return True
+        runner = self._book.of_channel(event.channel)
         if slept and event.at - note.at > LATEST:
             self._left.add(event.channel.uniqueid)
+            if runner is not None and permits_capture(note):
+                runner.expect_start(event.channel)
             return False
-        runner = self._book.of_channel(event.channel)
         if runner is None and self._book.is_past(event.channel):
             return True
         if runner is not None and note.recording in runner.noted:

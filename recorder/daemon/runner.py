@@ -222,6 +222,7 @@ class CallRunner:
         self.names: dict[str, Uniqueid] = {}
         # Whose start was heard, or need not be waited for: another on the same channel is not ours.
         self._claimed = {row.id for row in first.state.captures if row.state is not CaptureState.ARMING}
+        self._awaited_starts: set[Uniqueid] = set()  # channels on which one of ours is heard to start before we know it
         self._ended: set[RecordingId] = set()  # whose stop was heard
         self._unhooked_at: datetime | None = None  # since when nothing of ours hangs on the caller's channel any more
         self.heard = 0  # events of the PBX that were put
@@ -292,6 +293,10 @@ class CallRunner:
     def begun(self, recording: RecordingId) -> None:
         """The dialplan has started this capture itself, before we could hear of it."""
         self._claimed.add(recording)
+
+    def expect_start(self, channel: Channel) -> None:
+        """The dialplan starts a capture of ours on this channel, of which this call is told only later."""
+        self._awaited_starts.add(channel.uniqueid)
 
     def expect_told(self) -> None:
         """See to it that nobody is captured on, of whom nobody says that they were told of it."""
@@ -605,6 +610,10 @@ class CallRunner:
 
         The one that a dialplan of ours starts for us leaves its id on the channel; before that, it is not ours.
         """
+        if event.channel.uniqueid in self._awaited_starts:
+            self._awaited_starts.discard(event.channel.uniqueid)
+            self._around.rivals.claim(event.channel)
+            return
         mine = next((row for row in self.state.captures if self._is_awaited(row, event.channel)), None)
         mixmonitor = mine.mixmonitor if mine else None
         if mine is not None and mine.state is CaptureState.ARMING:

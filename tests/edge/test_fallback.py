@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from recorder.daemon import Parts
 from recorder.fallback import asked_words
@@ -350,10 +351,10 @@ async def test_an_answer_that_is_told_at_once_is_taken_at_once(centre: Centre, a
     assert centre.mixes[-1].file == ""
 
 
-def asked_in_our_sleep(centre: Centre) -> Asterisk:
+def asked_in_our_sleep(centre: Centre, talk: Talk | None = None) -> Asterisk:
     """The event of the answer lies in the socket then, with the capture's start behind it: nobody knows since when."""
     asterisk = Asterisk(centre, int(time.time()))
-    talk = asterisk.talk
+    talk = asterisk.talk = talk or asterisk.talk
     centre.pbx.channels.extend(one for one in (talk.caller, talk.agent) if one not in centre.pbx.channels)
     started: list[str] = []
     begin, centre._start_mixmonitor = centre._start_mixmonitor, lambda _, arguments: started.append(arguments)  # type: ignore[method-assign,assignment]
@@ -393,6 +394,24 @@ async def test_what_the_dialplan_did_while_we_slept_is_taken_in_at_the_times_of_
     assert capture.bridged_at.timestamp() < asterisk.at + 1.5, "not when we woke up"
     assert asterisk.mix is not None
     assert asterisk.mix.open, "our own, and no rival"
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+
+
+async def test_what_the_dialplan_began_in_our_sleep_on_a_call_that_is_open_is_no_rival(centre: Centre) -> None:
+    await centre.start()
+    talk = await centre.asks(keys="")  # unanswered, and asked again
+    await until(lambda: not centre.runner.owes, "the first answer to be written")
+    asterisk = asked_in_our_sleep(centre, talk)
+    asterisk.connects()
+    centre.connects(talk)
+    with capture_logs() as logs:
+        sleeps()
+        await centre.until_capture("running")
+        await asyncio.sleep(1)
+    assert "rival_met" not in [entry["event"] for entry in logs]
+    assert asterisk.mix is not None
+    assert asterisk.mix.open
     centre.hangs_up(talk)
     assert await centre.outcome() == ("recorded", None)
 
