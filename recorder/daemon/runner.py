@@ -63,6 +63,7 @@ from recorder.model import (
     ChannelHungUp,
     KeyAct,
     LostReason,
+    MixMonitorMuted,
     MixMonitorStarted,
     MixMonitorStopped,
     PbxEvent,
@@ -225,7 +226,7 @@ class CallRunner:
         self._awaited_starts: set[Uniqueid] = set()  # channels on which one of ours is heard to start before we know it
         self._ended: set[RecordingId] = set()  # whose stop was heard
         self._unhooked_at: datetime | None = None  # since when nothing of ours hangs on the caller's channel any more
-        self.heard = 0  # events of the PBX that were put
+        self.heard = 0  # events of the PBX that were put, but for mutes
         self._keys: list[tuple[KeyAct, Uniqueid, datetime]] = []
         self._unheard = False  # a key of a time when we could not see is being obeyed
         self._muted: set[RecordingId] = set()  # by Asterisk's answer to what we asked last
@@ -259,7 +260,8 @@ class CallRunner:
 
     def put(self, event: CallEvent, *, ahead: bool = False) -> None:
         """Queue an event, `ahead` of all that waits; never blocks."""
-        self.heard += isinstance(event, PbxEvent)
+        # Of who stands where a mute tells nothing, and we mute each capture to see whether it lives.
+        self.heard += isinstance(event, PbxEvent) and not isinstance(event, MixMonitorMuted)
         if isinstance(event, ChannelHungUp) and self._is_caller(event.channel):
             self.hung_up_at = event.at
         self._queue(shifted(event, -self._unread_set) if ahead and self._unread_set else event, ahead=ahead)
