@@ -55,8 +55,11 @@ class Asterisk:
         with self.centre.queue_log.open("a") as file:
             file.write(f"{self.at}|{self.talk.caller.uniqueid}|{queue}|{agent}|{event}|{words}\n")
 
-    def note(self, answer: str = "given", line: str = "support", mode: str = "opt_in") -> str:
-        """Ask, write the answer down and start the capture where the mode permits it; returns the note."""
+    def note(self, answer: str = "given", line: str = "support", mode: str = "opt_in", *, told: bool = False) -> str:
+        """Ask, write the answer down and start the capture where the mode permits it; returns the note.
+
+        `told`: a daemon that is there hears of the answer, before the capture starts.
+        """
         kinds = {ConsentMode.OPT_IN: PromptKind.QUESTION, ConsentMode.NOTICE: PromptKind.NOTICE}
         prompt = load(PROMPTS, PROMPTS).prompts[kinds[ConsentMode(mode)], "en"]
         recording = uuid4()
@@ -64,6 +67,8 @@ class Asterisk:
         words = f"1|{line}|{mode}|{answer}|{asked_words(prompt)}|{times}|0123456789abcdef|{recording}"
         note = f"{words}|{self.talk.caller.linkedid}|"
         self.writes("RECORDERANSWER", note, queue=line)
+        if told:
+            self.centre.say("UserEvent", self.talk.caller, ("UserEvent", "RecorderAnswer"), ("Note", note))
         if answer in ("given", "noticed"):
             spool = self.centre.spool
             files = f"r({spool}/{recording}-caller.wav)t({spool}/{recording}-agent.wav)i(RECORDER_ID)"
@@ -354,17 +359,10 @@ async def test_an_answer_that_is_told_at_once_is_taken_at_once(centre: Centre, a
 def asked_in_our_sleep(centre: Centre, talk: Talk | None = None) -> Asterisk:
     """The event of the answer lies in the socket then, with the capture's start behind it: nobody knows since when."""
     asterisk = Asterisk(centre, int(time.time()))
-    talk = asterisk.talk = talk or asterisk.talk
-    centre.pbx.channels.extend(one for one in (talk.caller, talk.agent) if one not in centre.pbx.channels)
-    started: list[str] = []
-    begin, centre._start_mixmonitor = centre._start_mixmonitor, lambda _, arguments: started.append(arguments)  # type: ignore[method-assign,assignment]
-    centre.mixes.append(Mix.__new__(Mix))  # of which note() takes the last
-    words = asterisk.note(answer="given")
-    centre.mixes.pop()
-    centre._start_mixmonitor = begin  # type: ignore[method-assign]
-    centre.say("UserEvent", talk.caller, ("UserEvent", "RecorderAnswer"), ("Note", words))
-    centre._start_mixmonitor(talk.caller, started[0])
-    asterisk.mix = centre.mixes[-1]
+    asterisk.talk = talk or asterisk.talk
+    parties = (asterisk.talk.caller, asterisk.talk.agent)
+    centre.pbx.channels.extend(one for one in parties if one not in centre.pbx.channels)
+    asterisk.note(told=True)
     return asterisk
 
 
