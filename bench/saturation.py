@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from bench.centre import HEARING, MOMENT, Centre, centre
 from bench.consent import waits
-from bench.machine import Aim, Figure, cpu_ms, idle_and_all_ms, judged, machine, percentile, tabled
+from bench.machine import Aim, Figure, cpu_ms, idle_and_all_ms, judged, machine, percentile, tabled, weighted
 from tests.pbx.admin import Admin, Event
 
 TALK_SECONDS = 1500.0
@@ -69,32 +69,38 @@ class Found:
 
 
 async def measure(keys: int, rate: float, start: int, step: int, most: int) -> Found:
-    found = Found()
     async with centre() as on, await on.pbx.admin() as ears:
-        await ears.action("Filter", {"Operation": "Add", "Filter": "Event: (DTMFEnd|MixMonitorStart)"})
-        await ears.action("Filter", {"Operation": "Add", "Filter": "UserEvent: BenchClock"})
-        for _ in range(CLOCKS):
-            await on.admin.action(
-                "Originate",
-                {"Channel": "Local/clock@bench-clock/n", "Application": "Wait", "Data": "3600", "Async": "true"},
-            )
-        print(HEAD, flush=True)
-        arriving = asyncio.create_task(on.every(1 / rate, sys.maxsize, CALL_SECONDS, speaks=""))
-        talks = await _add(on, start)
-        while found.saturated is None and len(talks) < most:
-            talks += await _add(on, step)
-            taken = await _window(on, ears, WINDOW, len(talks), rate)
-            found.steps.append(taken)
-            print(taken, flush=True)
-            if is_saturated(found.steps):
-                found.saturated = taken.calls
-        if found.saturated is not None:
-            await _agree(on, ears, found, talks, keys, rate)
-        arriving.cancel()
+        with weighted(on.recorder.pid):
+            found = await _saturate(on, ears, keys, rate, start, step, most)
         await on.admin.action("Hangup", {"Channel": "/.*/"})
         await on.until_quiet(timeout=900)  # some gigabytes are settled
         await on.accounted()
         await asyncio.to_thread(on.verified)
+    return found
+
+
+async def _saturate(on: Centre, ears: Admin, keys: int, rate: float, start: int, step: int, most: int) -> Found:
+    found = Found()
+    await ears.action("Filter", {"Operation": "Add", "Filter": "Event: (DTMFEnd|MixMonitorStart)"})
+    await ears.action("Filter", {"Operation": "Add", "Filter": "UserEvent: BenchClock"})
+    for _ in range(CLOCKS):
+        await on.admin.action(
+            "Originate",
+            {"Channel": "Local/clock@bench-clock/n", "Application": "Wait", "Data": "3600", "Async": "true"},
+        )
+    print(HEAD, flush=True)
+    arriving = asyncio.create_task(on.every(1 / rate, sys.maxsize, CALL_SECONDS, speaks=""))
+    talks = await _add(on, start)
+    while found.saturated is None and len(talks) < most:
+        talks += await _add(on, step)
+        taken = await _window(on, ears, WINDOW, len(talks), rate)
+        found.steps.append(taken)
+        print(taken, flush=True)
+        if is_saturated(found.steps):
+            found.saturated = taken.calls
+    if found.saturated is not None:
+        await _agree(on, ears, found, talks, keys, rate)
+    arriving.cancel()
     return found
 
 

@@ -19,7 +19,7 @@ from typing import Protocol
 import structlog
 
 from recorder.ami import Ami, AmiError, AmiRefused, ChannelSnapshot
-from recorder.call import CallEvent, RecordingEmptied, RecordingErased, RecordingMade, RecordingUnmade
+from recorder.call import AUDIBLE, CallEvent, RecordingEmptied, RecordingErased, RecordingMade, RecordingUnmade
 from recorder.model import Channel, LostReason, RecorderError, RecordingId, Silenced
 from recorder.quality import BRIDGE_TOLERANCE_SECONDS, Finding, Measures, assess, file_findings
 from recorder.silences import spans_silenced, spans_to_keep
@@ -49,8 +49,6 @@ OPENED_WITHIN = timedelta(seconds=2)
 """Asterisk opens the files in the MixMonitor's own thread, after it has answered Success."""
 CLOSED_WITHIN = timedelta(seconds=3)
 """After a hang-up Asterisk closes the files by itself, with no event; after this the header is ours to repair."""
-AUDIBLE = timedelta(milliseconds=500)
-"""A bridge shorter than this may leave no audio and still be right."""
 FIRST_BYTES_WITHIN = timedelta(seconds=10)
 """Asterisk writes in steps of 32 KiB (2.05 s of 8 kHz): a bridge this long with nothing on disk writes nothing."""
 LOOK_EVERY = timedelta(milliseconds=20)

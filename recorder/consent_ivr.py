@@ -268,8 +268,6 @@ def converse(agi: BridgeAGI, talk: Dialogue, played: Callable[[Prompt, int], Non
             step = talk.send(heard)
     except StopIteration as end:
         answer: Answer = end.value
-    agi.longest = timedelta(0)
-    agi.set_variable("TIMEOUT(absolute)", ceil(LEASH.total_seconds()))
     return answer
 
 
@@ -465,7 +463,25 @@ class ConsentIvr:
         except AGIException as error:
             log.warning("dialogue_failed", call=str(admission.call), why=str(error))
             answer = Answer(consent=ConsentState.NONE, failed=LostReason.DIALOGUE_FAILED)
-        return await self._reception.conclude(admission.call, channel, answer, lent)
+            return await self._reception.conclude(admission.call, channel, answer, lent)
+        return await self._conclude(connection, admission.call, channel, answer, lent)
+
+    async def _conclude(
+        self, connection: AgiConnection, call: CallId, channel: Channel, answer: Answer, lent: OpenChannel
+    ) -> str:
+        """Take the answer; Asterisk shortens the leash meanwhile, which was sent first and is replied to first."""
+        shorten = f'SET VARIABLE "TIMEOUT(absolute)" "{ceil(LEASH.total_seconds())}"'
+        shortened, result = await asyncio.gather(
+            connection.command(shorten),
+            self._reception.conclude(call, channel, answer, lent),
+            return_exceptions=True,
+        )
+        if isinstance(result, BaseException):
+            raise result
+        if isinstance(shortened, BaseException):  # gone at the moment of the answer, which is kept
+            self._reception.ended(call)
+            raise shortened
+        return result
 
 
 def _visit(

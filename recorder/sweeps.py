@@ -39,6 +39,7 @@ from recorder.model import (
     Uniqueid,
 )
 from recorder.policy import LineRules
+from recorder.priority import RESTS
 from recorder.quality import Measures
 from recorder.queue_log import Entry, Passage, QueueLog, Unseen, told_by, unseen_by
 from recorder.queue_reading import QueueReading
@@ -169,16 +170,23 @@ class Sweeps:
             self._postponed.until[row.id] = self._now() + POSTPONE
 
     async def _analyse(self, row: RecordingRow) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         measures, findings = await self._capture.analyse(_staging(row))
+        took = loop.time() - began
         found = dict.fromkeys((*row.findings, *(str(finding) for finding in findings)))
         await self._catalogue.write_analysis(row.id, self._now(), _numbers(measures), tuple(found))
         if findings:
             log.warning("recording_findings", recording=str(row.id), findings=[str(finding) for finding in findings])
+        await asyncio.sleep(RESTS * took)
 
     # ---- reconcile
 
     async def remove_settled_leftovers(self) -> bool:
-        """Remove staged files whose recording is settled or empty: the daemon died between catalogue and removal."""
+        """Remove staged files whose recording is settled or empty: the daemon died between catalogue and removal.
+
+        And of a failed one where they hold no audio: what Asterisk began after we had given it up.
+        """
         try:
             leftovers = await asyncio.to_thread(lambda: tuple(self._spool.leftovers()))
         except StorageError as error:
@@ -191,9 +199,18 @@ class Sweeps:
         rows = await self._catalogue.recordings_named(ours - self._postponed.now(self._now()))
         done = (RecordingStatus.SETTLED, RecordingStatus.EMPTY, RecordingStatus.ERASED)
         for row in rows.values():
-            if row.status in done:
+            if row.status in done or (row.status is RecordingStatus.FAILED and await self._is_soundless(row)):
                 await self._remove(row)
         return False
+
+    async def _is_soundless(self, row: RecordingRow) -> bool:
+        """Whether Asterisk wrote no audio of a capture that failed some time ago."""
+        if row.changed_at > self._now() - POSTPONE:
+            return False  # its stop may not be confirmed yet
+        try:
+            return await asyncio.to_thread(self._spool.has_only_headers, row.id)
+        except StorageError:  # damaged: a person's to look at
+            return False
 
     async def _remove(self, row: RecordingRow) -> None:
         try:

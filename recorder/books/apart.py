@@ -26,7 +26,7 @@ from recorder.books.walk import Books, verify
 from recorder.catalogue import CatalogueAway, CatalogueError, open_catalogue
 from recorder.chain import Head
 from recorder.model import RecorderError
-from recorder.priority import STEP_FAR_BACK, step_back
+from recorder.priority import STEP_FAR_BACK, rest_between, step_back
 from recorder.storage import Spool, Storage
 
 PROGRAM: Final = "from recorder.books.apart import main; main()"
@@ -170,6 +170,7 @@ def main() -> None:
     signal.alarm(int(BALANCED_WITHIN.total_seconds()) + 60)  # where nobody is left to end it
     logs.configure()  # on stderr: stdout is the answer's
     step_back(STEP_FAR_BACK)
+    rest_between()
     told: dict[str, Any] = {"away": None, "trouble": None}
     try:
         balanced = asyncio.run(_balance(json.loads(sys.stdin.read())))

@@ -34,7 +34,7 @@ from recorder.call.events import (
 from recorder.call.journal import event_from_fields, fields_from_event
 from recorder.call.machine import advance, begin
 from recorder.call.moments import NEVER, shifted
-from recorder.call.outcome import outcome
+from recorder.call.outcome import AUDIBLE, outcome
 from recorder.call.reading import READ_EVENTS
 from recorder.call.replay import replay
 from recorder.call.state import (
@@ -54,6 +54,7 @@ from recorder.call.state import (
 from recorder.call.tables import CAPTURE_TRANSITIONS, PHASE_TRANSITIONS, CaptureState, Phase, Trigger
 
 __all__ = [
+    "AUDIBLE",
     "CAPTURE_TRANSITIONS",
     "NEVER",
     "PHASE_TRANSITIONS",

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final
 
 from recorder.call.state import CallState
+from recorder.call.tables import CaptureState
 from recorder.model import ConsentMode, ConsentState, LostReason, Outcome
 
+AUDIBLE: Final = timedelta(milliseconds=500)
+"""A bridge shorter than this may leave no audio and still be right: Asterisk's first frame comes up to 60 ms after it
+(decision 0041), and on a busy machine later."""
 DECLINED_BY: Final = frozenset({ConsentState.REFUSED, ConsentState.WITHDRAWN, ConsentState.UNANSWERED})
 
 
@@ -20,11 +25,23 @@ def _excluded(state: CallState) -> bool:
     return (state.consent is ConsentState.PROHIBITED or state.excluded) and not state.recorded
 
 
+def _too_brief(state: CallState) -> bool:
+    """The one talk there was had no room for a word, and left no audio: nobody has been recorded, nor lost."""
+    if state.lost is not None or len(state.captures) != 1:
+        return False
+    (capture,) = state.captures
+    if capture.state is not CaptureState.EMPTY or capture.unproved:
+        return False
+    since, until = capture.bridged_at, capture.bridged_until
+    return since is not None and until is not None and until - since < AUDIBLE
+
+
 OUTCOMES: Final[tuple[tuple[Outcome, Callable[[CallState], bool]], ...]] = (
     (Outcome.EXCLUDED, _excluded),
     (Outcome.ABANDONED, lambda state: not state.talked),
     (Outcome.RECORDED, lambda state: state.recorded),
     (Outcome.DECLINED, _declined),
+    (Outcome.ABANDONED, _too_brief),
     (Outcome.LOST, lambda _: True),
 )
 

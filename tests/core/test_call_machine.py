@@ -102,6 +102,7 @@ from tests.core.call_cast import (
     resynchronised,
     rung,
     sight_lost,
+    unmade,
 )
 from tests.facts import NOON, OVERRIDDEN
 
@@ -779,6 +780,31 @@ def test_a_talk_that_only_the_queue_log_saw_begin_is_lost_and_not_abandoned() ->
     assert outcome(ended(after(admitted(), answered(), armed(), found))) == (Outcome.LOST, LostReason.RECORDER_AWAY)
     refused = after(admitted(), answered(ConsentState.REFUSED), found)
     assert outcome(ended(refused)) == (Outcome.DECLINED, None)
+
+
+def _hangs_up_soon(seconds: float, *before: CallEvent, last: CallEvent) -> tuple[Outcome, LostReason | None]:
+    """A caller who has agreed is gone so soon after the bridge; what the recording came to is `last`."""
+    return outcome(_hung_up_soon(seconds, *before, last=last))
+
+
+def _hung_up_soon(seconds: float, *before: CallEvent, last: CallEvent) -> CallState:
+    soon = timedelta(seconds=seconds)
+    gone = (replace(left(CALLER, 1), at=NOON + soon), replace(hung_up(), at=NOON + soon), closed(), last)
+    return replayed([*TALKED, *before, *gone])[-1].state
+
+
+def test_a_talk_with_no_room_for_a_word_that_left_no_audio_is_no_lost_call() -> None:
+    assert _hangs_up_soon(0.06, last=emptied()) == (Outcome.ABANDONED, None)
+    assert _hangs_up_soon(0.06, last=made()) == (Outcome.RECORDED, None)
+
+
+def test_a_talk_without_audio_is_lost_where_there_was_room_for_a_word_or_anything_had_failed() -> None:
+    assert _hangs_up_soon(0.5, last=emptied()) == (Outcome.LOST, LostReason.CAPTURE_FAILED)
+    assert _hangs_up_soon(0.06, last=unmade())[0] is Outcome.LOST
+    unseen = replace(sight_lost(NOON), at=NOON)
+    assert _hangs_up_soon(0.06, unseen, last=emptied())[0] is not Outcome.ABANDONED
+    away = replace(_hung_up_soon(0.06, last=emptied()), lost=LostReason.PBX_AWAY)
+    assert outcome(away) == (Outcome.LOST, LostReason.PBX_AWAY)
 
 
 def test_an_agent_who_dials_again_for_another_line_is_judged_by_that_line() -> None:

@@ -34,6 +34,10 @@ RULES = LineRules(name="support", mode=ConsentMode.OPT_IN, answer=timedelta(seco
 MIXMONITOR = ",br(/spool/x-caller.wav)t(/spool/x-agent.wav)i(RECORDER_ID)"
 
 
+SHORTENED = 'SET VARIABLE "TIMEOUT(absolute)" "3"'
+"""What is sent with the answer: from now on there are three seconds."""
+
+
 class Desk:
     """The daemon's side as the dialogue sees it: admits everybody, remembers everything."""
 
@@ -147,6 +151,32 @@ async def test_the_leash_is_set_before_every_step_to_its_longest_time_and_three_
     play, listen = f'STREAM FILE "{QUESTION.path}" "0123456789*#" 0', "WAIT FOR DIGIT 4000"
     # 6.5 s of prompt and 4 s of waiting, each with 3 s and whole seconds; then what concluding may take
     assert steps == [limit(10), play, limit(7), listen] * 2 + [limit(3)]
+
+
+async def test_an_answer_is_taken_while_the_leash_is_shortened_and_nothing_begins_before_it_is(
+    ivr: ConsentIvr, desk: Desk
+) -> None:
+    desk.concluding = lambda lent: lent.mixmonitor(MIXMONITOR)
+    async with FakeAgi(ivr.port) as caller:
+        caller.variables["RECORDER_ID"] = "0x1"
+        caller.answers["SET VARIABLE"] = lambda line: None if line == SHORTENED else b"200 result=1\n"
+        await until(lambda: desk.answers)
+        assert caller.commands[-1] == SHORTENED
+        caller.say(b"200 result=1\n")
+        await caller.until_over()
+    assert caller.received("EXEC MixMonitor")
+    assert desk.mixmonitor == "0x1"
+
+
+async def test_an_answer_of_a_caller_who_is_gone_by_then_is_taken_and_their_call_looked_for(
+    ivr: ConsentIvr, desk: Desk
+) -> None:
+    async with FakeAgi(ivr.port) as caller:
+        caller.answers["SET VARIABLE"] = lambda line: None if line == SHORTENED else b"200 result=1\n"
+        await caller.until_command("STREAM FILE")
+        await until(lambda: caller.commands[-1] == SHORTENED)
+    await until(lambda: desk.cut_off)
+    assert [answer.consent for answer in desk.answers] == [ConsentState.GIVEN]
 
 
 async def test_a_key_that_nobody_offered_is_no_answer_and_the_question_comes_again(ivr: ConsentIvr, desk: Desk) -> None:

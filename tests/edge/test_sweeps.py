@@ -31,6 +31,7 @@ from recorder.model import (
     Fact,
     LegSeen,
     Linkedid,
+    LostReason,
     Outcome,
     PartyKind,
     RecordingAuthorised,
@@ -250,6 +251,18 @@ async def test_only_the_leftovers_of_settled_recordings_are_removed(worker: Work
         "notes.txt",
         *(worker.spool.path(waiting.id, leg).name for leg in LegFile),
     }
+
+
+async def test_of_a_failed_recording_only_headers_are_removed_and_not_at_once(worker: Worker) -> None:
+    soundless, spoken = await worker.stopped(0), await worker.stopped(0.1)
+    for recording in (soundless, spoken):
+        failed = facts.changed(recording, RecordingStatus.STOPPED, RecordingStatus.FAILED, 100)
+        await worker.store.write_facts([replace(failed, reason=LostReason.CAPTURE_FAILED)])
+    await worker.sweeps.remove_settled_leftovers()
+    assert {left.recording for left in worker.spool.leftovers()} == {soundless.id, spoken.id}
+    worker.now += POSTPONE
+    await worker.sweeps.remove_settled_leftovers()
+    assert {left.recording for left in worker.spool.leftovers()} == {spoken.id}
 
 
 async def test_a_leftover_that_cannot_be_removed_is_postponed_counted_and_stops_no_other(worker: Worker) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -247,6 +248,16 @@ def test_a_thread_that_steps_back_does_so_alone() -> None:
     with ThreadPoolExecutor(1, initializer=step_back) as audio:
         assert audio.submit(nice_of_this_thread).result() == min(19, before + STEP_BACK)
     assert nice_of_this_thread() == before
+
+
+def test_a_program_that_rests_takes_a_third_of_a_processor_and_no_more() -> None:
+    program = (
+        "import sys, time; from recorder.priority import rest_between; rest_between()\n"
+        "began, before = time.monotonic(), time.process_time()\n"
+        "while time.monotonic() < began + 1: pass\n"
+        "sys.exit(time.process_time() - before > 0.4)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
 
 
 async def test_the_daemon_joins_and_measures_behind_everything_else_it_does(opened: Opens) -> None:
