@@ -44,8 +44,10 @@ def weighted(pid: int) -> Iterator[None]:
     """
     weight = next(int(line.partition("=")[2]) for line in UNIT.read_text().splitlines() if line.startswith("CPUWeight"))
     older = (CGROUPS / "cpu").is_dir()  # version 1, where 1024 is what version 2 calls 100
-    group = (CGROUPS / "cpu" if older else CGROUPS) / f"recorder-bench-{pid}"
+    root = CGROUPS / "cpu" if older else CGROUPS
+    group, before = root / f"recorder-bench-{pid}", root
     try:
+        before = root / _group_of(pid, "cpu" if older else "").lstrip("/")
         if not older:
             (CGROUPS / "cgroup.subtree_control").write_text("+cpu")
         group.mkdir()
@@ -53,14 +55,24 @@ def weighted(pid: int) -> Iterator[None]:
         (group / "cgroup.procs").write_text(str(pid))
     except OSError as error:
         print(f"the daemon without its CPUWeight={weight}: {error}")
-    else:
-        print(f"the daemon at CPUWeight={weight}, as its unit has it; Asterisk at 100")
+        with suppress(OSError):
+            group.rmdir()
+        yield
+        return
+    print(f"the daemon at CPUWeight={weight}, as its unit has it; Asterisk at 100")
     try:
         yield
     finally:
+        with suppress(OSError):  # it may have ended
+            (before / "cgroup.procs").write_text(str(pid))
         with suppress(OSError):
-            (group.parent / "cgroup.procs").write_text(str(pid))
             group.rmdir()
+
+
+def _group_of(pid: int, controller: str) -> str:
+    """The control group of a process; `controller` is empty for version 2."""
+    lines = (line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines())
+    return next(path for _, controllers, path in lines if controller in controllers.split(","))
 
 
 def resident_kb(pid: int) -> int:

@@ -49,6 +49,7 @@ from recorder.daemon import (
     Lookout,
     Members,
     NumberWatch,
+    OverrideWatch,
     Parts,
     PauseWatch,
     PolicyWatch,
@@ -87,6 +88,10 @@ MEGABYTE = 1024 * 1024
 SPOOL, STORAGE = "spool", "storage"
 COUNTED_EVERY = timedelta(seconds=5)
 LOST_WITHIN = timedelta(hours=24)
+UNSTAMPED = (
+    "Asterisk does not say when its events happened: a recording ends as late as we read that it should;"
+    " manager.conf [general]: timestampevents = yes, then `module reload manager`"
+)
 FATAL = frozenset(
     {ProblemKind.MISSING, ProblemKind.NOT_A_FOLDER, ProblemKind.NOT_WRITABLE, ProblemKind.OPEN_TO_STRANGERS}
 )
@@ -273,6 +278,7 @@ class Assembly:
             sweeps=sweeps,
             unseen=unseen,
             bookkeeper=bookkeeper,
+            overrides=OverrideWatch(self.catalogue, node=settings.node.name, now=self.now),
             readiness=readiness,
             growth=GrowthWatch(book, capture),
             numbers=numbers,
@@ -341,7 +347,10 @@ class Assembly:
         warnings += parts.fallback.warnings
         warnings += parts.house.warnings
         warnings += parts.bookkeeper.warnings
+        warnings += parts.overrides.warnings
         warnings += parts.local.warnings
+        if parts.ami.counters.stamped is False:
+            warnings.append(UNSTAMPED)
         state, reasons = state_of(Seen(hindrances=parts.readiness.reasons, warnings=warnings))
         pbx = parts.ami.state
         return Status(
@@ -460,6 +469,10 @@ class Assembly:
             "recorder_ami_reconnects": Figure(about="AMI reconnections", values={"": ami.reconnects}, counts=True),
             "recorder_agi_peers_refused": Figure(
                 about="Connections to the AGI port from elsewhere", values={"": parts.ivr.refused_peers}, counts=True
+            ),
+            "recorder_overrides_standing_out": Figure(
+                about="Agents who override much more than their line's others, by line and reason in the last 7 days",
+                values={"": float(parts.overrides.standing_out)},
             ),
             "recorder_books_mismatches": Figure(
                 about="What did not fit when the books were last balanced, by code",

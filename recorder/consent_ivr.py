@@ -478,9 +478,9 @@ class ConsentIvr:
         )
         if isinstance(result, BaseException):
             raise result
-        if isinstance(shortened, BaseException):  # gone at the moment of the answer, which is kept
+        if isinstance(shortened, BaseException) or shortened.code != 200:  # gone just then; the answer is kept
             self._reception.ended(call)
-            raise shortened
+            raise shortened if isinstance(shortened, BaseException) else AGIHangup("the channel is dead")
         return result
 
 

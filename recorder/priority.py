@@ -5,11 +5,12 @@ Owns the figures. Must not decide what can wait: who starts a thread or a progra
 
 from __future__ import annotations
 
-import atexit
+import asyncio
+import ctypes
 import os
 import signal
 import threading
-import time
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -28,7 +29,11 @@ catalogue still answers it in time."""
 RESTS: Final = 2
 """How long work that can wait rests, for as long as it worked: a third of one processor, also where nobody else of its
 control group wants the rest. The kernel weighs groups by what the unit says (CPUWeight), and not by who is in them."""
-WORKS_FOR: Final = 0.01  # seconds at a time
+WORKS_FOR: Final = 0.03  # seconds at a time
+PACE_BEGINS: Final = 3.0
+"""Seconds after which a program counts as one that works for long; most of them have ended by then."""
+RESTS_AT_MOST: Final = 0.1  # seconds, of a thread's work, which may have waited for a disk
+PR_SET_PDEATHSIG: Final = 1  # sys/prctl.h
 
 
 def step_back(by: int = STEP_BACK) -> None:
@@ -40,11 +45,27 @@ def step_back(by: int = STEP_BACK) -> None:
         log.warning("priority_not_lowered", why=str(error))
 
 
-def rest_between() -> None:
-    """Let this program, which is one of its own, take at most its third of one processor, for good.
+async def keep_pace(program: asyncio.subprocess.Process, begins: float = PACE_BEGINS) -> None:
+    """Let a program of its own work in its third of the time, until it has ended; cancelled, it goes on.
 
-    By a signal after each stretch of work: what works need not know. Only in the main thread.
+    From outside: the threads in which it works need not know. Only from `begins` seconds on.
     """
-    signal.signal(signal.SIGPROF, lambda *_: time.sleep(RESTS * WORKS_FOR))
-    signal.setitimer(signal.ITIMER_PROF, WORKS_FOR, WORKS_FOR)
-    atexit.register(signal.setitimer, signal.ITIMER_PROF, 0)  # once Python has let go of it the signal would kill
+    await asyncio.sleep(begins)
+    while program.returncode is None:
+        await asyncio.sleep(WORKS_FOR)
+        try:
+            _signal(program, signal.SIGSTOP)
+            await asyncio.sleep(RESTS * WORKS_FOR)
+        finally:
+            _signal(program, signal.SIGCONT)
+
+
+def _signal(program: asyncio.subprocess.Process, sign: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        program.send_signal(sign)
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this program with whoever began it, also where it stands still just then."""
+    with suppress(OSError, AttributeError):  # another system; the program's own limit ends it
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))

@@ -39,7 +39,7 @@ from recorder.model import (
     Uniqueid,
 )
 from recorder.policy import LineRules
-from recorder.priority import RESTS
+from recorder.priority import RESTS, RESTS_AT_MOST
 from recorder.quality import Measures
 from recorder.queue_log import Entry, Passage, QueueLog, Unseen, told_by, unseen_by
 from recorder.queue_reading import QueueReading
@@ -178,7 +178,7 @@ class Sweeps:
         await self._catalogue.write_analysis(row.id, self._now(), _numbers(measures), tuple(found))
         if findings:
             log.warning("recording_findings", recording=str(row.id), findings=[str(finding) for finding in findings])
-        await asyncio.sleep(RESTS * took)
+        await asyncio.sleep(min(RESTS * took, RESTS_AT_MOST))
 
     # ---- reconcile
 

@@ -17,6 +17,7 @@ from recorder.call import (
     ConsentAnswered,
     OverridePressed,
     PromptPlayed,
+    RecordingEmptied,
     RecordingMade,
     fields_from_event,
     replay,
@@ -129,6 +130,12 @@ class Story:
 
     def hung_up(self) -> Story:
         self.events.append(ChannelHungUp(at=later(12), channel=caller(self.call)))
+        return self
+
+    def gone_at_once(self) -> Story:
+        """The caller hangs up in the moment of the bridge, and Asterisk wrote nothing."""
+        self.events.append(ChannelHungUp(at=later(10.04), channel=caller(self.call)))
+        self.events.append(RecordingEmptied(at=later(11), recording=self.recording))
         return self
 
     def settled(self, storage: Storage) -> Story:

@@ -80,6 +80,7 @@ class AmiCounters:
     reconnects: int = 0  # of these, after the first
     late_pings: int = 0  # not answered when the next one was due
     last_event_at: datetime | None = None  # any event, needed here or not
+    stamped: bool | None = None  # whether the last event that was needed here bore Asterisk's own time
 
 
 class PbxAction(Action):  # type: ignore[misc]
@@ -209,7 +210,8 @@ class Wire(AMIProtocol):  # type: ignore[misc]
 
     def _tell(self, translate: Translator, frame: bytes, at: datetime) -> None:
         try:
-            event = translate(frame, self._stamps.time_of(stamp_from_frame(frame), at))
+            stamp = stamp_from_frame(frame)
+            event = translate(frame, self._stamps.time_of(stamp, at))
         except ValueError:
             self._malformed()
             return
@@ -224,6 +226,7 @@ class Wire(AMIProtocol):  # type: ignore[misc]
                 log.exception("ami_callback_failed", failures=self._counters.callback_errors)
         else:
             self._counters.events += 1
+            self._counters.stamped = stamp is not None
 
     def _take_item(self, frame: bytes) -> bool:
         """An event under an awaited ActionID is an item of its list only after the Response; before, it is an event."""

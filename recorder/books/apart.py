@@ -26,7 +26,7 @@ from recorder.books.walk import Books, verify
 from recorder.catalogue import CatalogueAway, CatalogueError, open_catalogue
 from recorder.chain import Head
 from recorder.model import RecorderError
-from recorder.priority import STEP_FAR_BACK, rest_between, step_back
+from recorder.priority import STEP_FAR_BACK, end_with_parent, keep_pace, step_back
 from recorder.storage import Spool, Storage
 
 PROGRAM: Final = "from recorder.books.apart import main; main()"
@@ -94,8 +94,10 @@ async def balance_apart(whose: Whose, since: datetime, now: datetime, within: ti
     except OSError as error:
         raise NotBalanced(f"the program that reads them could not be started: {error.strerror or error}") from error
     try:
-        async with asyncio.timeout(within.total_seconds()):
+        async with asyncio.timeout(within.total_seconds()), asyncio.TaskGroup() as group:
+            pace = group.create_task(keep_pace(process))
             out, err = await process.communicate(json.dumps(_question(whose, since, now)).encode())
+            pace.cancel()
     except TimeoutError:
         raise NotBalanced(f"they were not read within {within.total_seconds() / 60:g} minutes") from None
     finally:
@@ -169,8 +171,8 @@ def main() -> None:
     """The question as JSON on stdin, the answer as JSON on stdout."""
     signal.alarm(int(BALANCED_WITHIN.total_seconds()) + 60)  # where nobody is left to end it
     logs.configure()  # on stderr: stdout is the answer's
+    end_with_parent()
     step_back(STEP_FAR_BACK)
-    rest_between()
     told: dict[str, Any] = {"away": None, "trouble": None}
     try:
         balanced = asyncio.run(_balance(json.loads(sys.stdin.read())))

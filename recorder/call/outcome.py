@@ -26,14 +26,17 @@ def _excluded(state: CallState) -> bool:
 
 
 def _too_brief(state: CallState) -> bool:
-    """The one talk there was had no room for a word, and left no audio: nobody has been recorded, nor lost."""
+    """The one talk there was had no room for a word, and left no audio: nobody has been recorded, nor lost.
+
+    To the end of the call, and not of the capture: the caller may have been given another agent since.
+    """
     if state.lost is not None or len(state.captures) != 1:
         return False
     (capture,) = state.captures
-    if capture.state is not CaptureState.EMPTY or capture.unproved:
-        return False
-    since, until = capture.bridged_at, capture.bridged_until
-    return since is not None and until is not None and until - since < AUDIBLE
+    if capture.state is not CaptureState.EMPTY or capture.unproved or capture.authority is ConsentState.OVERRIDDEN:
+        return False  # before an override they may have talked for long
+    since = capture.bridged_at
+    return since is not None and state.ended_at is not None and state.ended_at - since < AUDIBLE
 
 
 OUTCOMES: Final[tuple[tuple[Outcome, Callable[[CallState], bool]], ...]] = (

@@ -6,7 +6,7 @@ comes as the frozen values of rows.py.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -74,6 +74,8 @@ from recorder.model import (
     Linkedid,
     LostReason,
     Outcome,
+    OverrideReason,
+    PartyKind,
     RecordingId,
     RecordingStatus,
     Uniqueid,
@@ -196,6 +198,27 @@ def list_consents(
     wanted = _between(wanted, consent_events.c.at, since, until)
     newest = (consent_events.c.at.desc(), consent_events.c.seq.desc())
     return _all(connection, ConsentRow, wanted.order_by(*newest).limit(limit))
+
+
+def overrides(
+    connection: Connection, since: datetime, node: str | None, line: str | None
+) -> tuple[dict[tuple[str, str, OverrideReason], int], dict[tuple[str, str], int]]:
+    """Of the calls started since then: overrides by line, agent and reason, and calls taken by line and agent."""
+    here = (calls.c.started_at >= since, _of_node(node), *_matches(calls, line=line))
+    pressed = select(calls.c.line, consent_events.c.actor, consent_events.c.reason, func.count())
+    pressed = pressed.join(consent_events, consent_events.c.call == calls.c.id)
+    pressed = pressed.where(*here, consent_events.c.after == ConsentState.OVERRIDDEN)
+    pressed = pressed.group_by(calls.c.line, consent_events.c.actor, consent_events.c.reason)
+    overridden = {(line, actor, reason): count for line, actor, reason, count in connection.execute(pressed)}
+    agent = func.coalesce(legs.c.interface, legs.c.channel)
+    took = select(calls.c.line, agent, legs.c.interface.is_(None), func.count(legs.c.call.distinct()))
+    took = took.join(legs, legs.c.call == calls.c.id).where(*here, legs.c.kind == PartyKind.AGENT)
+    taken: Counter[tuple[str, str]] = Counter()
+    for line_of, name, is_channel, count in connection.execute(
+        took.group_by(calls.c.line, agent, legs.c.interface.is_(None))
+    ):
+        taken[line_of, name.rpartition("-")[0] or name if is_channel else name] += count
+    return overridden, dict(taken)
 
 
 def counts(connection: Connection, node: str | None, since: datetime) -> Counts:

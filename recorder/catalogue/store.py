@@ -40,6 +40,7 @@ from recorder.model import (
     RecordingStatus,
     Uniqueid,
 )
+from recorder.overrides import Overrides, told
 from recorder.policy import LinePolicy
 
 T = TypeVar("T")
@@ -279,6 +280,12 @@ class Catalogue:
         return await self.read(
             lambda connection: reading.list_consents(connection, limit, call, line, after, since, until), within
         )
+
+    async def overrides(
+        self, since: datetime, *, node: str | None = None, line: str | None = None, within: timedelta = READER_WAITS
+    ) -> tuple[Overrides, ...]:
+        """Return the overrides in calls started since then, by line, agent and reason; who stands out first."""
+        return told(*await self.read(lambda connection: reading.overrides(connection, since, node, line), within))
 
     async def counts(self, since: datetime, node: str | None = None, within: timedelta = CALLER_WAITS) -> Counts:
         """Count for /status; `node` None counts every node's."""

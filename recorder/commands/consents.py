@@ -44,6 +44,7 @@ from recorder.commands.display import (
     text,
 )
 from recorder.model import ConsentState
+from recorder.overrides import Overrides
 from recorder.policy import LinePolicy
 from recorder.proof import (
     CHANGED,
@@ -70,6 +71,16 @@ CONSENT_COLUMNS: Final = (
     Column(name="reason"),
     Column(name="by", wide=True),
     Column(name="policy", page=True),
+)
+
+OVERRIDE_COLUMNS: Final = (
+    Column(name="line"),
+    Column(name="agent", wide=True),
+    Column(name="reason"),
+    Column(name="overrides", right=True),
+    Column(name="of calls", right=True),
+    Column(name="as others", right=True),
+    Column(name=""),
 )
 
 Heads = Annotated[
@@ -125,6 +136,38 @@ def noted(path: Path | None) -> tuple[Head, ...]:
         return heads_noted(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"{path}: {error}", param_hint="--heads") from None
+
+
+# --------------------------------------------------------------------------- who overrides
+
+
+@app.command("overrides")
+def overrides(
+    context: typer.Context,
+    line: Line = None,
+    since: Since = "30d",
+    as_json: Json = False,
+) -> None:
+    """Count overrides by line, agent and reason, and say who overrides much more than the line's others."""
+    start = moment(since, datetime.now(UTC))
+    assert start is not None
+    rows = ask(settings_of(context), lambda catalogue: catalogue.overrides(start, line=line))
+    if as_json:
+        print_json([asdict(row) | {"expected": row.expected, "stands_out": row.stands_out} for row in rows])
+        return
+    if not rows:
+        screen(error=True).print("Nobody has overridden since then.")
+        return
+    print_table(screen(), OVERRIDE_COLUMNS, (_override_cells(row) for row in rows))
+    standing_out = sum(row.stands_out for row in rows)
+    if standing_out:
+        which = number(standing_out, "row stands out", "rows stand out")
+        screen(error=True).print(f"{which}: more than chance would have it. Ask why, it is no verdict.")
+
+
+def _override_cells(row: Overrides) -> tuple[object, ...]:
+    usual = "" if row.expected is None else f"{row.expected:.1f}"
+    return row.line, row.agent, row.reason, row.count, row.calls, usual, "stands out" if row.stands_out else ""
 
 
 # --------------------------------------------------------------------------- the head

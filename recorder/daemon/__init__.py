@@ -11,6 +11,7 @@ from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.house_watch import HouseWatch
 from recorder.daemon.members import Members
 from recorder.daemon.number_watch import NumberWatch
+from recorder.daemon.override_watch import OverrideWatch
 from recorder.daemon.owed import CallCounters
 from recorder.daemon.pauses import PauseWatch
 from recorder.daemon.policy_watch import PolicyWatch
@@ -36,6 +37,7 @@ __all__ = [
     "Lookout",
     "Members",
     "NumberWatch",
+    "OverrideWatch",
     "Parts",
     "PauseWatch",
     "PolicyWatch",

@@ -33,6 +33,7 @@ from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.house_watch import HouseWatch
 from recorder.daemon.keeping import SEEN, record_of_sight
 from recorder.daemon.number_watch import NumberWatch
+from recorder.daemon.override_watch import OverrideWatch
 from recorder.daemon.pauses import PauseWatch
 from recorder.daemon.policy_watch import PolicyWatch
 from recorder.daemon.readiness import Readiness
@@ -89,6 +90,7 @@ class Parts:
     sweeps: Sweeps
     unseen: UnseenCalls
     bookkeeper: Bookkeeper
+    overrides: OverrideWatch
     readiness: Readiness
     growth: GrowthWatch
     pauses: PauseWatch
@@ -448,6 +450,7 @@ class Daemon:
             Sweep("analyse", made.analyse_due, timedelta(seconds=10)),
             Sweep("reconcile", self._reconcile, timedelta(seconds=60)),
             Sweep("books", self.parts.bookkeeper.look, BALANCED_EVERY),
+            Sweep("overrides", self.parts.overrides.look, timedelta(hours=1)),
             Sweep("growth", self.parts.growth.look, timedelta(seconds=5)),
             Sweep("pauses", self.parts.pauses.look, timedelta(seconds=5)),
             Sweep("numbers", self.parts.numbers.look, timedelta(seconds=5)),

@@ -128,7 +128,7 @@ class Spool:
     def discard(self, recording: RecordingId) -> int:
         """Remove both staged files and return how many there were; missing ones are fine.
 
-        Only once the catalogue has the recording as settled, empty, or to be erased.
+        Only once the catalogue has the recording as settled, empty, or to be erased, or failed without a sound.
         """
         with translated(self.here, f"discarding {recording}"):
             removed = [_unlinked(path) for path in self.paths(recording)]

@@ -803,6 +803,12 @@ def test_a_talk_without_audio_is_lost_where_there_was_room_for_a_word_or_anythin
     assert _hangs_up_soon(0.06, last=unmade())[0] is Outcome.LOST
     unseen = replace(sight_lost(NOON), at=NOON)
     assert _hangs_up_soon(0.06, unseen, last=emptied())[0] is not Outcome.ABANDONED
+    refused = (admitted(), answered(ConsentState.REFUSED), connected(), entered(AGENT, 1), entered(CALLER, 2))
+    late = NOON + timedelta(seconds=600)
+    over = (replace(event, at=late) for event in (pressed(), armed(), left(CALLER, 1), hung_up(), closed(), emptied()))
+    assert outcome(replayed([*refused, *over])[-1].state)[0] is Outcome.LOST
+    again = (left(AGENT, 1), replace(hung_up(), at=late), closed(), emptied())
+    assert outcome(replayed([*TALKED, *again])[-1].state)[0] is Outcome.LOST
     away = replace(_hung_up_soon(0.06, last=emptied()), lost=LostReason.PBX_AWAY)
     assert outcome(away) == (Outcome.LOST, LostReason.PBX_AWAY)
 

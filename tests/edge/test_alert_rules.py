@@ -13,7 +13,7 @@ import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx2
@@ -22,6 +22,7 @@ import pytest
 from recorder.model import Channel, ChannelRenamed
 from tests import promtool
 from tests.edge.centre import Centre, Talk, forbid, until
+from tests.edge.test_overrides import took
 from tests.fakes.pbx import FakePbx
 from tests.small_disk import small_disk
 
@@ -300,6 +301,16 @@ async def test_a_settled_recording_that_is_taken_away(centre: Centre) -> None:
     ring(centre, "books")
     await until_value(centre, "recorder_books_mismatches", 1)
     promtool.play(before, await scrape(centre), ["RecorderBooksOutOfBalance"])
+
+
+async def test_somebody_who_overrides_much_more_than_the_others(centre: Centre) -> None:
+    before = await well(centre)
+    at = centre.assembly.now() - timedelta(hours=1)
+    await took(centre.catalogue, "PJSIP/alice", 10, overriding=5, at=at)
+    await took(centre.catalogue, "PJSIP/bob", 40, at=at)
+    ring(centre, "overrides")
+    await until_value(centre, "recorder_overrides_standing_out", 1)
+    promtool.play(before, await scrape(centre), ["RecorderOverridesStandOut"])
 
 
 async def test_alarms_that_do_not_get_out(catalogue_url: str, tmp_path: Path) -> None:

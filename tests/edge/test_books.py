@@ -176,6 +176,7 @@ def calls(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> di
         "refused": books.refused(),
         "failed": books.failed(),
         "armed": Story().admitted().answered().armed(),
+        "brief": Story().admitted().answered().armed().talking().gone_at_once(),
     }
     shutil.copyfile(sqlite_template, home / "catalogue.db")
 
@@ -269,6 +270,17 @@ def test_a_failed_capture_is_accounted_for_by_an_override(calls: dict[str, Whole
     lost = replace(whole.recordings[0], id=RecordingId(uuid4()), status=RecordingStatus.FAILED)
     both = replace(whole, recordings=(*whole.recordings, lost))
     assert Code.FAILURE_UNACCOUNTED not in {item.code for item in balance(both)}
+
+
+def test_a_talk_too_brief_for_a_word_was_lost_to_earlier_recorders_and_is_no_mismatch(
+    calls: dict[str, WholeCall],
+) -> None:
+    whole = calls["brief"]
+    assert (whole.call.outcome, balance(whole)) == (Outcome.ABANDONED, [])
+    earlier = call_with(whole, outcome=Outcome.LOST, reason=LostReason.CAPTURE_FAILED)
+    assert balance(earlier) == []
+    other = call_with(whole, outcome=Outcome.LOST, reason=LostReason.PBX_AWAY)
+    assert Code.OUTCOME_DIFFERS in {item.code for item in balance(other)}
 
 
 def test_every_code_has_a_mend() -> None:

@@ -179,6 +179,14 @@ async def test_an_answer_of_a_caller_who_is_gone_by_then_is_taken_and_their_call
     assert [answer.consent for answer in desk.answers] == [ConsentState.GIVEN]
 
 
+async def test_an_answer_on_a_channel_that_is_dead_by_then_tells_it_nothing_more(ivr: ConsentIvr, desk: Desk) -> None:
+    async with FakeAgi(ivr.port) as caller:
+        caller.answers["SET VARIABLE"] = lambda line: b"511 dead\n" if line == SHORTENED else b"200 result=1\n"
+        await caller.until_over()
+    assert len(desk.cut_off) == len(desk.answers) == 1
+    assert caller.commands[-1] == SHORTENED
+
+
 async def test_a_key_that_nobody_offered_is_no_answer_and_the_question_comes_again(ivr: ConsentIvr, desk: Desk) -> None:
     async with FakeAgi(ivr.port, keys="71") as caller:
         await caller.until_over()

@@ -1756,6 +1756,19 @@ async def test_calls_that_passed_while_nobody_looked_get_their_outcome_once(unst
     assert len(await centre.until_closed(4)) == 4
 
 
+async def test_a_pbx_that_does_not_say_when_things_happened_is_in_the_status_with_its_mend(centre: Centre) -> None:
+    assert (await centre.assembly.status()).state == "ok"
+    channel = FakeChannel(name="PJSIP/stranger-1", uniqueid="1795298000.1", linkedid="1795298000.1")
+    centre.say("Hold", channel)
+    await until(lambda: centre.assembly.daemon.parts.ami.counters.stamped is False)
+    status = await centre.assembly.status()
+    assert (status.state, len(status.reasons)) == ("degraded", 1)
+    assert "timestampevents = yes" in status.reasons[0]
+    centre.say("Hold", channel, at=datetime.now(UTC))
+    await until(lambda: centre.assembly.daemon.parts.ami.counters.stamped)
+    assert (await centre.assembly.status()).state == "ok"
+
+
 async def test_books_that_do_not_balance_are_in_the_status_and_in_the_metrics_until_they_do(
     unstarted: Centre,
 ) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from recorder.alarms import AlarmKind
-from recorder.priority import STEP_BACK, step_back
+from recorder.priority import STEP_BACK, keep_pace, step_back
 from recorder.storage import Spool, StorageError, free_space
 from tests.edge.centre import Centre, until
 from tests.edge.test_alert_rules import fill, ring
@@ -250,14 +250,43 @@ def test_a_thread_that_steps_back_does_so_alone() -> None:
     assert nice_of_this_thread() == before
 
 
-def test_a_program_that_rests_takes_a_third_of_a_processor_and_no_more() -> None:
+async def test_a_program_that_is_kept_to_a_pace_takes_a_third_of_a_processor_in_whatever_thread() -> None:
     program = (
-        "import sys, time; from recorder.priority import rest_between; rest_between()\n"
-        "began, before = time.monotonic(), time.process_time()\n"
-        "while time.monotonic() < began + 1: pass\n"
-        "sys.exit(time.process_time() - before > 0.4)"
+        "import sys, threading, time\n"
+        "def work():\n"
+        "    until = time.monotonic() + 1.5\n"
+        "    while time.monotonic() < until: pass\n"
+        "threads = [threading.Thread(target=work) for _ in range(2)]\n"
+        "[thread.start() for thread in threads]; [thread.join() for thread in threads]\n"
+        "print(time.process_time())"
     )
-    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        group.create_task(keep_pace(process, 0))
+        out, _ = await process.communicate()
+    assert float(out) < 0.9
+    assert process.returncode == 0
+
+
+async def test_a_program_that_ends_with_its_parent_does_so_also_where_it_stands_still() -> None:
+    child = "import os, signal; from recorder.priority import end_with_parent; end_with_parent(); "
+    child += "print(os.getpid(), flush=True); os.kill(os.getpid(), signal.SIGSTOP)"
+    parent = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}]); time.sleep(60)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", parent, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    pid = int(await asyncio.wait_for(process.stdout.readline(), 20))
+    await until(lambda: _state(pid) == "T")
+    process.kill()
+    await process.wait()
+    await until(lambda: _state(pid) in (None, "Z"))
+
+
+def _state(pid: int) -> str | None:
+    """What the kernel says of a process; None where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    except OSError:
+        return None
 
 
 async def test_the_daemon_joins_and_measures_behind_everything_else_it_does(opened: Opens) -> None:
