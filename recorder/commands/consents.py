@@ -75,7 +75,7 @@ CONSENT_COLUMNS: Final = (
 
 OVERRIDE_COLUMNS: Final = (
     Column(name="line"),
-    Column(name="agent", wide=True),
+    Column(name="agent"),
     Column(name="reason"),
     Column(name="overrides", right=True),
     Column(name="of calls", right=True),
