@@ -45,6 +45,8 @@ UNTOLD_VARIABLE = "RECORDER_UNTOLD"
 CALLER_VARIABLE = "RECORDER_CALLER_ID"
 REMIND_KEY = "D"
 """Of features_recorder.conf (recorder-remind)."""
+JOINED_KEY = "C"
+"""Of features_recorder.conf (recorder-joined)."""
 OPENED_WITHIN = timedelta(seconds=2)
 """Asterisk opens the files in the MixMonitor's own thread, after it has answered Success."""
 CLOSED_WITHIN = timedelta(seconds=3)
@@ -297,6 +299,10 @@ class CaptureDesk:
     async def remind(self, channel: Channel) -> None:
         """Let our dialplan say on this channel that a pause lasts long. AmiError passes."""
         await self._ami.press(channel.name, REMIND_KEY)
+
+    async def summon(self, channel: Channel) -> None:
+        """Have our dialplan come to us with this channel of a caller's. AmiError passes."""
+        await self._ami.press(channel.name, JOINED_KEY)
 
     # ---- readiness
 

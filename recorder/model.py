@@ -243,15 +243,34 @@ class LocalBridged(PbxEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LocalOptimised(PbxEvent):
+    """Asterisk begins to take this Local channel out of the path between those who stand at its halves."""
+
+    one: Channel
+    two: Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A Local channel in the places of both legs of who transferred: `one` where the first stood, `two` the second."""
+
+    second: Channel
+    one: Channel
+    two: Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransferAttended(PbxEvent):
     """An attended transfer is over. `channel` was transferred by `transferer`; `joined` with whom that had consulted.
 
-    Not `joined`: it failed, made a conference of three, or joined the two in a way that no featuremap's key does.
+    Not `joined`: it failed, made a conference of three, or joined the two in a way that no featuremap's key does. A
+    `link` is what a telephone's second line makes of two queues (SIP REFER).
     """
 
     channel: Channel
     transferer: Channel
     joined: bool
+    link: Link | None = None  # where two queues' bridges stay as they are, by what Asterisk has linked them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,8 +31,10 @@ from recorder.model import (
     DialBegan,
     HoldBegan,
     HoldEnded,
+    Link,
     Linkedid,
     LocalBridged,
+    LocalOptimised,
     MixMonitorMuted,
     MixMonitorStarted,
     MixMonitorStopped,
@@ -110,6 +112,7 @@ _half_one = _channel("LocalOne")
 _half_two = _channel("LocalTwo")
 _transferee = _channel("Transferee")
 _transferer = _channel("OrigTransferer")
+_second_leg = _channel("SecondTransferer")
 _spy = _channel("Spyer")
 _spied = _channel("Spyee")
 
@@ -149,12 +152,27 @@ def _local_bridged(frame: bytes, at: datetime) -> PbxEvent:
     return LocalBridged(at=at, one=_half_one(frame), two=_half_two(frame))
 
 
+def _local_optimised(frame: bytes, at: datetime) -> PbxEvent:
+    return LocalOptimised(at=at, one=_half_one(frame), two=_half_two(frame))
+
+
+def _link(frame: bytes) -> Link:
+    return Link(second=_second_leg(frame), one=_half_one(frame), two=_half_two(frame))
+
+
 def _transfer_attended(frame: bytes, at: datetime) -> PbxEvent | None:
     """One of a whole bridge names nobody who was transferred (main/stasis_bridges.c)."""
     if _TRANSFEREE not in frame:
         return None
-    joined = (_value(frame, _RESULT), _value(frame, _DESTINATION)) == ("Success", "Bridge")
-    return TransferAttended(at=at, channel=_transferee(frame), transferer=_transferer(frame), joined=joined)
+    result, destination = _value(frame, _RESULT), _value(frame, _DESTINATION)
+    joined = (result, destination) == ("Success", "Bridge")
+    return TransferAttended(
+        at=at,
+        channel=_transferee(frame),
+        transferer=_transferer(frame),
+        joined=joined,
+        link=_link(frame) if (result, destination) == ("Success", "Link") else None,
+    )
 
 
 def _bridge_entered(frame: bytes, at: datetime) -> PbxEvent:
@@ -258,6 +276,7 @@ EVENTS: Mapping[bytes, Translator] = {
     b"AgentConnect": _agent_connected,
     b"DialBegin": _dial_began,
     b"LocalBridge": _local_bridged,
+    b"LocalOptimizationBegin": _local_optimised,
     b"AttendedTransfer": _transfer_attended,
     b"BridgeEnter": _bridge_entered,
     b"BridgeLeave": _bridge_left,

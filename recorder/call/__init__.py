@@ -5,7 +5,7 @@ facts to write down, and the commands to carry out after they are written. Nothi
 clock; the same events always give the same outcome.
 """
 
-from recorder.call.draft import Acknowledge, Arm, Command, Erase, Quiet, Seek, Settle, Step, Stop
+from recorder.call.draft import Acknowledge, Arm, Command, Erase, Quiet, Seek, Settle, Step, Stop, Summon
 from recorder.call.events import (
     AgentListed,
     CallAdmitted,
@@ -15,12 +15,14 @@ from recorder.call.events import (
     CaptureArmed,
     CaptureClosed,
     CaptureLost,
+    ChannelOffered,
     ClockSet,
     ConsentAnswered,
     ConsultationPassed,
     DialogueBroke,
     KeyPressed,
     LineConsulted,
+    LineReached,
     OverridePressed,
     PromptPlayed,
     RecordingEmptied,
@@ -43,6 +45,7 @@ from recorder.call.state import (
     KeyAnswer,
     Standing,
     capture_in_hand,
+    is_agent,
     is_captured_beyond,
     prepared,
     running_on,
@@ -72,6 +75,7 @@ __all__ = [
     "CaptureClosed",
     "CaptureLost",
     "CaptureState",
+    "ChannelOffered",
     "ClockSet",
     "Command",
     "ConsentAnswered",
@@ -81,6 +85,7 @@ __all__ = [
     "KeyAnswer",
     "KeyPressed",
     "LineConsulted",
+    "LineReached",
     "OverridePressed",
     "Phase",
     "PromptPlayed",
@@ -97,12 +102,14 @@ __all__ = [
     "Standing",
     "Step",
     "Stop",
+    "Summon",
     "Trigger",
     "advance",
     "begin",
     "capture_in_hand",
     "event_from_fields",
     "fields_from_event",
+    "is_agent",
     "is_captured_beyond",
     "outcome",
     "prepared",

@@ -16,7 +16,11 @@ from recorder.model import AgentConnected, AgentRung, BridgeEntered, BridgeId, C
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relay:
-    """The two halves of the Local channel through which the caller speaks: `near` in their own bridge, `far` beyond."""
+    """The two halves of the Local channel through which the caller speaks: `near` in their own bridge, `far` beyond.
+
+    By key it is the consultation's, on whose far half the capture stands; by telephone the one that Asterisk links two
+    queues by, and the capture stands on the caller's own channel.
+    """
 
     near: Uniqueid
     far: Uniqueid
@@ -34,6 +38,18 @@ class Consulted:
     interface: str | None = None
     bridge: BridgeId | None = None
     bridged_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """The line with whose agent the caller was joined by the other agent's telephone (SIP REFER).
+
+    Nothing is prepared there: the caller's own channel comes to us by a key that we press for them, once.
+    """
+
+    line: CallAdmitted
+    summoned: bool = False
+    offered: bool = False
 
 
 def bridged(consulted: Consulted, event: BridgeEntered) -> Consulted:

@@ -84,6 +84,13 @@ class Seek:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Summon:
+    """Press the key on the caller's channel by which our dialplan comes to us with it."""
+
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
     """The staged files are closed: make the recording."""
 
@@ -105,7 +112,7 @@ class Acknowledge:
     answer: KeyAnswer
 
 
-Command = Arm | Quiet | Stop | Seek | Settle | Erase | Acknowledge
+Command = Arm | Quiet | Stop | Seek | Summon | Settle | Erase | Acknowledge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -136,6 +136,36 @@ class LineConsulted(OwnEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LineReached(OwnEvent):
+    """An agent of the call has joined its caller by telephone with the agent of another line (SIP REFER, CN-13).
+
+    `admitted` is what that line says, with the caller's own channel; `bridge` is where its agent stands, with the half
+    `far` of the Local channel whose other half has taken the place of `by`, the agent who joined them.
+    """
+
+    admitted: CallAdmitted
+    agent: Channel
+    interface: str | None
+    bridge: BridgeId
+    by: Channel
+    near: Uniqueid
+    far: Uniqueid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelOffered(OwnEvent):
+    """The dialplan lends the caller's channel, for which the key was pressed: capture may begin on that line.
+
+    `consent` and `recording` are the ids to use; `hindrance` as in ConsentAnswered.
+    """
+
+    consent: ConsentEventId
+    recording: RecordingId
+    hindrance: LostReason | None = None
+    basis: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PromptPlayed(OwnEvent):
     """A prompt that asks or announces was played, `played_ms` of it."""
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from recorder.call import consulted as consultation
 from recorder.call.behind import has_company, is_somebody_else, may_be_somebody_else, moved, without
-from recorder.call.consulted import Consulted, Relay
+from recorder.call.consulted import Consulted, Reached, Relay
 from recorder.call.draft import (
     Draft,
     Seek,
@@ -36,12 +36,14 @@ from recorder.call.events import (
     CaptureArmed,
     CaptureClosed,
     CaptureLost,
+    ChannelOffered,
     ClockSet,
     ConsentAnswered,
     ConsultationPassed,
     DialogueBroke,
     KeyPressed,
     LineConsulted,
+    LineReached,
     OverridePressed,
     PromptPlayed,
     RecordingEmptied,
@@ -95,6 +97,7 @@ from recorder.model import (
     HoldBegan,
     HoldEnded,
     LocalBridged,
+    LocalOptimised,
     LostReason,
     MixMonitorMuted,
     MixMonitorStopped,
@@ -120,6 +123,8 @@ SILENCED: Final = frozenset({CaptureState.QUIET, CaptureState.PAUSED})
 
 UNMET: Final = frozenset({CaptureState.ARMING, CaptureState.ARMED})
 """In these nobody has been captured yet."""
+
+BOTH: Final = 2
 
 WITH_NOBODY_ELSE: Final = frozenset({Standing.TOGETHER, Standing.HELD, Standing.ALONE})
 """The caller is in the bridge of a talk, and there are at most agents."""
@@ -169,6 +174,7 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
         consent=worth if worth is not None else ConsentState.NONE,
         override=None,
         relay=None,
+        reached=None,
         behind=event.behind or {},
         supplanted=False,
     )
@@ -254,12 +260,70 @@ def _transfer_attended(draft: Draft, event: TransferAttended) -> None:
     _take_rules(draft, consulted.admitted)
     draft.know(
         relay=Relay(near=near, far=consulted.leg, since=event.at),
+        reached=None,
         agents=frozenset(agent.uniqueid for agent in consulted.agents),
         interface=consulted.interface,
         override=None,
     )
     for agent in consulted.agents:
         see(draft, agent, PartyKind.AGENT, consulted.interface)
+
+
+def _line_reached(draft: Draft, event: LineReached) -> None:
+    """The caller speaks with another line's agent: that line's rules apply, and its talk may be captured."""
+    state, line, agent = draft.state, event.admitted, event.agent
+    may = _may_reach(state, line) and is_agent(state, event.by.uniqueid) and not is_listed(state, agent.uniqueid)
+    if not may or not _are_linked(state, event):
+        return
+    end_capture(draft)
+    _take_rules(draft, line)
+    draft.know(
+        relay=Relay(near=event.near, far=event.far, since=event.at),
+        reached=Reached(line=line),
+        agents=frozenset({agent.uniqueid}),
+        bridges={**state.bridges, agent.uniqueid: event.bridge, event.far: event.bridge},
+        sizes={**state.sizes, event.bridge: BOTH},
+        interface=event.interface,
+        override=None,
+    )
+    see(draft, agent, PartyKind.AGENT, event.interface)
+
+
+def _may_reach(state: CallState, line: CallAdmitted) -> bool:
+    """As for a line that is consulted by key: only while who was asked is who speaks, and on their own channel."""
+    is_theirs = line.caller is not None and _is_caller(state, line.caller)
+    talks = state.phase in (Phase.TALKING, Phase.APART) and state.direction is Direction.INCOMING
+    is_asked = not state.supplanted and state.relay is None
+    listed = line.unrecorded is not None or state.unrecorded is not None
+    return is_theirs and talks and is_asked and not listed and _agrees_to(state, line)
+
+
+def _are_linked(state: CallState, event: LineReached) -> bool:
+    """Whether Asterisk has said that the caller stands with the near half and the agent with the far, two and two."""
+    assert state.caller is not None
+    caller, agent = state.caller.uniqueid, event.agent.uniqueid
+    here, there = state.bridges.get(caller), event.bridge
+    if here is None or here != state.bridges.get(event.near) or state.sizes.get(here) != BOTH:
+        return False
+    # What this call has not heard of the other bridge, the second line's has; what it has heard is newer.
+    is_there = state.bridges.get(event.far, there) == there and state.sizes.get(there, BOTH) == BOTH
+    with_caller, with_agent = ({leg for leg, at in state.bridges.items() if at == where} for where in (here, there))
+    return is_there and here != there and with_caller == {caller, event.near} and with_agent <= {agent, event.far}
+
+
+def _channel_offered(draft: Draft, event: ChannelOffered) -> None:
+    """The caller's own yes, which covers the line on which they were joined with its agent."""
+    state, reached = draft.state, draft.state.reached
+    if reached is None or state.caller is None or not reached.summoned or reached.offered:
+        draft.expected = False
+        return
+    draft.know(reached=replace(reached, offered=True))
+    is_free = capture_in_hand(state) is None and unrecorded(state) is None and state.phase is Phase.TALKING
+    if not (is_free and standing(state) is Standing.TOGETHER and _agrees_to(state, reached.line)):
+        draft.expected = False
+        return
+    record_consent(draft, event.consent, ConsentState.GIVEN, state.caller.uniqueid, event=event)
+    authorise(draft, event.recording, event.consent, state.caller, event.hindrance)
 
 
 def unasked(mode: ConsentMode, listed: Unrecorded | None) -> ConsentState:
@@ -318,6 +382,7 @@ def _override(draft: Draft, event: OverridePressed) -> None:
         _refuse_override(draft, event, hindrance="without_basis")
         return
     may = may_override(_mode(state), event.reason, state.listed) and _is_caller(state, event.far)
+    may = may and state.relay is None  # beyond a Local channel no agent's key acts on the caller's own
     if state.phase is not Phase.TALKING or capture_in_hand(state) is not None or not may:
         draft.expected = False
         return
@@ -457,8 +522,15 @@ def _local_bridged(draft: Draft, event: LocalBridged) -> None:
     state, one, two = draft.state, event.one.uniqueid, event.two.uniqueid
     if state.phase in (Phase.ASKING, Phase.WAITING) or rings_beyond(state, one):
         draft.state = with_leg(state, two, one)
+        draft.know(twins={**state.twins, one: two})
     else:
         draft.know(halves={**state.halves, two: one})
+
+
+def _local_optimised(draft: Draft, event: LocalOptimised) -> None:
+    """Asterisk is about to take it out of the path: whoever stood behind it stands in front of it next."""
+    one = event.one.uniqueid
+    draft.know(twins={near: far for near, far in draft.state.twins.items() if near != one})
 
 
 def _consulted_through(state: CallState, channel: Channel) -> Consulted | None:
@@ -537,6 +609,9 @@ def _bridge_entered(draft: Draft, event: BridgeEntered) -> None:
         kinds={**state.kinds, event.bridge: event.bridge_type},
         sizes={**state.sizes, event.bridge: event.channels},
     )
+    there = [leg for leg, where in draft.state.bridges.items() if where == event.bridge]
+    if len(there) > 1:
+        draft.know(answered=draft.state.answered | {leg for leg in there if leg in draft.state.twins.values()})
     if draft.state.caller is None:
         _recognise_callee(draft)
     if draft.state.behind and is_somebody_else(draft.state, event):
@@ -681,6 +756,9 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
     elif was.behind and may_be_somebody_else(was, event):
         prove_until(draft, event.blind_from, blind=True)
         _answer_is_nobodys(draft)
+    elif was.reached is not None:  # its agent's keys of that time stand in the log under another call
+        prove_until(draft, event.blind_from, blind=True)
+        end_capture(draft)
     elif not _talk_went_on(was, draft.state):
         prove_until(draft, event.blind_from, blind=True)
         if event.capture_lives:
@@ -692,6 +770,7 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
         _close_in_hand(draft)
     else:
         _see_again(draft)
+    draft.know(reached=None)
     if standing(draft.state) is Standing.TOGETHER:
         _begin_unseen(draft, event)
         draft.raise_trigger(Trigger.TOGETHER)  # perhaps in another bridge than before: the talk is a talk again
@@ -728,8 +807,9 @@ def _believe_queue_log(draft: Draft, event: CallResynchronised) -> None:
     if event.talk_proved_until is None:
         return
     draft.know(talked=True)
-    if has_company(draft.state) or draft.state.relay is not None:
-        return  # with whom the agent spoke, the log cannot tell
+    state = draft.state
+    if has_company(state) or state.relay is not None or state.answered & set(state.twins.values()):
+        return  # with whom the agent spoke, or who took the place of their telephone, the log cannot tell
     first = min((capture.bridged_at for capture in draft.state.captures if capture.bridged_at), default=None)
     if first is not None and (event.talk_began_at is None or event.talk_began_at > first + CLOCKS_DIFFER_BY):
         return  # the log speaks of a later talk, perhaps with somebody else: it proves nothing of this one
@@ -815,6 +895,8 @@ READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
     ConsultationPassed: _consultation_passed,
     LineConsulted: _line_consulted,
     TransferAttended: _transfer_attended,
+    LineReached: _line_reached,
+    ChannelOffered: _channel_offered,
     PromptPlayed: _prompt_played,
     ConsentAnswered: _answered,
     DialogueBroke: _dialogue_broke,
@@ -823,6 +905,7 @@ READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
     AgentListed: _agent_listed,
     DialBegan: _dial_began,
     LocalBridged: _local_bridged,
+    LocalOptimised: _local_optimised,
     AgentRung: _agent_rung,
     AgentConnected: _agent_connected,
     BridgeEntered: _bridge_entered,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from recorder.call.consulted import Consulted, Relay
+from recorder.call.consulted import Consulted, Reached, Relay
 from recorder.call.tables import BESIDE, UNCLOSED, CaptureState, Phase
 from recorder.model import (
     BridgeId,
@@ -113,6 +113,8 @@ class CallState:
     rung: frozenset[Uniqueid] | None = frozenset()  # legs that the queue rang; None once we could not see for a while
     agents: frozenset[Uniqueid] = frozenset()  # legs that are the queue's member, or the agent who dials
     parents: Mapping[Uniqueid, Uniqueid] = field(default_factory=dict)  # a leg -> the leg that made it
+    twins: Mapping[Uniqueid, Uniqueid] = field(default_factory=dict)  # ;1 -> ;2 of Local channels that the queue rang
+    answered: frozenset[Uniqueid] = frozenset()  # of these ;2 with whom somebody has stood
     bridges: Mapping[Uniqueid, BridgeId] = field(default_factory=dict)  # where each leg stands
     kinds: Mapping[BridgeId, str] = field(default_factory=dict)
     sizes: Mapping[BridgeId, int] = field(default_factory=dict)  # how many Asterisk counts in each
@@ -131,6 +133,7 @@ class CallState:
     consultations: Mapping[Uniqueid, frozenset[Uniqueid]] = field(default_factory=dict)  # a leg -> whom its queue rang
     consulted: Consulted | None = None  # the last line that an agent consulted and a capture was prepared for
     relay: Relay | None = None  # the Local channel through which the caller speaks since they were handed over
+    reached: Reached | None = None  # the line on which they were joined with its agent, by telephone
     captures: tuple[Capture, ...] = ()  # in the order of their authority; at most one is being written
     lost: LostReason | None = None  # the first reason why something permitted was not captured
     ended_at: datetime | None = None
@@ -213,8 +216,32 @@ def _standing_in(state: CallState, leg: Uniqueid, bridge: BridgeId) -> Standing:
         return Standing.FOREIGN
     if not others:
         return Standing.ALONE
-    waits = bool(state.held.intersection((leg, *others))) or _consults_listed(state)
+    through = {_behind_agent(state, other) for other in others}
+    if Standing.FOREIGN in through:
+        return Standing.FOREIGN
+    waits = bool(state.held.intersection((leg, *others))) or Standing.HELD in through or _consults_listed(state)
     return Standing.HELD if waits else Standing.TOGETHER
+
+
+def _behind_agent(state: CallState, half: Uniqueid, passed: frozenset[Uniqueid] = frozenset()) -> Standing:
+    """Who speaks through this leg of an agent's: where a telephone stands behind a Local channel, it and nobody else.
+
+    The half in the caller's bridge stays there whoever takes that telephone's place.
+    """
+    two = state.twins.get(half)
+    where = state.bridges.get(two) if two is not None else None
+    if two is None or (where is None and two not in state.answered):
+        return Standing.TOGETHER  # a telephone, or a dialplan that has joined it with nobody yet
+    if where is None or half in passed:
+        return Standing.FOREIGN  # sent on, or left; or a ring of Local channels
+    there = _others(state, two, where)
+    rung_there = all(two in _ancestry(state, leg) and not is_listed(state, leg) for leg in there)
+    through = {_behind_agent(state, leg, passed | {half}) for leg in there}
+    if not rung_there or _is_strange(state, where, there) or Standing.FOREIGN in through:
+        return Standing.FOREIGN
+    if not there:
+        return Standing.HELD if two in state.answered else Standing.TOGETHER
+    return Standing.HELD if state.held.intersection((two, *there)) or Standing.HELD in through else Standing.TOGETHER
 
 
 def _consults_listed(state: CallState) -> bool:
@@ -271,8 +298,22 @@ def unrecorded(state: CallState) -> Unrecorded | None:
     if state.unrecorded is not None:
         return state.unrecorded
     bridge = talk_bridge(state)
-    beside = (leg for leg, where in state.bridges.items() if bridge is not None and where == bridge)
-    return Unrecorded.AGENT if any(is_listed(state, leg) for leg in beside) else None
+    beside = [leg for leg, where in state.bridges.items() if bridge is not None and where == bridge]
+    return Unrecorded.AGENT if any(is_listed(state, leg) for leg in _and_behind(state, beside)) else None
+
+
+def _and_behind(state: CallState, legs: Iterable[Uniqueid]) -> set[Uniqueid]:
+    """These legs, and those that stand behind the ones that are Local halves."""
+    found: set[Uniqueid] = set()
+    waiting = list(legs)
+    while waiting:
+        leg = waiting.pop()
+        two = state.twins.get(leg)
+        where = state.bridges.get(two) if two is not None else None
+        if leg not in found and two is not None and where is not None:
+            waiting += _others(state, two, where)
+        found.add(leg)
+    return found
 
 
 def talk_bridge(state: CallState) -> BridgeId | None:
@@ -310,7 +351,8 @@ def _is_apart(state: CallState, far: Uniqueid) -> bool:
 def standing_with(state: CallState, leg: Uniqueid) -> bool:
     """Whether the leg is the agent's and stands with the caller now, or with the half through which they speak."""
     bridge = talk_bridge(state)
-    return bridge is not None and state.bridges.get(leg) == bridge and is_agent(state, leg)
+    beside = [other for other, where in state.bridges.items() if bridge is not None and where == bridge]
+    return leg in _and_behind(state, beside) and is_agent(state, leg)
 
 
 def with_leg(state: CallState, child: Uniqueid, parent: Uniqueid) -> CallState:

@@ -16,6 +16,7 @@ from recorder.call.draft import (
     Erase,
     Settle,
     Step,
+    Summon,
     lose,
     prove_until,
     send_stop,
@@ -82,6 +83,7 @@ def finished(draft: Draft) -> Step:
     for trigger, recording in draft.triggers:
         _move(draft, trigger, recording)
     _take_over(draft)
+    _summon(draft)
     if draft.state.ended_at is not None and capture_in_hand(draft.state) is None:
         _move(draft, Trigger.GONE)  # the caller was gone before what captured them
     if draft.state.phase is Phase.OVER and all(capture.state in FINISHED for capture in draft.state.captures):
@@ -124,6 +126,23 @@ def _take_over(draft: Draft) -> None:
     draft.know_capture(beside.id, bridged_at=consulted.bridged_at, silences=silences)
     _move(draft, Trigger.JOINED, beside.id)
     _catch_up(draft, beside.id)
+
+
+def _summon(draft: Draft) -> None:
+    """Once what the first line captured is closed, the dialplan is to bring the caller's channel for the second's."""
+    state, reached = draft.state, draft.state.reached
+    if (
+        reached is None
+        or state.caller is None
+        or reached.summoned
+        or capture_in_hand(state) is not None
+        or prepared(state) is not None
+    ):
+        return
+    may = state.consent is ConsentState.GIVEN and not state.personal and unrecorded(state) is None
+    if may and state.phase is Phase.TALKING and standing(state) is Standing.TOGETHER:
+        draft.commands.append(Summon(channel=state.caller))
+        draft.know(reached=replace(reached, summoned=True))
 
 
 def _move_call(draft: Draft, after: Phase) -> None:

@@ -14,10 +14,12 @@ from recorder.call import (
     CallResynchronised,
     CallState,
     CaptureLost,
+    ChannelOffered,
     ClockSet,
     ConsentAnswered,
     DialogueBroke,
     LineConsulted,
+    LineReached,
     OverridePressed,
     PromptPlayed,
     RecordingMade,
@@ -90,6 +92,11 @@ def _words(event: CallEvent) -> str | None:
             return f"an agent consulted line {line.line} ({line.mode}){_hindered(event.hindrance)}"
         case TransferAttended():
             return "the agent handed the caller over" if event.joined else "an attended transfer handed nobody over"
+        case LineReached():
+            line = event.admitted
+            return f"{event.by.name} joined the caller with an agent of line {line.line} ({line.mode})"
+        case ChannelOffered():
+            return f"that talk may be captured{_hindered(event.hindrance)}"
         case PromptPlayed():
             return f"prompt {event.prompt.id} ({event.prompt.language}) was played for {event.played_ms / 1000:.1f} s"
         case ConsentAnswered():
@@ -156,6 +163,9 @@ def _decisions(journal: tuple[JournalRow, ...]) -> Iterator[Decision]:
         elif before is not None and step.facts and isinstance(event, LineConsulted):
             now = Circumstances(mode=event.admitted.mode, consent=before.consent, unrecorded=unrecorded(before))
             yield _decision(event.at, f"at the consultation of line {event.admitted.line}", now)
+        elif before is not None and step.facts and isinstance(event, ChannelOffered):
+            now = Circumstances(mode=before.mode, consent=before.consent, unrecorded=unrecorded(before))
+            yield _decision(event.at, f"when the caller was joined with line {before.line}", now)
         elif before is not None and isinstance(event, OverridePressed):
             now = Circumstances(
                 mode=before.mode,

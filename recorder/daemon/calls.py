@@ -42,6 +42,7 @@ from recorder.model import (
     DialBegan,
     Linkedid,
     LocalBridged,
+    LocalOptimised,
     MixMonitorStarted,
     PbxEvent,
     Uniqueid,
@@ -196,6 +197,16 @@ class CallBook:
                 self._by_bridge.setdefault(beside, runner)
         return runner
 
+    def pass_on(self, legs: Iterable[Uniqueid], beside: CallRunner, runner: CallRunner) -> None:
+        """From now on the call hears of these legs, which belonged to the other, and who comes to where they stand."""
+        known = {leg: name for name, leg in beside.names.items()}
+        for leg in legs:
+            self._by_uniqueid[leg] = runner
+            runner.names[known.get(leg, "")] = leg
+            bridge = beside.state.bridges.get(leg)
+            if bridge is not None:
+                self._by_bridge[bridge] = runner
+
     def clock_set(self, event: ClockSet) -> None:
         """Tell every call, ahead of whatever it is told from now on."""
         self._past = {leg: at + event.by for leg, at in self._past.items()}
@@ -282,7 +293,7 @@ def _channels(event: PbxEvent) -> list[Channel]:
             return [event.channel, event.agent]
         case DialBegan():
             return [event.dialled] if event.channel is None else [event.channel, event.dialled]
-        case LocalBridged():
+        case LocalBridged() | LocalOptimised():
             return [event.one, event.two]
     channel = getattr(event, "channel", None)
     return [channel] if isinstance(channel, Channel) else []

@@ -11,9 +11,11 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Protocol
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 import structlog
 
@@ -24,15 +26,19 @@ from recorder.call import (
     CallerTold,
     CallState,
     CaptureState,
+    ChannelOffered,
     ConsentAnswered,
     ConsultationPassed,
     DialogueBroke,
     KeyAnswer,
     KeyPressed,
     LineConsulted,
+    LineReached,
     OverridePressed,
+    Phase,
     PromptPlayed,
     capture_in_hand,
+    is_agent,
     prepared,
     standing_with,
     worth_on,
@@ -57,6 +63,8 @@ from recorder.model import (
     Prompt,
     PromptKind,
     RecordingId,
+    TransferAttended,
+    Uniqueid,
     Unrecorded,
     UserEventRaised,
 )
@@ -69,6 +77,8 @@ ADMITTED_WITHIN = timedelta(seconds=1)
 CONCLUDED_WITHIN = timedelta(seconds=2)
 """Below the leash of three seconds, catalogue and MixMonitor included."""
 CLOSED_WITHIN = timedelta(seconds=1)
+JOINED = "joined"
+"""What recorder-key is called with by the daemon's own key (features_recorder.conf)."""
 HANDED_OVER_WITHIN = timedelta(milliseconds=500)
 """Of a key's two seconds: what is left of them is the catalogue's."""
 
@@ -81,6 +91,9 @@ class Teller(Protocol):
 
     async def beep(self, channel: Channel) -> None:
         """Have the party at the channel hear one short tone, and nobody else."""
+
+    async def summon(self, channel: Channel) -> None:
+        """Have our dialplan come to us with this channel of a caller's."""
 
 
 class FrontDesk:
@@ -100,6 +113,8 @@ class FrontDesk:
         keep_number: Callable[[CallId, str], None] = lambda *_: None,
     ) -> None:
         self._behind = behind
+        # Keys that wait for their caller's channel, since when.
+        self._fetching: WeakKeyDictionary[CallRunner, tuple[Visit, float]] = WeakKeyDictionary()
         self._keep_number = keep_number
         self._is_member = is_member
         self._teller = teller
@@ -117,8 +132,10 @@ class FrontDesk:
         rules = self._rules(visit.line)
         moment = self._book.moment
         behind = await self._behind(visit.channel)
+        second: LineRules | None = None
         if visit.consults or behind.consults or await self._is_member(visit.channel):
             log.info("internal_call", line=rules.name)
+            second = self._second_line(visit, rules)
             rules = replace(rules, mode=ConsentMode.NEVER)  # an agent is nobody's caller: not asked, not captured
         runner = self._book.of_channel(visit.channel)
         talk: Dialogue | None = None
@@ -136,6 +153,7 @@ class FrontDesk:
                     rules, Direction.INCOMING, caller=visit.channel, unrecorded=visit.unrecorded, behind=behind
                 )
             )
+            runner.second_line = second
             self._book.tell_since(runner, moment)
         else:
             try:
@@ -317,7 +335,8 @@ class FrontDesk:
         rules = self._rules(runner.state.line) if runner is not None else None
         if runner is None or rules is None:
             return {}
-        return self._announced(rules, captured=capture_in_hand(runner.state) is not None)
+        may_be = runner.second_line is not None  # it holds for the talk after the consultation, in which nothing is
+        return self._announced(rules, captured=may_be or capture_in_hand(runner.state) is not None)
 
     def _announced(self, rules: LineRules, *, captured: bool) -> Mapping[str, str]:
         if not rules.announces:
@@ -381,14 +400,101 @@ class FrontDesk:
         path = next((PurePosixPath(prompt.path) for prompt in found if prompt is not None), None)
         return str(path.parent.parent / path.name) if path is not None else ""
 
+    # ---- a telephone's second line
+
+    def _second_line(self, visit: Visit, rules: LineRules) -> LineRules | None:
+        """The line, where an agent rings it who speaks with a caller whose yes covers it: they may join the two."""
+        phone = visit.channel.name.rpartition("-")[0]
+        speaks = (
+            runner.state
+            for runner in self._book
+            if any(
+                name.rpartition("-")[0] == phone and is_agent(runner.state, leg) for name, leg in runner.names.items()
+            )
+        )
+        if visit.consults or visit.unrecorded is not None or self._readiness.hindrance is not None:
+            return None
+        return rules if any(_covers(state, rules) for state in speaks) else None
+
+    def joined(self, event: TransferAttended) -> None:
+        """An agent has joined their caller by telephone with the agent of another line, whom they had rung up."""
+        link = event.link
+        if link is None:
+            return
+        for mine, near, other, far in (
+            (event.transferer, link.one, link.second, link.two),
+            (link.second, link.two, event.transferer, link.one),
+        ):
+            talk, beside = self._book.of_channel(mine), self._book.of_caller(other.uniqueid)
+            if talk is not None and beside is not None and talk is not beside and beside.second_line is not None:
+                self._book.pass_on({*beside.state.agents, far.uniqueid}, beside, talk)
+                beside.ask(partial(self._reached, talk, mine, (near.uniqueid, far.uniqueid), beside.second_line))
+
+    async def _reached(
+        self, talk: CallRunner, by: Channel, halves: tuple[Uniqueid, Uniqueid], rules: LineRules, beside: CallRunner
+    ) -> None:
+        """Tell the caller's call, once that of the second line has read who stands there."""
+        state, caller = beside.state, talk.state.caller
+        there = [leg for leg in state.agents if leg in state.bridges and leg not in state.listed_legs]
+        if caller is None or len(there) != 1:
+            return
+        (leg,) = there
+        near, far = halves
+        where = state.bridges[leg]
+        if state.bridges.get(far) != where or state.sizes.get(where) != len({leg, far}):
+            return
+        name = next((name for name, known in reversed(beside.names.items()) if known == leg), "")
+        applying = replace(rules, mode=stricter(talk.state.mode, rules.mode))
+        talk.put(
+            LineReached(
+                at=self._now(),
+                admitted=self._admitted(applying, Direction.INCOMING, caller=caller, call=talk.state.call),
+                agent=Channel(name=name, uniqueid=leg, linkedid=by.linkedid),
+                interface=state.interface,
+                bridge=where,
+                by=by,
+                near=near,
+                far=far,
+            )
+        )
+
+    async def _offer(self, runner: CallRunner, visit: Visit, lent: OpenChannel) -> None:
+        """The dialplan lends the caller's channel, as the machine has asked for."""
+        reached, caller = runner.state.reached, runner.state.caller
+        is_theirs = caller is not None and visit.channel.uniqueid == caller.uniqueid
+        if reached is None or not is_theirs:
+            log.warning("key_not_expected", call=str(runner.state.call))
+            return
+        async with asyncio.timeout(CONCLUDED_WITHIN.total_seconds()):
+            await runner.until_unhooked()
+            await runner.apply(
+                ChannelOffered(
+                    at=self._now(),
+                    consent=ConsentEventId(uuid4()),
+                    recording=RecordingId(uuid4()),
+                    hindrance=self._readiness.hindrance,
+                    basis=self._rules(reached.line.line).basis,
+                ),
+                lent,
+            )
+
     # ---- keys
 
     async def key(self, visit: Visit, lent: OpenChannel) -> None:
         """An override key. The line's list and the agent's own leg are the authority."""
         runner = self._book.of_channel(visit.channel)
+        if runner is not None and visit.reason == JOINED:
+            fetched = self._fetched(runner, visit)
+            if fetched is None:
+                await self._offer(runner, visit, lent)
+                return
+            visit = fetched
         reason = next((known for known in OverrideReason if known == visit.reason), None)
         if runner is None or reason is None:
             log.warning("key_without_call", reason=visit.reason[:20])
+            return
+        if self._is_behind(runner, visit):
+            await self._fetch(runner, visit)
             return
         if not self._is_agents_key(runner, visit):
             log.warning("key_not_of_the_agent", call=str(runner.state.call))
@@ -402,6 +508,30 @@ class FrontDesk:
                     return
                 event = replace(event, at=self._now(), hindrance=event.hindrance or self._readiness.hindrance)
             await runner.apply(event, lent)
+
+    def _is_behind(self, runner: CallRunner, visit: Visit) -> bool:
+        """Whether the key acts on the half of a Local channel behind which the agent's telephone stands."""
+        presser = runner.names.get(visit.agent)
+        is_half = visit.channel.uniqueid in runner.state.twins.values()
+        return is_half and presser is not None and standing_with(runner.state, presser)
+
+    async def _fetch(self, runner: CallRunner, visit: Visit) -> None:
+        """The key counts, and the channel that it came with is not the caller's: have that brought."""
+        caller = runner.state.caller
+        if caller is None:
+            return
+        self._fetching[runner] = (visit, asyncio.get_running_loop().time())
+        try:
+            await self._teller.summon(caller)
+        except AmiError as error:
+            log.warning("key_not_answered", call=str(runner.state.call), why=str(error))
+
+    def _fetched(self, runner: CallRunner, visit: Visit) -> Visit | None:
+        """The key for which this visit brings the caller's channel, where it does and is no older than one may be."""
+        pressed, at = self._fetching.pop(runner, (None, 0.0))
+        if pressed is None or asyncio.get_running_loop().time() - at > CONCLUDED_WITHIN.total_seconds():
+            return None
+        return replace(visit, agent=pressed.agent, reason=pressed.reason)
 
     def _override(self, runner: CallRunner, visit: Visit, reason: OverrideReason) -> OverridePressed:
         """The key with its terms, as the settings of now have them."""
@@ -547,6 +677,12 @@ class FrontDesk:
             unrecorded=unrecorded,
             behind=behind.legs,
         )
+
+
+def _covers(state: CallState, rules: LineRules) -> bool:
+    """Whether this call's caller has agreed to what the line records, and speaks with an agent."""
+    talks = state.phase in (Phase.TALKING, Phase.APART)
+    return talks and worth_on(state, stricter(state.mode, rules.mode), frozenset(rules.purposes)) is ConsentState.GIVEN
 
 
 def _is_beside(runner: CallRunner, channel: Channel) -> bool:

@@ -31,6 +31,7 @@ from recorder.call import (
     CaptureClosed,
     CaptureLost,
     CaptureState,
+    ChannelOffered,
     ClockSet,
     Command,
     ConsentAnswered,
@@ -47,6 +48,7 @@ from recorder.call import (
     SilenceFailed,
     Step,
     Stop,
+    Summon,
     advance,
     capture_in_hand,
     is_captured_beyond,
@@ -70,6 +72,7 @@ from recorder.model import (
     RecordingId,
     Uniqueid,
 )
+from recorder.policy import LineRules
 from recorder.rivals import BEGINNINGS, ENDINGS
 
 log = structlog.get_logger(__name__)
@@ -91,6 +94,8 @@ TOLD_WITHIN = timedelta(seconds=12)
 READ_WITHIN = timedelta(seconds=1)
 """And what it said has been read, also by a daemon that stood still until now."""
 SAME_KEY_WITHIN = timedelta(seconds=2)
+SUMMONED_WITHIN = timedelta(seconds=5)
+"""A key of the daemon's is taken, and its dialplan has come, in a fraction of this."""
 
 Moment = TypeVar("Moment", datetime, datetime | None)
 
@@ -114,11 +119,12 @@ def _captures_less(command: Command) -> bool:
     return isinstance(command, Stop) or (isinstance(command, Quiet) and command.quiet)
 
 
-def _would_begin(event: CallEvent) -> TypeGuard[ConsentAnswered | OverridePressed | LineConsulted]:
+def _would_begin(event: CallEvent) -> TypeGuard[ConsentAnswered | OverridePressed | LineConsulted | ChannelOffered]:
     """Whether a capture may yet begin by this event, which the dialplan has not begun already."""
     if isinstance(event, ConsentAnswered) and event.noted is not None:
         return False
-    return isinstance(event, ConsentAnswered | OverridePressed | LineConsulted) and event.hindrance is None
+    begins = ConsentAnswered | OverridePressed | LineConsulted | ChannelOffered
+    return isinstance(event, begins) and event.hindrance is None
 
 
 class _Owing(Enum):
@@ -233,6 +239,7 @@ class CallRunner:
         self.known_at: datetime | None = None  # up to when an earlier daemon has written what it saw of this call
         self._set_by = timedelta()  # by how much our clock was set since we began, as far as this call has read of it
         self._unread_set = timedelta()  # and in what waits
+        self.second_line: LineRules | None = None  # an agent of another call rings here, whose caller may be brought
         self.noted: set[RecordingId] = set()  # dialogues that the dialplan held without us, once they are taken in
 
     @property
@@ -539,6 +546,8 @@ class CallRunner:
                 # A task of its own: whoever waits for the answer may wait on a channel that takes its time.
                 answer = self._around.bells.answer_key(self.state, command.presser, command.answer)
                 self._around.bells.spawn(answer, f"answer {self.state.call}")
+            case Summon():
+                self._around.bells.spawn(self._summon(command), f"summon {self.state.call}")
             case Settle() | Erase():
                 pass  # rung when the step is written
 
@@ -583,6 +592,19 @@ class CallRunner:
         if mixmonitor is not None:
             await self._take(CaptureArmed(at=self.now(), recording=command.recording, mixmonitor=mixmonitor))
         self._around.bells.spawn(self._prove(command.recording), f"prove {command.recording}")
+
+    async def _summon(self, command: Summon) -> None:
+        """Ask once for the caller's channel; a PBX that does not bring it captures nothing of the second talk."""
+        why = "its features_recorder.conf has not brought us the caller's channel"
+        try:
+            await self.until_unhooked()  # in the bridge: while its dialplan is with us the channel hears nobody
+            await self._around.capture.summon(command.channel)
+            await asyncio.sleep(SUMMONED_WITHIN.total_seconds())
+        except AmiError as error:
+            why = str(error)
+        reached = self.state.reached
+        if reached is not None and not reached.offered and self.hung_up_at is None:
+            log.warning("joined_talk_not_captured", call=str(self.state.call), why=why)
 
     def _is_untold(self, recording: RecordingId) -> bool:
         """Whether this recording goes on though its caller was to be told and is not known to have been."""

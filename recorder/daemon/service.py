@@ -44,7 +44,7 @@ from recorder.daemon.runner import CallRunner
 from recorder.daemon.taking_up import take_up
 from recorder.fallback import ANSWER_EVENT
 from recorder.local_journal import Journal
-from recorder.model import CallId, Channel, PbxEvent, UserEventRaised
+from recorder.model import CallId, Channel, PbxEvent, TransferAttended, UserEventRaised
 from recorder.queue_log import Unseen
 from recorder.sweeps import Sweeps
 from recorder.unseen import UnseenCalls
@@ -175,6 +175,8 @@ class Daemon:
             elif event.name == TOLD_EVENT:
                 self.parts.front.told(event)
             return
+        if isinstance(event, TransferAttended):
+            self.parts.front.joined(event)
         self.parts.rivals.hear(event, self.parts.book)
         self.parts.book.deliver(event)
 

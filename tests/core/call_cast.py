@@ -20,12 +20,14 @@ from recorder.call import (
     CaptureArmed,
     CaptureClosed,
     CaptureLost,
+    ChannelOffered,
     ClockSet,
     ConsentAnswered,
     ConsultationPassed,
     DialogueBroke,
     KeyPressed,
     LineConsulted,
+    LineReached,
     OverridePressed,
     PromptPlayed,
     RecordingEmptied,
@@ -57,6 +59,7 @@ from recorder.model import (
     KeyAct,
     Linkedid,
     LocalBridged,
+    LocalOptimised,
     LostReason,
     MixMonitorMuted,
     MixMonitorStarted,
@@ -90,6 +93,8 @@ KINDS = {CONSULTATION: "basic", BEYOND: "basic", TALK: "basic", PARKING: "holdin
 HALF = channel("Local/6100@house-00000001;1", "1.5")
 NEAR = channel("Local/6200@agents-00000009;1", "1.7")
 FAR = channel("Local/6200@agents-00000009;2", "1.8")
+LINK_NEAR = channel("Local/_attended@transfer-00000013;1", "1.13")
+LINK_FAR = channel("Local/_attended@transfer-00000013;2", "1.14")
 SECOND = channel("PJSIP/bob-00000010", "1.9")
 SPEAKER = channel("PJSIP/desk-00000004", "1.6")
 CALL = CallId(UUID(int=1))
@@ -207,6 +212,41 @@ def consulted(
     return LineConsulted(
         at=NOON,
         admitted=replace(line, line="sales", policy="sales-digest"),
+        consent=ConsentEventId(UUID(int=100 + recording)),
+        recording=RecordingId(UUID(int=recording)),
+        hindrance=hindrance,
+    )
+
+
+def line_reached(
+    mode: ConsentMode = ConsentMode.OPT_IN,
+    *,
+    caller: Channel = CALLER,
+    agent: Channel = SECOND,
+    by: Channel = AGENT,
+    far: Channel = LINK_FAR,
+    bridge: BridgeId = BEYOND,
+    purposes: frozenset[str] = frozenset(),
+    unrecorded: Unrecorded | None = None,
+) -> LineReached:
+    """By telephone, the agent has joined the caller with the agent of the line sales."""
+    line = admitted(mode, caller=caller, purposes=purposes, unrecorded=unrecorded)
+    line = replace(line, line="sales", policy="sales-digest")
+    return LineReached(
+        at=NOON,
+        admitted=line,
+        agent=agent,
+        interface="PJSIP/bob",
+        bridge=bridge,
+        by=by,
+        near=LINK_NEAR.uniqueid,
+        far=far.uniqueid,
+    )
+
+
+def offered(recording: int = 2, *, hindrance: LostReason | None = None) -> ChannelOffered:
+    return ChannelOffered(
+        at=NOON,
         consent=ConsentEventId(UUID(int=100 + recording)),
         recording=RecordingId(UUID(int=recording)),
         hindrance=hindrance,
@@ -407,6 +447,7 @@ def _events_of_the_pbx(state: CallState) -> Iterator[CallEvent]:
     yield DialBegan(at=NOON, channel=CALLER, dialled=AGENT)
     yield DialBegan(at=NOON, channel=None, dialled=OUTSIDER)
     yield LocalBridged(at=NOON, one=AGENT, two=channel("Local/alice@phones-1;2", "1.4"))
+    yield LocalOptimised(at=NOON, one=AGENT, two=channel("Local/alice@phones-1;2", "1.4"))
     for who in (CALLER, AGENT):
         here = company(state, TALK, who)
         yield entered(who, here + 1)
@@ -419,6 +460,8 @@ def _events_of_the_pbx(state: CallState) -> Iterator[CallEvent]:
         yield entered(OUTSIDER, 3, BEHIND)
         yield entered(HALF, 2, ELSEWHERE)
     yield consulted(recording=next_recording(state), hindrance=LostReason.CAPTURE_FAILED)
+    yield line_reached(by=OUTSIDER)
+    yield offered(next_recording(state))
     yield handed_over()
     yield entered(CALLER, 1, PARKING)
     yield left(CALLER, 0, PARKING)
@@ -461,6 +504,28 @@ def events_of_a_consultation(state: CallState) -> Iterator[CallEvent]:
     yield handed_over(joined=False)
     yield resynchronised((CALLER, TALK), (NEAR, TALK), (FAR, BEYOND), (SECOND, BEYOND))
     yield resynchronised((NEAR, TALK), (FAR, BEYOND), (SECOND, BEYOND))  # it outlives the caller
+
+
+def events_of_a_joining(state: CallState) -> Iterator[CallEvent]:
+    """What Asterisk tells of a caller whom an agent joins with another by telephone, fitting or not."""
+    yield line_reached()
+    yield line_reached(ConsentMode.NEVER)
+    yield line_reached(caller=OUTSIDER)
+    yield offered(next_recording(state))
+    yield offered(next_recording(state), hindrance=LostReason.CAPTURE_FAILED)
+    yield on_the_list(SECOND)
+    for who, bridge in ((LINK_NEAR, TALK), (LINK_FAR, BEYOND), (SECOND, BEYOND)):
+        here = company(state, bridge, who)
+        yield entered(who, here + 1, bridge)
+        yield left(who, here, bridge)
+        yield hung_up(who)
+    yield entered(SECOND, company(state, TALK, SECOND) + 1)
+    yield entered(OUTSIDER, company(state, BEYOND, OUTSIDER) + 1, BEYOND)
+    yield entered(LINK_FAR, company(state, BEYOND, LINK_FAR) + 2, BEYOND)
+    yield HoldBegan(at=NOON, channel=SECOND)
+    yield HoldEnded(at=NOON, channel=SECOND)
+    yield resynchronised((CALLER, TALK), (LINK_NEAR, TALK), (LINK_FAR, BEYOND), (SECOND, BEYOND))
+    yield pressed(recording=next_recording(state))
 
 
 def _events_after_blindness() -> Iterator[CallEvent]:

@@ -14,9 +14,11 @@ from recorder.call import (
     Capture,
     CaptureLost,
     CaptureState,
+    ChannelOffered,
     Erase,
     KeyAnswer,
     LineConsulted,
+    LineReached,
     OverridePressed,
     Phase,
     Quiet,
@@ -26,6 +28,7 @@ from recorder.call import (
     Standing,
     Step,
     Stop,
+    Summon,
     outcome,
     standing,
     unrecorded,
@@ -76,6 +79,7 @@ def check(before: CallState, event: CallEvent, step: Step) -> None:
     check_state(step.state)
     _authority(before, event, step)
     _handing_over(before, event, step)
+    _joining(before, event, step)
     _end(before, step)
     _commands(before, event, step)
     _statuses(before, step)
@@ -96,14 +100,15 @@ def check_state(state: CallState) -> None:
         bridge = state.bridges[state.caller.uniqueid]
         assert state.sizes.get(bridge, 0) <= sum(where == bridge for where in state.bridges.values()), "who else?"
         (running,) = (capture for capture in state.captures if capture.state is CaptureState.RUNNING)
-        if running.channel.uniqueid != state.caller.uniqueid:
-            assert state.relay is not None
+        assert state.relay is not None or running.channel.uniqueid == state.caller.uniqueid
+        if state.relay is not None:
             here, beyond = bridge, state.bridges[state.relay.far]
             with_caller = {leg for leg, where in state.bridges.items() if where == here}
             assert with_caller == {state.caller.uniqueid, state.relay.near}, "somebody else speaks into it"
             there = sum(where == beyond for where in state.bridges.values())
             assert state.sizes.get(beyond, 0) <= there, "who else is there?"
             assert state.consent is ConsentState.GIVEN
+        _who_speaks(state)
     if unrecorded(state) is not None:
         assert CaptureState.RUNNING not in writing, "captures who must not be recorded"
     if now is Standing.FOREIGN:
@@ -135,6 +140,31 @@ def check_state(state: CallState) -> None:
     _relay(state)
 
 
+def _who_speaks(state: CallState) -> None:
+    """Behind no half in a bridge with whoever is captured stands anybody whom it did not ring before the talk."""
+    open_halves = {two for one, two in state.twins.items() if state.bridges.get(one) is not None}
+    for two in open_halves & state.answered:
+        one = next(one for one, twin in state.twins.items() if twin == two)
+        assert state.caller is not None
+        heard_in = {state.bridges.get(state.caller.uniqueid)}
+        if state.relay is not None:
+            heard_in = {state.bridges.get(state.relay.far)}
+        if state.bridges.get(one) not in heard_in:
+            continue
+        where = state.bridges.get(two)
+        assert where is not None, "sent on, and captured"
+        there = {leg for leg, bridge in state.bridges.items() if bridge == where} - {two}
+        assert there, "with nobody behind it, and captured"
+        assert state.sizes.get(where, 0) <= len(there) + 1, "who else is behind it?"
+        for leg in there:
+            at, seen = leg, {leg}
+            while at in state.parents and state.parents[at] not in seen:
+                at = state.parents[at]
+                seen.add(at)
+            assert two in seen, "somebody in the telephone's place is captured"
+        assert not state.held & (there | {two}), "speaks while the telephone holds"
+
+
 def _relay(state: CallState) -> None:
     """Who was handed over is captured where they speak now, by that line's agents, on a yes, or not at all."""
     if state.relay is None or state.caller is None:
@@ -143,7 +173,9 @@ def _relay(state: CallState) -> None:
     assert state.caller.uniqueid not in (state.relay.near, state.relay.far), "speaks through themselves"
     for capture in state.captures:
         if capture.state in WRITES:
-            assert capture.channel.uniqueid == state.relay.far, "the first line's capture goes on"
+            theirs = state.relay.far if state.reached is None else state.caller.uniqueid
+            assert capture.channel.uniqueid == theirs, "the first line's capture goes on"
+            assert state.reached is None or state.reached.offered, "the first line's capture goes on"
             assert capture.authority is ConsentState.GIVEN, "nobody was asked"
             assert not state.supplanted, "somebody else was asked"
         if capture.state is CaptureState.RUNNING:
@@ -202,10 +234,13 @@ def _handing_over(before: CallState, event: CallEvent, step: Step) -> None:
     """Only Asterisk's own word makes the two halves the caller's, and only an admission unmakes them."""
     now, was = step.state.relay, before.relay
     if was is None and now is not None:
-        assert isinstance(event, TransferAttended), "nobody was handed over"
-        assert event.joined
         assert before.caller is not None
-        assert event.channel.uniqueid == before.caller.uniqueid, "somebody else was"
+        if isinstance(event, TransferAttended):
+            assert event.joined
+            assert event.channel.uniqueid == before.caller.uniqueid, "somebody else was"
+        else:
+            assert isinstance(event, LineReached), "nobody was handed over"
+            assert (now.near, now.far) == (event.near, event.far)
     if step.state.phase is Phase.ASKING:
         assert now is None, "asked on a channel through which somebody else may speak"
     if was is not None and now != was:
@@ -217,6 +252,33 @@ def _handing_over(before: CallState, event: CallEvent, step: Step) -> None:
             assert now is not None, "captured before the caller is there"
             assert capture.silent, "Asterisk has not said that it was muted"
             assert not step.state.personal
+
+
+def _joining(before: CallState, event: CallEvent, step: Step) -> None:
+    """Where a caller was joined by telephone, one capture at most begins there, by their yes, and not before it may."""
+    now, was = step.state.reached, before.reached
+    if now is not None and (was is None or now.line != was.line):
+        assert isinstance(event, LineReached)
+        assert before.caller is not None
+        assert event.admitted.caller is not None
+        assert event.admitted.caller.uniqueid == before.caller.uniqueid, "somebody else was joined"
+        assert before.consent is ConsentState.GIVEN, "nobody agreed"
+        assert step.state.mode is not ConsentMode.NEVER
+        assert event.by.uniqueid in before.agents, "by somebody who is no agent of this call"
+    summons = [command for command in step.commands if isinstance(command, Summon)]
+    for summon in summons:
+        assert len(summons) == 1
+        assert now is not None
+        assert (was is None or not was.summoned) or now.line != was.line, "summoned twice"
+        assert step.state.caller is not None
+        assert summon.channel.uniqueid == step.state.caller.uniqueid
+        assert not [capture for capture in step.state.captures if capture.state in UNCLOSED | BESIDE], "two at once"
+        assert step.state.phase is Phase.TALKING
+        assert step.state.consent is ConsentState.GIVEN
+    if isinstance(event, ChannelOffered):
+        begun = [fact for fact in step.facts if isinstance(fact, RecordingAuthorised)]
+        assert not begun or (was is not None and was.summoned and not was.offered), "nobody asked for it"
+        assert not begun or before.phase is Phase.TALKING
 
 
 def _end(before: CallState, step: Step) -> None:
@@ -279,7 +341,7 @@ def _commands(before: CallState, event: CallEvent, step: Step) -> None:
         unmet = old is not None and old.bridged_at is None and old.state in waits
         if unmet and isinstance(event, ChannelHungUp) and event.channel.uniqueid == capture.channel.uniqueid:
             wanted.append((Seek, capture.id))  # it may go on under another's name
-    told_apart = Arm | Quiet | Acknowledge
+    told_apart = Arm | Quiet | Acknowledge | Summon
     found = [(type(command), command.recording) for command in step.commands if not isinstance(command, told_apart)]
     if isinstance(event, CallResynchronised):  # a stop that was sent before may be sent again
         again = (CaptureState.STOPPING, CaptureState.FORSAKEN)

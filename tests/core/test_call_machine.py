@@ -90,6 +90,7 @@ from tests.core.call_cast import (
     entered,
     erased,
     events_of_a_consultation,
+    events_of_a_joining,
     every_event,
     hung_up,
     key,
@@ -272,6 +273,7 @@ def calls(draw: st.DrawFn) -> list[CallEvent]:
     state = after(*events)
     for _ in range(draw(st.integers(0, 25))):
         beside = list(events_of_a_consultation(state)) if state.talked else []
+        beside += events_of_a_joining(state) if state.talked else []
         event = draw(st.sampled_from([*every_event(state), *beside]))
         at = event.at + timedelta(seconds=len(events))
         events.append(replace(event, at=at))

@@ -23,8 +23,10 @@ from recorder.model import (
     DialBegan,
     HoldBegan,
     HoldEnded,
+    Link,
     Linkedid,
     LocalBridged,
+    LocalOptimised,
     MixMonitorMuted,
     MixMonitorStarted,
     MixMonitorStopped,
@@ -41,6 +43,7 @@ from tests.fakes.pbx import event, snapshot
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 CALLER = Channel(name="PJSIP/caller-00000001", uniqueid=Uniqueid("1795298000.1"), linkedid=Linkedid("1795298000.1"))
+SECOND_LEG = Channel(name="PJSIP/agent-00000003", uniqueid=Uniqueid("1795298000.3"), linkedid=Linkedid("1795298000.3"))
 AGENT = Channel(name="PJSIP/agent-00000002", uniqueid=Uniqueid("1795298000.2"), linkedid=Linkedid("1795298000.1"))
 BRIDGE = BridgeId("7d0c9a52-0000-4000-8000-000000000001")
 
@@ -123,6 +126,10 @@ EVERY_EVENT: list[tuple[bytes, PbxEvent]] = [
         LocalBridged(at=NOW, one=CALLER, two=AGENT),
     ),
     (
+        event("LocalOptimizationBegin", *shown(CALLER, "LocalOne"), *shown(AGENT, "LocalTwo"), ("Id", 3)),
+        LocalOptimised(at=NOW, one=CALLER, two=AGENT),
+    ),
+    (
         bridged("BridgeEnter", CALLER, 2),
         BridgeEntered(at=NOW, channel=CALLER, bridge=BRIDGE, bridge_type="basic", channels=2),
     ),
@@ -161,6 +168,25 @@ EVERY_EVENT: list[tuple[bytes, PbxEvent]] = [
             ("DestBridgeUniqueid", BRIDGE),
         ),
         TransferAttended(at=NOW, channel=CALLER, transferer=AGENT, joined=False),
+    ),
+    (
+        event(
+            "AttendedTransfer",
+            ("Result", "Success"),
+            *shown(AGENT, "OrigTransferer"),
+            *shown(SECOND_LEG, "SecondTransferer"),
+            *shown(CALLER, "Transferee"),
+            ("DestType", "Link"),
+            *shown(AGENT, "LocalOne"),
+            *shown(SECOND_LEG, "LocalTwo"),
+        ),
+        TransferAttended(
+            at=NOW,
+            channel=CALLER,
+            transferer=AGENT,
+            joined=False,
+            link=Link(second=SECOND_LEG, one=AGENT, two=SECOND_LEG),
+        ),
     ),
     (event("Hold", *shown(AGENT), ("MusicClass", "default")), HoldBegan(at=NOW, channel=AGENT)),
     (event("Unhold", *shown(AGENT)), HoldEnded(at=NOW, channel=AGENT)),

@@ -74,24 +74,32 @@ def behind_a_local_member(suffix: str) -> Callable[[Calls], object]:
     """The member is a Local channel that dials a SIP phone; without /n Asterisk takes it out of the path."""
 
     async def place(calls: Calls) -> Call:
-        call, _ = await _at_a_phone_behind(calls, suffix)
+        call, _ = await at_a_phone_behind(calls, suffix)
         return await _ends(calls, call)
 
     return place
 
 
-async def _at_a_phone_behind(calls: Calls, suffix: str) -> tuple[Call, str]:
+async def at_a_phone_behind(
+    calls: Calls,
+    suffix: str,
+    *,
+    line: str = "lawful",
+    caller: Script = CALLER_SPEAKS,
+    agent_does: Script = AGENT_SPEAKS,
+) -> tuple[Call, str]:
+    """A caller, by SIP, and the channel of the SIP telephone behind the Local member with whom they talk."""
     queue, port = calls.own_queue(), free_port()
     await calls.sit(f"own{int(queue)}", f"Local/7{port:05}@personal{suffix}")
-    phone = await calls.phone_listens(AGENT_SPEAKS, port=port)
-    call = await calls.dial(line_number("lawful", queue), CALLER_SPEAKS, inside=False, sip=True)
+    phone = await calls.phone_listens(agent_does, port=port)
+    call = await calls.dial(line_number(line, queue), caller, inside=False, sip=True)
     agent = await calls.rung(phone)
     await call.placed.until_bridged()
     return call, agent.channel
 
 
 async def an_optimised_member_transfers(calls: Calls) -> Call:
-    call, agent = await _at_a_phone_behind(calls, "")
+    call, agent = await at_a_phone_behind(calls, "")
     await asyncio.sleep(TALKED)
     port = free_port()
     phone = await calls.phone_listens((Say(THIRD),), port=port)
