@@ -194,6 +194,11 @@ def sip_parameters(text: str) -> dict[str, str]:
     return dict(re.findall(r"^ (\w+) +: (.*?) *$", text, re.MULTILINE))
 
 
+def ari_users(text: str) -> dict[str, bool]:
+    """`ari show users` -> their names, whether each may only read."""
+    return {name: may == "Yes" for may, name in re.findall(r"^(Yes|No)(?: +(?:Yes|No))? +(\S+) *$", text, re.MULTILINE)}
+
+
 def configured(text: str) -> dict[str, dict[str, str]]:
     """A configuration file of Asterisk's -> its sections, templates applied; what it includes is not followed."""
     sections: dict[str, dict[str, str]] = {}

@@ -14,6 +14,7 @@ from recorder import shipped
 from recorder.doctor.recorders import House
 from recorder.pbx_cli import (
     Cli,
+    ari_users,
     conference_profiles,
     configured,
     core_settings,
@@ -56,6 +57,7 @@ class HouseLook:
             monitor_formats=await self._configured("queues.conf", queues[:MOST_ASKED], "monitor-format"),
             conferences=await self._conferences(),
             endpoints=await self._one_touch(phones[:MOST_ASKED]),
+            applications=await self._applications(),
             caches=(await self._configured("asterisk.conf", ["options"], "cache_record_files"))["options"],
             membergosubs=await self._configured("queues.conf", ours, "membergosub") if listed_agents else None,
             unasked=max(0, len(queues) - MOST_ASKED) + max(0, len(phones) - MOST_ASKED),
@@ -91,6 +93,14 @@ class HouseLook:
         texts = await self._cli.ask_all([f"confbridge show profile bridge {worded(name)}" for name in names])
         records = [core_settings(text).get("Record Conference") == "yes" for text in texts]
         return dict(zip(names, records, strict=True))
+
+    async def _applications(self) -> tuple[str, ...]:
+        if "res_ari" not in self._modules:
+            return ()
+        if core_settings(await self._cli.ask("ari show status")).get("Enabled") == "No":
+            return ()
+        users = ari_users(await self._cli.ask("ari show users"))
+        return tuple(name for name, only_reads in users.items() if not only_reads)
 
     async def _phones(self) -> tuple[str, ...]:
         return sip_endpoints(await self._cli.ask("pjsip show endpoints")) if "chan_pjsip" in self._modules else ()

@@ -40,6 +40,7 @@ class House:
     monitor_formats: Mapping[str, str | None] = field(default_factory=dict)  # by queue
     conferences: Mapping[str, bool] = field(default_factory=dict)  # profiles, whether they record
     endpoints: Mapping[str, bool] = field(default_factory=dict)  # PJSIP, whether one_touch_recording is on
+    applications: Collection[str] = ()  # users of ARI that may do more than read
     caches: str | None = ""  # asterisk.conf cache_record_files
     membergosubs: Mapping[str, str | None] | None = None  # by queue of ours; None: no agent is on a do-not-record list
     unasked: int = 0  # queues and phones beyond those that were asked about
@@ -52,6 +53,7 @@ def judge_house(house: House) -> list[Finding]:
         *_of_dialplan(house),
         *_of_conferences(house),
         *_of_phones(house),
+        *_of_applications(house),
         *_of_caches(house),
         *_of_listed_agents(house),
     ]
@@ -147,6 +149,13 @@ def _of_phones(house: House) -> Iterator[Finding]:
     if names:
         mend = "one_touch_recording = no in pjsip.conf; then `module reload res_pjsip.so`"
         yield wrong(ABOUT, f"a key of the phone records, or ends our capture, at {_few(names)}", mend)
+
+
+def _of_applications(house: House) -> Iterator[Finding]:
+    if house.applications:
+        what = f"the ARI user {_few(sorted(house.applications))} can snoop on every channel, and record what it hears"
+        mend = "read_only = yes in ari.conf if it need not: on a call of a line its snoop is met as a rival"
+        yield note(ABOUT, what, mend)
 
 
 def _of_caches(house: House) -> Iterator[Finding]:

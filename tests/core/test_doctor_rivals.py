@@ -12,6 +12,7 @@ from recorder.doctor.house import HouseLook
 from recorder.doctor.recorders import House, judge_house, judge_secrets
 from recorder.pbx_cli import (
     Cli,
+    ari_users,
     conference_profiles,
     configured,
     core_settings,
@@ -86,6 +87,11 @@ def test_conferences_and_phones_are_read_with_what_they_record(printed: Path) ->
         for name in ("agent", "outside")
     }
     assert touched == {"agent": "true", "outside": "false"}
+
+
+def test_who_may_use_ari_is_read_with_whether_it_may_only_read(printed: Path) -> None:
+    assert ari_users(read(printed, "ari_show_users")) == {"house": False, "wallboard": True}
+    assert core_settings(read(printed, "ari_show_status"))["Enabled"] == "Yes"
 
 
 def test_a_key_of_a_configuration_file_is_read_and_one_that_is_not_there_is_told(printed: Path) -> None:
@@ -222,6 +228,11 @@ def test_phones_conferences_and_the_cache_are_named_with_their_mend() -> None:
     assert "alice" in found[1].what
     assert "bob" not in found[1].what
     assert all(finding.mend for finding in found)
+
+
+def test_an_ari_user_that_may_snoop_is_worth_a_note() -> None:
+    finding = only(replace(QUIET, applications=("house",)))
+    assert (finding.mark, "the ARI user house can snoop" in finding.what, bool(finding.mend)) == (Mark.NOTE, True, True)
 
 
 def test_what_was_not_asked_about_is_said() -> None:

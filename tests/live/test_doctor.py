@@ -162,14 +162,19 @@ async def test_everything_that_would_record_beside_us_is_found_in_one_run(site: 
     site.edit("extensions.conf", r"Queue\(\$\{HOUSE_QUEUE\},t", "Queue(${HOUSE_QUEUE},tx")
     site.edit("extensions.conf", r"^exten => 2100,1,Dial.*$", "exten => 2100,1,MixMonitor(a.wav)")
     site.edit("pjsip.conf", r"^\[agent\]\(phone\)$", "[agent](phone)\none_touch_recording = yes")
+    (site.pbx.base / "etc" / "ari.conf").write_text(
+        "[general]\nenabled = yes\n[house]\ntype = user\npassword = secret\n"
+    )
     await site.asterisk("module reload app_queue.so", "module reload features", "dialplan reload")
-    await site.asterisk("module reload res_pjsip.so")
+    needed = ("res_http_websocket", "res_websocket_client", "res_stasis", "res_ari")  # 16 has no second, and needs none
+    await site.asterisk("module reload res_pjsip.so", *(f"module load {name}.so" for name in needed))
     found = await site.doctor()
     assert found.exit_code == 1
     assert found.has("WRONG", "rivals", "the queue support records every call by itself", "wav")
     assert found.has("WRONG", "rivals", "One Touch MixMonitor *3", "line,_[a-z].")
     assert found.has("note", "rivals", "personal,2100 runs MixMonitor()")
     assert found.has("WRONG", "rivals", "a key of the phone", "agent")
+    assert found.has("note", "rivals", "the ARI user house can snoop")
     assert found.of("not checked") == []
 
 
