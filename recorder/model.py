@@ -141,6 +141,7 @@ class RivalKind(StrEnum):
     MONITOR = "monitor"  # the old Monitor()
     SPY = "spy"  # ChanSpy() or ExtenSpy() that writes a file
     LISTENER = "listener"  # the same, and only a person hears it: listening in, whispering
+    SNOOP = "snoop"  # an ARI application hears the channel, and may write it
     CONFERENCE = "conference"  # a ConfBridge that records itself
 
 
@@ -334,7 +335,7 @@ class MonitorStopped(PbxEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpyBegan(PbxEvent):
-    """ChanSpy() or ExtenSpy(): `spy` hears `channel`. Whether it writes a file too, its arguments tell."""
+    """ChanSpy(), ExtenSpy() or a snoop of ARI's: `spy` hears `channel`. Whether it writes too is not said."""
 
     channel: Channel
     spy: Channel

@@ -31,6 +31,8 @@ from recorder.model import (
 
 BEEP: Final = "Local/hook@__func_periodic_hook_context__-"
 """Who spies for Asterisk's own periodic beep (func_periodic_hook.c): it says something and hears nothing."""
+SNOOP: Final = re.compile(r"Snoop/(.+)-[0-9a-f]{8}")
+"""The channel with which an ARI application hears another, whose uniqueid stands in its name (res_stasis_snoop.c)."""
 NUMBER: Final = re.compile(r"\+?\d(?:[-. ]?\d){4,}")
 
 
@@ -57,6 +59,7 @@ class Act(StrEnum):
     MUTE_EVERY = "mute every MixMonitor"
     STOP_MONITOR = "stop Monitor()"
     HANG_UP_SPY = "hang up who listens"
+    HANG_UP_SNOOP = "hang up the snoop's channel, behind which is nobody"
     CANNOT = "cannot"
 
 
@@ -69,6 +72,7 @@ STOPS: Final[dict[tuple[RivalKind, Ours], Act]] = {
     **{(_K.MONITOR, ours): Act.STOP_MONITOR for ours in Ours},
     **{(_K.SPY, ours): Act.HANG_UP_SPY for ours in Ours},
     **{(_K.LISTENER, ours): Act.HANG_UP_SPY for ours in Ours},
+    **{(_K.SNOOP, ours): Act.HANG_UP_SNOOP for ours in Ours},
     **{(_K.CONFERENCE, ours): Act.CANNOT for ours in Ours},
 }
 """How each kind is stopped, if it is to be."""
@@ -81,6 +85,7 @@ FATES: Final[dict[Act, RivalFate]] = {
     Act.MUTE_EVERY: RivalFate.MUTED,
     Act.STOP_MONITOR: RivalFate.STOPPED,
     Act.HANG_UP_SPY: RivalFate.STOPPED,
+    Act.HANG_UP_SNOOP: RivalFate.STOPPED,
     Act.CANNOT: RivalFate.RUNS_ON,
 }
 """What has become of the rival where Asterisk confirmed the act."""
@@ -142,6 +147,12 @@ def kind_of_spy(arguments: str) -> RivalKind:
     """What ChanSpy's or ExtenSpy's arguments say it does: option r writes a file (app_chanspy.c)."""
     options = re.sub(r"\([^)]*\)", "", arguments.partition(",")[2])
     return RivalKind.SPY if "r" in options else RivalKind.LISTENER
+
+
+def snooped_upon(channel: str) -> Uniqueid | None:
+    """Whose uniqueid a snoop's channel is named for; None where this is no snoop's channel."""
+    found = SNOOP.fullmatch(channel)
+    return Uniqueid(found[1]) if found else None
 
 
 def is_beep(spy: str) -> bool:

@@ -8,7 +8,7 @@ rival leaves an audit row with what became of it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -52,6 +52,7 @@ from recorder.rivals import (
     kind_of_spy,
     mutes_by_id,
     ours_on,
+    snooped_upon,
     without_numbers,
 )
 
@@ -80,6 +81,14 @@ class Rival:
 
 
 @dataclass(slots=True)
+class _Spying:
+    """Who hears a channel, of whatever call; `told`: the call of ours that was told of it."""
+
+    began: SpyBegan
+    told: CallId | None
+
+
+@dataclass(slots=True)
 class RivalCounters:
     """Counted since the start, by kind and by what became of them."""
 
@@ -100,6 +109,7 @@ class RivalWatch:
         self._others: Counter[Uniqueid] = Counter()  # MixMonitors of others that are thought to run, by channel
         self._conferences: set[BridgeId] = set()  # that record themselves
         self._files: dict[Uniqueid, str] = {}  # the last that a rival was met with
+        self._spying: dict[Uniqueid, dict[str, _Spying]] = {}  # by the channel that is heard, and the spy's name
         self._at_large: dict[CallId, list[Rival]] = {}
         self._ended: list[tuple[datetime, CallId]] = []
 
@@ -112,6 +122,10 @@ class RivalWatch:
                 self._others[event.channel.uniqueid] += 1
             case MixMonitorStopped():
                 self._recount(event.channel, -1)
+            case SpyBegan():
+                self._spied(event, book.of_channel(event.channel))
+            case SpyEnded():
+                self._unspied(event)
             case ChannelHungUp():
                 self._forget(event.channel.uniqueid)
             case ConferenceRecorded():
@@ -124,14 +138,39 @@ class RivalWatch:
                 runner = book.of_bridge(event.bridge)
                 if runner is not None:
                     runner.put(event)
-            case BridgeEntered() if event.bridge in self._conferences:
-                runner = book.of_channel(event.channel)
-                if runner is not None:
-                    runner.put(ConferenceRecorded(at=event.at, bridge=event.bridge))
+            case BridgeEntered():
+                self._entered(event, book)
+
+    def _entered(self, event: BridgeEntered, book: CallBook) -> None:
+        """A call of ours enters a conference that records itself; or who is spied upon comes to a call of ours."""
+        runner = book.of_channel(event.channel)
+        if runner is not None and event.bridge in self._conferences:
+            runner.put(ConferenceRecorded(at=event.at, bridge=event.bridge))
+        runner = runner or book.of_bridge(event.bridge)
+        if runner is not None:
+            self._tell_of_spies(runner, event.channel)
+
+    def _spied(self, event: SpyBegan, runner: CallRunner | None) -> None:
+        spies = self._spying.setdefault(event.channel.uniqueid, {})
+        spies[event.spy.name] = _Spying(event, runner.state.call if runner is not None else None)
+
+    def _unspied(self, event: SpyEnded) -> None:
+        spies = self._spying.get(event.channel.uniqueid, {})
+        spies.pop(event.spy.name, None)
+        if not spies:
+            self._spying.pop(event.channel.uniqueid, None)
+
+    def _tell_of_spies(self, runner: CallRunner, channel: Channel) -> None:
+        """Of those that began before the channel was one of this call's."""
+        for spying in self._spying.get(channel.uniqueid, {}).values():
+            if spying.told != runner.state.call:
+                spying.told = runner.state.call
+                runner.put(spying.began)
 
     def _forget(self, leg: Uniqueid) -> None:
         self._others.pop(leg, None)
         self._files.pop(leg, None)
+        self._spying.pop(leg, None)
 
     # ---- what a call's runner asks, in the call's own turn
 
@@ -153,6 +192,7 @@ class RivalWatch:
         for channel in channels:
             for _ in range(self._others[channel.uniqueid]):
                 runner.put(MixMonitorStarted(at=at, channel=channel))
+            self._tell_of_spies(runner, channel)
 
     async def meet(self, runner: CallRunner, event: PbxEvent) -> None:
         """Something on the call is not ours: find out what it is, do what the policy says, and write it down."""
@@ -174,14 +214,15 @@ class RivalWatch:
         kinds = {
             MixMonitorStopped: (RivalKind.MIXMONITOR,),
             MonitorStopped: (RivalKind.MONITOR,),
-            SpyEnded: (RivalKind.SPY, RivalKind.LISTENER),
+            SpyEnded: (RivalKind.SPY, RivalKind.LISTENER, RivalKind.SNOOP),
             ConferenceUnrecorded: (RivalKind.CONFERENCE,),
         }[type(event)]
         place = _place(event)
-        leg = getattr(event, "channel", None)
+        channel: Channel | None = getattr(event, "channel", None)
+        leg = channel.uniqueid if channel is not None else None  # its linkedid may be another by now
         left = self._at_large.get(runner.state.call, [])
         for rival in left:
-            if rival.kind in kinds and rival.place == place and leg in (None, rival.channel):
+            if rival.kind in kinds and rival.place == place and leg in (None, rival.channel.uniqueid):
                 left.remove(rival)
                 break
 
@@ -226,6 +267,8 @@ class RivalWatch:
     async def _spy(self, event: SpyBegan) -> Rival | None:
         if is_beep(event.spy.name):
             return None
+        if snooped_upon(event.spy.name) is not None:
+            return Rival(kind=RivalKind.SNOOP, channel=event.channel, place=event.spy.name, since=event.at)
         try:
             _, arguments = await self._ami.running(event.spy.name)
         except AmiError:  # gone, or nobody to ask: taken for the graver kind
@@ -273,7 +316,7 @@ class RivalWatch:
                     await self._ami.mute_every_mixmonitor(name)
                 case Act.STOP_MONITOR:
                     await self._ami.stop_monitor(name)
-                case Act.HANG_UP_SPY:
+                case Act.HANG_UP_SPY | Act.HANG_UP_SNOOP:
                     await self._ami.hang_up(rival.place)
         except AmiRefused:
             return RivalFate.OVER
@@ -299,7 +342,8 @@ class RivalWatch:
         self._alarm(rival.kind)
         self.counters.fates[rival.fate] += 1
         self._remember(now, call)
-        left = [row for row in self._at_large.get(call, []) if row is not rival and row.since != rival.since]
+        known = (rival.since, rival.place)
+        left = [row for row in self._at_large.get(call, []) if row is not rival and (row.since, row.place) != known]
         self._at_large[call] = [*left, rival] if rival.fate in AT_LARGE else left
         await runner.note(
             RivalMet(
@@ -335,14 +379,32 @@ class RivalWatch:
                 await self._act(runner, rival)
 
     async def after_blindness(self, book: CallBook) -> None:
-        """What began while nobody looked has left its file's name on its channel. AmiError: not asked to the end."""
+        """What began while nobody looked: a MixMonitor leaves its file's name on its channel, a snoop stands beside it.
+
+        AmiError: not asked to the end.
+        """
         self._others.clear()
-        for row in await self._ami.channels((FILE_VARIABLE,)):
+        self._spying.clear()
+        rows = await self._ami.channels((FILE_VARIABLE,))
+        for row in rows:
             file = row.variables.get(FILE_VARIABLE, "")
             runner = book.of_channel(row.channel) if file else None
             if runner is not None and self._files.get(row.channel.uniqueid) != file:
                 self._files[row.channel.uniqueid] = file
                 runner.ask(self._trace(row.channel, file))
+        self._find_snoops([row.channel for row in rows], book)
+
+    def _find_snoops(self, channels: Sequence[Channel], book: CallBook) -> None:
+        legs = {channel.uniqueid: channel for channel in channels}
+        for spy in channels:
+            leg = snooped_upon(spy.name)
+            heard = legs.get(leg) if leg is not None else None
+            if heard is None or spy.name in self._spying.get(heard.uniqueid, {}):
+                continue
+            self._spied(SpyBegan(at=book.now(), channel=heard, spy=spy), None)
+            runner = book.of_channel(heard)
+            if runner is not None:
+                self._tell_of_spies(runner, heard)
 
     async def traced(self, runner: CallRunner, rival: Rival) -> None:
         """A rival of which only the file's name was found."""
@@ -395,7 +457,8 @@ class _Tracing:
 
 
 def _does(rival: Rival) -> str:
-    return "hears" if rival.kind is RivalKind.LISTENER else "captures"
+    hears = {RivalKind.LISTENER: "hears", RivalKind.SNOOP: "hears, and may capture,"}
+    return hears.get(rival.kind, "captures")
 
 
 def _place(event: PbxEvent) -> str:

@@ -20,6 +20,7 @@ from recorder.rivals import (
     kind_of_spy,
     mutes_by_id,
     ours_on,
+    snooped_upon,
     without_numbers,
 )
 from tests.core.call_cast import (
@@ -100,6 +101,20 @@ def test_who_is_in_a_call_of_ours_is_not_hung_up_for_listening() -> None:
     assert Act.HANG_UP_SPY in {decide(row) for row in EVERY_SIGHTING if not row.by_a_party}
 
 
+def test_a_snoop_is_a_recorder_and_is_hung_up_wherever_ours_stands_whoever_shares_its_bridge() -> None:
+    """Nothing of ours is touched by it, and behind the channel is nobody who could be cut off."""
+    for row in EVERY_SIGHTING:
+        if row.kind is RivalKind.SNOOP and row.policy is RivalPolicy.STOP and not row.is_over:
+            assert decide(row) is Act.HANG_UP_SNOOP, row
+    assert FATES[Act.HANG_UP_SNOOP] is RivalFate.STOPPED
+
+
+def test_while_paused_a_snoop_is_hung_up_although_the_policy_is_to_report() -> None:
+    for row in EVERY_SIGHTING:
+        if row.kind is RivalKind.SNOOP and row.policy is RivalPolicy.REPORT and row.paused and not row.is_over:
+            assert decide(row) is Act.HANG_UP_SNOOP, row
+
+
 # --------------------------------------------------------------------------- how ours stands
 
 
@@ -170,6 +185,22 @@ def test_a_call_is_paused_while_silence_is_written() -> None:
 )
 def test_chanspy_records_with_option_r_alone(arguments: str, kind: RivalKind) -> None:
     assert kind_of_spy(arguments) is kind
+
+
+@pytest.mark.parametrize(
+    ("channel", "leg"),
+    [
+        ("Snoop/1795298000.1-00000000", "1795298000.1"),
+        ("Snoop/pbx1-1795298000.1-0000001f", "pbx1-1795298000.1"),  # systemname in asterisk.conf
+        ("Snoop/an-id-of-the-applications/own-00000002", "an-id-of-the-applications/own"),
+        ("Snoop/1795298000.1", None),
+        ("Snoop/1795298000.1-0000", None),
+        ("Local/Snoop/1795298000.1-00000000", None),
+        ("PJSIP/snoop-00000001", None),
+    ],
+)
+def test_a_snoops_channel_is_named_for_whom_it_hears(channel: str, leg: str | None) -> None:
+    assert snooped_upon(channel) == leg
 
 
 def test_the_periodic_beep_is_nobody_who_listens() -> None:

@@ -239,6 +239,149 @@ async def test_a_spy_is_judged_by_its_arguments(centre: Centre, options: str, fa
     assert hung_up == ([spy.name] if fate == "rival stopped" else [])
 
 
+def somebody(centre: Centre) -> FakeChannel:
+    """A channel on the PBX that no call in the books has."""
+    made = FakeChannel(name="PJSIP/trunk-0000000f", uniqueid="1795298000.80", linkedid="1795298000.80")
+    centre.pbx.channels.append(made)
+    return made
+
+
+def can_hang_up(centre: Centre) -> list[str]:
+    """From now on this PBX hangs up what it is told to; whom so far."""
+    hung_up: list[str] = []
+
+    def hang_up(action: Action) -> bytes:
+        hung_up.append(action["Channel"])
+        gone = [channel for channel in centre.pbx.channels if channel.name == action["Channel"]]
+        for channel in gone:
+            centre.pbx.channels.remove(channel)
+        return response(action, "Success") if gone else response(action, "Error", "No such channel")
+
+    centre.pbx.answers["Hangup"] = hang_up
+    return hung_up
+
+
+def snoops(centre: Centre, heard: FakeChannel, *, told: bool = True) -> FakeChannel:
+    """An ARI application hears a channel; `told`: by an event. Its arguments look like a recording ChanSpy's."""
+    number = len(centre.pbx.channels)
+    snoop = FakeChannel(name=f"Snoop/{heard.uniqueid}-{number:08x}", uniqueid=f"1795298000.7{number}", linkedid="")
+    snoop.linkedid, snoop.application, snoop.data = snoop.uniqueid, "Stasis", "house"
+    centre.pbx.channels.append(snoop)
+    if told:
+        says_of(centre, "ChanSpyStart", snoop, heard)
+    return snoop
+
+
+def says_of(centre: Centre, name: str, spy: FakeChannel, heard: FakeChannel, *, linkedid: str = "") -> None:
+    spied = snapshot(heard.name, heard.uniqueid, linkedid or heard.linkedid, "Spyee")
+    centre.pbx.say(event(name, *snapshot(spy.name, spy.uniqueid, spy.linkedid, "Spyer"), *spied))
+
+
+@pytest.mark.parametrize("leg", ["caller", "agent"])
+async def test_a_snoop_is_hung_up_on_either_leg_and_ours_goes_on(centre: Centre, leg: str) -> None:
+    hung_up = can_hang_up(centre)
+    talk = await running(centre)
+    snoop = snoops(centre, getattr(talk, leg))
+    assert await acts(centre) == ["rival stopped"]
+    assert (hung_up, centre.mixes[0].open) == ([snoop.name], True)
+    (act,) = (await centre.whole()).audit
+    assert act.details == {"kind": "snoop", "leg": leg}
+
+
+async def test_a_snoop_on_who_refused_is_hung_up(centre: Centre) -> None:
+    hung_up = can_hang_up(centre)
+    talk = await centre.asks(keys="2")
+    centre.connects(talk)
+    snoop = snoops(centre, talk.caller)
+    assert await acts(centre) == ["rival stopped"]
+    assert hung_up == [snoop.name]
+
+
+async def test_a_snoop_on_a_call_that_is_not_ours_is_not_touched(centre: Centre) -> None:
+    hung_up = can_hang_up(centre)
+    other = somebody(centre)
+    snoops(centre, other)
+    talk = await running(centre)
+    snoops(centre, other)
+    ours = snoops(centre, talk.caller)
+    assert await acts(centre) == ["rival stopped"]
+    assert hung_up == [ours.name]
+
+
+async def test_a_snoop_that_stands_before_the_call_enters_its_line_is_hung_up_before_ours_is_armed(
+    centre: Centre,
+) -> None:
+    hung_up = can_hang_up(centre)
+    talk = centre.new_talk()
+    snoop, gone = snoops(centre, talk.caller), snoops(centre, talk.caller)
+    says_of(centre, "ChanSpyStop", gone, talk.caller)
+    await until(lambda: centre.assembly.daemon.parts.ami.counters.events >= 3, "the events to be read")
+    await centre.asks(talk=talk)
+    assert await acts(centre) == ["rival stopped"]
+    assert hung_up == [snoop.name]
+
+
+async def test_a_snoop_that_comes_with_who_joins_the_talk_is_hung_up_once(centre: Centre) -> None:
+    hung_up = can_hang_up(centre)
+    other = somebody(centre)
+    snoop = snoops(centre, other)
+    talk = await running(centre)
+    centre.enters(other, talk.bridge, 3)
+    assert await acts(centre) == ["rival stopped"]
+    centre.leaves(other, 2)
+    centre.enters(other, talk.bridge, 3)
+    centre.hangs_up(talk)
+    await centre.outcome()
+    assert (await acts(centre), hung_up) == (["rival stopped"], [snoop.name])
+
+
+async def test_a_snoop_that_is_only_reported_is_over_when_it_ends_and_until_then_told(reporting: Centre) -> None:
+    hung_up = can_hang_up(reporting)
+    talk = await running(reporting)
+    snoop = snoops(reporting, talk.caller)
+    assert await acts(reporting) == ["rival left"]
+    rivals = reporting.assembly.daemon.parts.rivals
+    assert "(snoop) hears, and may capture, call" in rivals.reasons(reporting.runner.now())[0]
+    says_of(reporting, "ChanSpyStop", snoop, talk.caller, linkedid="1795298000.1")  # other calls have met meanwhile
+    await until(lambda: rivals.at_large == 0, "its end")
+    assert hung_up == []
+
+
+async def test_a_snoop_that_is_only_reported_is_hung_up_when_silence_begins(reporting: Centre) -> None:
+    hung_up = can_hang_up(reporting)
+    talk = await running(reporting)
+    snoop = snoops(reporting, talk.caller)
+    assert await acts(reporting) == ["rival left"]
+    reporting.say("Hold", talk.agent)
+    await reporting.until_capture("quiet")
+    reporting.runner.ask(reporting.assembly.daemon.parts.rivals.silence)
+    assert await acts(reporting, 2) == ["rival left", "rival stopped"]
+    assert (hung_up, reporting.mixes[0].open) == ([snoop.name], True)
+
+
+async def test_a_snoop_that_began_while_nobody_looked_is_found_by_its_channels_name(centre: Centre) -> None:
+    talk = await running(centre)
+    await until(lambda: not centre.runner.owes, "the talk to be written")
+    await centre.kill()
+    hung_up = can_hang_up(centre)
+    snoops(centre, somebody(centre), told=False)
+    snoop = snoops(centre, talk.caller, told=False)
+    await centre.start()
+    assert await acts(centre) == ["rival stopped"]
+    assert (hung_up, centre.mixes[0].open) == ([snoop.name], True)
+
+
+async def test_a_snoop_that_stood_before_its_caller_came_is_met_when_nobody_saw_it_begin(centre: Centre) -> None:
+    await centre.kill()
+    hung_up = can_hang_up(centre)
+    talk = centre.new_talk()
+    snoop = snoops(centre, talk.caller, told=False)
+    await centre.start()
+    await centre.asks(talk=talk)
+    assert await acts(centre) == ["rival stopped"]
+    assert hung_up == [snoop.name]
+
+
 async def test_the_beep_of_asterisk_is_no_rival(centre: Centre) -> None:
     talk = await running(centre)
     name = "Local/hook@__func_periodic_hook_context__-0000000e;2"
@@ -263,13 +406,15 @@ async def test_a_conference_that_recorded_itself_before_our_caller_came_is_told(
 async def test_nothing_is_remembered_of_channels_that_are_gone(centre: Centre) -> None:
     for _ in range(3):
         talk = await running(centre)
+        says_of(centre, "ChanSpyStart", somebody(centre), talk.caller)
+        says_of(centre, "ChanSpyStop", snoops(centre, talk.agent), talk.agent)
         centre.leaves(talk.agent, 1)
         centre.leaves(talk.caller, 0)
         await until(lambda: not centre.mixes[-1].open)
         centre.hangs_up(talk)
         await until(lambda: not centre.runners)
     rivals = centre.assembly.daemon.parts.rivals
-    assert (dict(rivals._others), rivals._files) == ({}, {})
+    assert (dict(rivals._others), rivals._files, rivals._spying) == ({}, {}, {})
 
 
 async def test_the_alarm_of_a_rival_is_not_over_while_it_captures(reporting: Centre) -> None:
