@@ -15,8 +15,8 @@ from tests.live.ways import (
     TALKED,
     THIRD,
     Theatre,
-    ends_with_the_line,
     hangs_up_if_there,
+    is_closed_with_the_line,
     only_the_talk,
     speaks_on,
     talk,
@@ -82,6 +82,18 @@ async def parked_and_hung_up(calls: Calls) -> Call:
     return call
 
 
+async def left_by_the_agent(calls: Calls) -> Call:
+    """The agent hangs up, and the caller goes on in the house's dialplan, to the voice mail."""
+    call = await talk(calls, variables={"HOUSE_QUEUE_OPTIONS": "c", "HOUSE_MAIL": "yes"})
+    assert isinstance(call.placed, Party)
+    await hangs_up_if_there(await call.until_rung())
+    await calls.admin.until("HouseReached", since=call.placed.since, Uniqueid=call.placed.leg, Where="mailbox")
+    await call.placed.say(LATER)
+    await asyncio.sleep(TALKED)
+    await calls.hang_up(call)
+    return call
+
+
 async def conferred(calls: Calls) -> Call:
     """The caller and somebody else in a conference."""
     call = await talk(calls)
@@ -138,7 +150,9 @@ async def transferred_and_picked_up(calls: Calls) -> Call:
 
 
 def left(name: str, place: Callable[[Calls], object], *, on_16: bool = False) -> Story:
-    return Story(name=name, outcome="recorded", place=place, proof=only_the_talk, also=ends_with_the_line, on_16=on_16)
+    return Story(
+        name=name, outcome="recorded", place=place, proof=only_the_talk, also=is_closed_with_the_line, on_16=on_16
+    )
 
 
 CAST = (
@@ -146,6 +160,7 @@ CAST = (
     left("redirected over SIP", redirected_over_sip),
     left("parked and fetched by another", parked_and_fetched_by_another, on_16=True),
     left("parked and hung up", parked_and_hung_up),
+    left("left by the agent, and sent to the voice mail", left_by_the_agent, on_16=True),
     left("in a conference", conferred),
     left("joined by a third in the bridge", joined_by_a_third, on_16=True),
     left("joined by a third over SIP", joined_by_a_third_over_sip),

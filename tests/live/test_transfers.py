@@ -22,8 +22,8 @@ from tests.live.ways import (
     TALKED,
     THIRD,
     Theatre,
-    ends_with_the_line,
     hangs_up_if_there,
+    is_closed_with_the_line,
     keys,
     music,
     nobody_else,
@@ -349,7 +349,9 @@ def silent_between(path: Path) -> list[str]:
 
 def left(name: str, place: Callable[[Calls], object], *, on_16: bool = False) -> Story:
     """A call that leaves the line for good: one recording, of the first talk alone."""
-    return Story(name=name, outcome="recorded", place=place, proof=only_the_talk, also=ends_with_the_line, on_16=on_16)
+    return Story(
+        name=name, outcome="recorded", place=place, proof=only_the_talk, also=is_closed_with_the_line, on_16=on_16
+    )
 
 
 def went_on(name: str, place: Callable[[Calls], object], *, on_16: bool = False) -> Story:

@@ -39,6 +39,8 @@ TALKED = 2.0
 """Seconds of talk before anything happens, and with whoever comes after: longer than any stop may take."""
 JITTER = 0.06
 """Seconds by which a file's clock and Asterisk's stamps may differ: three frames."""
+CLOSED_WITHIN = 1.0
+"""Seconds from the end of the line's own talk to Asterisk's word that the capture's files are closed (SC-06)."""
 
 
 async def talk(
@@ -191,12 +193,42 @@ def music(call: Call, settled: list[Path]) -> list[str]:
     return [f"music on channel {side} at {what}" for side, what in found if what]
 
 
+def parted(call: Call) -> float:
+    """When caller and agent were parted for good, by Asterisk's stamp: an agent who goes aside may still come back."""
+    agent = call.answering
+    handed_over = [
+        stamp(event)
+        for event in call.placed.admin.events[call.placed.since :]
+        if agent is not None and event.is_("AttendedTransfer", OrigTransfererUniqueid=agent.leg)
+    ]
+    return handed_over[0] if handed_over else scope(call)[1]
+
+
+def closing(call: Call) -> float | None:
+    """Seconds from there to MixMonitorStop on the caller's leg; None where Asterisk never said so."""
+    stops = call.placed.admin.seen("MixMonitorStop", since=call.placed.since, Uniqueid=call.placed.leg)
+    return stamp(stops[0]) - parted(call) if stops else None
+
+
+def closed_in_time(call: Call) -> list[str]:
+    took = closing(call)
+    print(f"closed after the line's own talk: {'never' if took is None else f'{1000 * took:.0f} ms'}")
+    if took is None:
+        return ["Asterisk never said that the capture had stopped"]
+    return [f"the files were closed {took:.2f} s after the line's own talk"] if took > CLOSED_WITHIN else []
+
+
 def ends_with_the_line(call: Call, settled: list[Path]) -> list[str]:
     """The first recording holds no sound of after the caller left the line's own talk, however late we heard of it."""
     over = beyond(settled[0], call)
     print(f"captured beyond the line's own talk: {1000 * over:.0f} ms")
     late = over > JITTER
     return music(call, settled) + ([f"{1000 * over:.0f} ms of sound after the line's own talk"] if late else [])
+
+
+def is_closed_with_the_line(call: Call, settled: list[Path]) -> list[str]:
+    """The same, and Asterisk had closed the capture's files within a second."""
+    return ends_with_the_line(call, settled) + closed_in_time(call)
 
 
 # ---------------------------------------------------------------- the performance
