@@ -511,11 +511,17 @@ def _dial_began(draft: Draft, event: DialBegan) -> None:
     # there by the line that is consulted.
     if event.channel is None:
         return
-    if draft.state.phase not in (Phase.ASKING, Phase.WAITING) and not rings_beyond(draft.state, event.channel.uniqueid):
+    if not _may_ring(draft.state, event.channel.uniqueid):
         return
     draft.state = with_leg(draft.state, event.dialled.uniqueid, event.channel.uniqueid)
     if draft.state.caller is None and event.channel.uniqueid in draft.state.agents:
         draft.know(dialled=(*draft.state.dialled, event.dialled))
+
+
+def _may_ring(state: CallState, leg: Uniqueid) -> bool:
+    """Whether whom this leg dials now may be an agent: also where a member's dialplan answers before it dials."""
+    is_first = leg in state.twins.values() and leg not in state.answered
+    return state.phase in (Phase.ASKING, Phase.WAITING) or is_first or rings_beyond(state, leg)
 
 
 def _local_bridged(draft: Draft, event: LocalBridged) -> None:

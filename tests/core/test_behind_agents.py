@@ -114,6 +114,13 @@ def test_a_dialplan_that_joins_the_half_with_nobody_is_the_agent() -> None:
     assert states(after(*TALKING[:-2])) == [CaptureState.RUNNING]
 
 
+def test_whom_a_dialplan_dials_that_has_answered_by_itself_is_the_agent() -> None:
+    answers = (*RUNG[:-1], connected(ONE), entered(CALLER, 1), entered(ONE, 2))
+    dials = (DialBegan(at=NOON, channel=TWO, dialled=PHONE), entered(PHONE, 1, DESK), entered(TWO, 2, DESK))
+    assert states(after(*answers, *dials)) == [CaptureState.RUNNING]
+    assert states(after(*answers, *dials[1:])) == [CaptureState.STOPPING]
+
+
 SENT_ON: dict[str, tuple[CallEvent, ...]] = {
     "blindly": (left(TWO, 1, DESK),),
     "to whom it consulted": (left(TWO, 1, DESK), entered(TWO, 2, ELSEWHERE)),
