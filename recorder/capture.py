@@ -45,6 +45,7 @@ UNTOLD_VARIABLE = "RECORDER_UNTOLD"
 CALLER_VARIABLE = "RECORDER_CALLER_ID"
 REMIND_KEY = "D"
 """Of features_recorder.conf (recorder-remind)."""
+LINE_VARIABLE = "RECORDER_LINE"
 JOINED_KEY = "C"
 """Of features_recorder.conf (recorder-joined)."""
 OPENED_WITHIN = timedelta(seconds=2)
@@ -303,6 +304,10 @@ class CaptureDesk:
     async def summon(self, channel: Channel) -> None:
         """Have our dialplan come to us with this channel of a caller's. AmiError passes."""
         await self._ami.press(channel.name, JOINED_KEY)
+
+    async def line_of(self, channel: Channel) -> str | None:
+        """The line that our dialplan has named to an agent's leg. AmiError passes."""
+        return await self._ami.getvar(channel.name, LINE_VARIABLE)
 
     # ---- readiness
 

@@ -136,6 +136,19 @@ class LineConsulted(OwnEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Beyond:
+    """What another call knows of its agent's legs, where a telephone stands behind a Local channel; as in CallState."""
+
+    bridges: dict[Uniqueid, BridgeId] = field(default_factory=dict)
+    sizes: dict[BridgeId, int] = field(default_factory=dict)
+    parents: dict[Uniqueid, Uniqueid] = field(default_factory=dict)
+    twins: dict[Uniqueid, Uniqueid] = field(default_factory=dict)
+    answered: frozenset[Uniqueid] = frozenset()
+    listed: frozenset[Uniqueid] = frozenset()
+    held: frozenset[Uniqueid] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LineReached(OwnEvent):
     """An agent of the call has joined its caller by telephone with the agent of another line (SIP REFER, CN-13).
 
@@ -150,6 +163,9 @@ class LineReached(OwnEvent):
     by: Channel
     near: Uniqueid
     far: Uniqueid
+    beyond: Beyond
+    paused_at: datetime | None = None  # by that line's agent, in the consultation
+    paused_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,7 +359,8 @@ class CallResynchronised(OwnEvent):
     `blind_from` is the last moment up to which every event was seen. `bridges` holds each living leg's bridge, None
     outside any. `talk_began_at` and `talk_proved_until` are what Asterisk's queue log proves of a talk with one agent
     that ended by either's hang-up. `held` are the legs that hold the other one now; None where Asterisk does not tell.
-    `hung_up_at` is when the caller hung up, where that was heard.
+    `hung_up_at` is when the caller hung up, where that was heard. `twins` are the two halves of each Local channel
+    through which an agent stands there, ;1 -> ;2, also of those of which nobody heard.
     """
 
     blind_from: datetime
@@ -354,6 +371,7 @@ class CallResynchronised(OwnEvent):
     talk_proved_until: datetime | None = None
     held: frozenset[Uniqueid] | None = None
     hung_up_at: datetime | None = None
+    twins: dict[Uniqueid, Uniqueid] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

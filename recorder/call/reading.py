@@ -59,6 +59,7 @@ from recorder.call.moments import shifted
 from recorder.call.state import (
     CallState,
     KeyAnswer,
+    Pause,
     Standing,
     capture_in_hand,
     is_agent,
@@ -86,6 +87,7 @@ from recorder.model import (
     AgentRung,
     AuditEntry,
     BridgeEntered,
+    BridgeId,
     BridgeLeft,
     Channel,
     ChannelHungUp,
@@ -277,15 +279,23 @@ def _line_reached(draft: Draft, event: LineReached) -> None:
         return
     end_capture(draft)
     _take_rules(draft, line)
+    beyond = event.beyond
     draft.know(
         relay=Relay(near=event.near, far=event.far, since=event.at),
         reached=Reached(line=line),
         agents=frozenset({agent.uniqueid}),
-        bridges={**state.bridges, agent.uniqueid: event.bridge, event.far: event.bridge},
-        sizes={**state.sizes, event.bridge: BOTH},
+        bridges={**state.bridges, **beyond.bridges, agent.uniqueid: event.bridge, event.far: event.bridge},
+        sizes={**beyond.sizes, **state.sizes, event.bridge: BOTH},
+        parents={**beyond.parents, **state.parents},
+        twins={**state.twins, **beyond.twins},
+        answered=state.answered | beyond.answered,
+        listed_legs=state.listed_legs | beyond.listed,
+        held=state.held | beyond.held,
         interface=event.interface,
         override=None,
     )
+    if event.paused_at is not None and event.paused_by is not None and state.paused is None:
+        draft.know(paused=Pause(at=event.paused_at, actor=event.paused_by))
     see(draft, agent, PartyKind.AGENT, event.interface)
 
 
@@ -307,6 +317,7 @@ def _are_linked(state: CallState, event: LineReached) -> bool:
         return False
     # What this call has not heard of the other bridge, the second line's has; what it has heard is newer.
     is_there = state.bridges.get(event.far, there) == there and state.sizes.get(there, BOTH) == BOTH
+    is_there = is_there and all(state.sizes.get(bridge, size) == size for bridge, size in event.beyond.sizes.items())
     with_caller, with_agent = ({leg for leg, at in state.bridges.items() if at == where} for where in (here, there))
     return is_there and here != there and with_caller == {caller, event.near} and with_agent <= {agent, event.far}
 
@@ -317,11 +328,14 @@ def _channel_offered(draft: Draft, event: ChannelOffered) -> None:
     if reached is None or state.caller is None or not reached.summoned or reached.offered:
         draft.expected = False
         return
-    draft.know(reached=replace(reached, offered=True))
     is_free = capture_in_hand(state) is None and unrecorded(state) is None and state.phase is Phase.TALKING
     if not (is_free and standing(state) is Standing.TOGETHER and _agrees_to(state, reached.line)):
+        draft.know(
+            reached=replace(reached, summoned=False)
+        )  # on hold just now, perhaps: asked for again if ever it may
         draft.expected = False
         return
+    draft.know(reached=replace(reached, offered=True))
     record_consent(draft, event.consent, ConsentState.GIVEN, state.caller.uniqueid, event=event)
     authorise(draft, event.recording, event.consent, state.caller, event.hindrance)
 
@@ -514,6 +528,7 @@ def _dial_began(draft: Draft, event: DialBegan) -> None:
     if not _may_ring(draft.state, event.channel.uniqueid):
         return
     draft.state = with_leg(draft.state, event.dialled.uniqueid, event.channel.uniqueid)
+    _know_as_rung(draft, event.dialled.uniqueid)
     if draft.state.caller is None and event.channel.uniqueid in draft.state.agents:
         draft.know(dialled=(*draft.state.dialled, event.dialled))
 
@@ -533,10 +548,23 @@ def _local_bridged(draft: Draft, event: LocalBridged) -> None:
         draft.know(halves={**state.halves, two: one})
 
 
+def _know_as_rung(draft: Draft, one: Uniqueid) -> None:
+    """A Local channel was heard of before who rang through it: Queue() says so in this order."""
+    two = next((far for far, near in draft.state.halves.items() if near == one), None)
+    if two is not None:
+        halves = {far: near for far, near in draft.state.halves.items() if far != two}
+        draft.state = with_leg(replace(draft.state, halves=halves), two, one)
+        draft.know(twins={**draft.state.twins, one: two})
+
+
 def _local_optimised(draft: Draft, event: LocalOptimised) -> None:
     """Asterisk is about to take it out of the path: whoever stood behind it stands in front of it next."""
-    one = event.one.uniqueid
-    draft.know(twins={near: far for near, far in draft.state.twins.items() if near != one})
+    one, state = event.one.uniqueid, draft.state
+    where = {state.bridges.get(one), state.bridges.get(event.two.uniqueid)} - {None}
+    # Of two Local channels in a row the outer one's half may be who moves: it is not sent on by that.
+    answered = {two for two in state.answered if state.bridges.get(two) not in where}
+    twins = {near: far for near, far in state.twins.items() if near != one}
+    draft.know(twins=twins, answered=frozenset(answered))
 
 
 def _consulted_through(state: CallState, channel: Channel) -> Consulted | None:
@@ -550,6 +578,7 @@ def _agent_rung(draft: Draft, event: AgentRung) -> None:
     consulted = _consulted_through(state, event.channel)
     if consulted is not None:
         draft.know(consulted=consultation.rang(consulted, event))
+        _know_as_rung(draft, agent)
     if leg in state.consultations:
         draft.know(consultations={**state.consultations, leg: state.consultations[leg] | {agent}})
     elif consulted is None and state.rung is not None:
@@ -615,15 +644,38 @@ def _bridge_entered(draft: Draft, event: BridgeEntered) -> None:
         kinds={**state.kinds, event.bridge: event.bridge_type},
         sizes={**state.sizes, event.bridge: event.channels},
     )
-    there = [leg for leg, where in draft.state.bridges.items() if where == event.bridge]
-    if len(there) > 1:
-        draft.know(answered=draft.state.answered | {leg for leg in there if leg in draft.state.twins.values()})
+    _meet_behind(draft, event)
     if draft.state.caller is None:
         _recognise_callee(draft)
     if draft.state.behind and is_somebody_else(draft.state, event):
         _answer_is_nobodys(draft)
     else:
         draft.know(behind=moved(draft.state.behind, event))
+
+
+def _meet_behind(draft: Draft, event: BridgeEntered) -> None:
+    """Whom a member's dialplan joins with its half before the queue has it is that member.
+
+    AgentRequest() brings the agent's own channel, and dials nobody.
+    """
+    state = draft.state
+    there = [leg for leg, where in state.bridges.items() if where == event.bridge]
+    if state.phase in (Phase.ASKING, Phase.WAITING) and len(there) == BOTH == event.channels:
+        for two, other in (there, reversed(there)):
+            if two in state.twins.values() and two not in state.answered and other not in state.twins:
+                draft.state = with_leg(draft.state, other, two)
+    _note_answered(draft, {event.bridge})
+
+
+def _note_answered(draft: Draft, bridges: set[BridgeId]) -> None:
+    """Remember with which halves somebody stands."""
+    state = draft.state
+    met = {two for two in state.twins.values() if (where := state.bridges.get(two)) in bridges and is_met(state, where)}
+    draft.know(answered=state.answered | met)
+
+
+def is_met(state: CallState, where: BridgeId | None) -> bool:
+    return sum(bridge == where for bridge in state.bridges.values()) > 1
 
 
 def _consultation_bridged(draft: Draft, consulted: Consulted, event: BridgeEntered) -> None:
@@ -747,9 +799,11 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
     draft.know(
         bridges={leg: bridge for leg, bridge in event.living.items() if bridge is not None},
         sizes=event.sizes,
-        held=was.held if event.held is None else event.held,
+        held=was.held if event.held is None else event.held | _held_behind(was),
         rung=None,
     )
+    draft.know(twins={**event.twins, **was.twins} if event.twins else was.twins)
+    _note_answered(draft, set(draft.state.bridges.values()))
     if anchor not in event.living:
         _believe_queue_log(draft, event)
         _account_for_unseen_talk(draft, event)
@@ -785,6 +839,12 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
         send_stop(draft, hand)  # the stop that we sent may have been lost with the connection
 
 
+def _held_behind(was: CallState) -> frozenset[Uniqueid]:
+    """Who holds behind a Local channel: of one that waits there Asterisk does not tell when it no longer does."""
+    behind = {where for two in was.twins.values() if (where := was.bridges.get(two)) is not None}
+    return frozenset(leg for leg in was.held if was.bridges.get(leg) in behind)
+
+
 def _doubt_what_is_prepared(draft: Draft) -> None:
     """Who came to a consultation while nobody looked cannot be said: nothing of it becomes the caller's talk."""
     beside = prepared(draft.state)
@@ -814,7 +874,7 @@ def _believe_queue_log(draft: Draft, event: CallResynchronised) -> None:
         return
     draft.know(talked=True)
     state = draft.state
-    if has_company(state) or state.relay is not None or state.answered & set(state.twins.values()):
+    if has_company(state) or state.relay is not None or _has_telephones_behind(state):
         return  # with whom the agent spoke, or who took the place of their telephone, the log cannot tell
     first = min((capture.bridged_at for capture in draft.state.captures if capture.bridged_at), default=None)
     if first is not None and (event.talk_began_at is None or event.talk_began_at > first + CLOCKS_DIFFER_BY):
@@ -837,6 +897,12 @@ def _believe_queue_log(draft: Draft, event: CallResynchronised) -> None:
             draft.know_capture(
                 capture.id, bridged_at=began, bridged_until=max(began, until), unproved=False, silences=silences
             )
+
+
+def _has_telephones_behind(state: CallState) -> bool:
+    """Whether a Local member has dialled anybody, or stands with anybody: who that is now the caller's bridge hides."""
+    beyond = set(state.twins.values())
+    return bool(beyond & (state.answered | set(state.parents.values())))
 
 
 def _account_for_unseen_talk(draft: Draft, event: CallResynchronised) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from recorder.call.consulted import Consulted, Reached, Relay
+from recorder.call.events import Beyond
 from recorder.call.tables import BESIDE, UNCLOSED, CaptureState, Phase
 from recorder.model import (
     BridgeId,
@@ -314,6 +315,23 @@ def _and_behind(state: CallState, legs: Iterable[Uniqueid]) -> set[Uniqueid]:
             waiting += _others(state, two, where)
         found.add(leg)
     return found
+
+
+def beyond_of(state: CallState, agent: Uniqueid) -> Beyond:
+    """What is known of those who stand behind this leg of an agent's, for another call to know it too."""
+    legs = _and_behind(state, [agent])
+    halves = {two for one, two in state.twins.items() if one in legs}
+    known = legs | halves
+    bridges = {leg: state.bridges[leg] for leg in known - {agent} if leg in state.bridges}
+    return Beyond(
+        bridges=bridges,
+        sizes={where: state.sizes[where] for where in bridges.values() if where in state.sizes},
+        parents={leg: parent for leg, parent in state.parents.items() if leg in known},
+        twins={one: two for one, two in state.twins.items() if one in legs},
+        answered=state.answered & halves,
+        listed=frozenset(leg for leg in known if is_listed(state, leg)),
+        held=state.held & known,
+    )
 
 
 def talk_bridge(state: CallState) -> BridgeId | None:

@@ -202,7 +202,8 @@ class CallBook:
         known = {leg: name for name, leg in beside.names.items()}
         for leg in legs:
             self._by_uniqueid[leg] = runner
-            runner.names[known.get(leg, "")] = leg
+            if leg in known:
+                runner.names[known[leg]] = leg
             bridge = beside.state.bridges.get(leg)
             if bridge is not None:
                 self._by_bridge[bridge] = runner

@@ -37,8 +37,10 @@ from recorder.call import (
     OverridePressed,
     Phase,
     PromptPlayed,
+    beyond_of,
     capture_in_hand,
     is_agent,
+    is_listed,
     prepared,
     standing_with,
     worth_on,
@@ -94,6 +96,9 @@ class Teller(Protocol):
 
     async def summon(self, channel: Channel) -> None:
         """Have our dialplan come to us with this channel of a caller's."""
+
+    async def line_of(self, channel: Channel) -> str | None:
+        """The line that our dialplan has named to an agent's leg."""
 
 
 class FrontDesk:
@@ -153,7 +158,6 @@ class FrontDesk:
                     rules, Direction.INCOMING, caller=visit.channel, unrecorded=visit.unrecorded, behind=behind
                 )
             )
-            runner.second_line = second
             self._book.tell_since(runner, moment)
         else:
             try:
@@ -162,6 +166,7 @@ class FrontDesk:
             except TimeoutError:
                 self._broke(runner, LostReason.CAPTURE_FAILED)
                 return None
+        runner.second_line = second  # also where an earlier line sends them on
         if not behind.known and rules.mode is not ConsentMode.NEVER:
             self._broke(runner, LostReason.PBX_AWAY)  # whom we would ask, and who would be captured, nobody can tell
             return None
@@ -404,17 +409,10 @@ class FrontDesk:
 
     def _second_line(self, visit: Visit, rules: LineRules) -> LineRules | None:
         """The line, where an agent rings it who speaks with a caller whose yes covers it: they may join the two."""
-        phone = visit.channel.name.rpartition("-")[0]
-        speaks = (
-            runner.state
-            for runner in self._book
-            if any(
-                name.rpartition("-")[0] == phone and is_agent(runner.state, leg) for name, leg in runner.names.items()
-            )
-        )
         if visit.consults or visit.unrecorded is not None or self._readiness.hindrance is not None:
             return None
-        return rules if any(_covers(state, rules) for state in speaks) else None
+        phone = visit.channel.name.rpartition("-")[0]
+        return rules if any(_covers(runner, phone, rules) for runner in self._book) else None
 
     def joined(self, event: TransferAttended) -> None:
         """An agent has joined their caller by telephone with the agent of another line, whom they had rung up."""
@@ -434,27 +432,40 @@ class FrontDesk:
         self, talk: CallRunner, by: Channel, halves: tuple[Uniqueid, Uniqueid], rules: LineRules, beside: CallRunner
     ) -> None:
         """Tell the caller's call, once that of the second line has read who stands there."""
+        near, far = halves
         state, caller = beside.state, talk.state.caller
-        there = [leg for leg in state.agents if leg in state.bridges and leg not in state.listed_legs]
-        if caller is None or len(there) != 1:
+        where = state.bridges.get(far)
+        there = [leg for leg, bridge in state.bridges.items() if bridge == where and leg != far]
+        if caller is None or where is None or len(there) != 1 or state.sizes.get(where) != len(there) + 1:
             return
         (leg,) = there
-        near, far = halves
-        where = state.bridges[leg]
-        if state.bridges.get(far) != where or state.sizes.get(where) != len({leg, far}):
+        is_theirs = is_agent(state, leg) and not is_listed(state, leg)
+        if not is_theirs or state.unrecorded is not None or state.personal or state.objected:
             return
         name = next((name for name, known in reversed(beside.names.items()) if known == leg), "")
+        agent = Channel(name=name, uniqueid=leg, linkedid=by.linkedid)
+        try:
+            line = await self._teller.line_of(agent)
+        except AmiError:
+            line = None
+        if line != rules.name:  # its dialplan has sent them on to a queue of another line's, or of none
+            return
+        beyond = beyond_of(state, leg)
+        self._book.pass_on({leg, far, *beyond.bridges}, beside, talk)
         applying = replace(rules, mode=stricter(talk.state.mode, rules.mode))
         talk.put(
             LineReached(
                 at=self._now(),
                 admitted=self._admitted(applying, Direction.INCOMING, caller=caller, call=talk.state.call),
-                agent=Channel(name=name, uniqueid=leg, linkedid=by.linkedid),
+                agent=agent,
                 interface=state.interface,
                 bridge=where,
                 by=by,
                 near=near,
                 far=far,
+                beyond=beyond,
+                paused_at=state.paused.at if state.paused is not None else None,
+                paused_by=state.paused.actor if state.paused is not None else None,
             )
         )
 
@@ -528,6 +539,9 @@ class FrontDesk:
 
     def _fetched(self, runner: CallRunner, visit: Visit) -> Visit | None:
         """The key for which this visit brings the caller's channel, where it does and is no older than one may be."""
+        caller = runner.state.caller
+        if caller is None or visit.channel.uniqueid != caller.uniqueid:
+            return None
         pressed, at = self._fetching.pop(runner, (None, 0.0))
         if pressed is None or asyncio.get_running_loop().time() - at > CONCLUDED_WITHIN.total_seconds():
             return None
@@ -679,10 +693,21 @@ class FrontDesk:
         )
 
 
-def _covers(state: CallState, rules: LineRules) -> bool:
-    """Whether this call's caller has agreed to what the line records, and speaks with an agent."""
-    talks = state.phase in (Phase.TALKING, Phase.APART)
-    return talks and worth_on(state, stricter(state.mode, rules.mode), frozenset(rules.purposes)) is ConsentState.GIVEN
+def _covers(runner: CallRunner, phone: str, rules: LineRules) -> bool:
+    """Whether an agent speaks from this telephone with a caller who has agreed to what the line records.
+
+    Only where a link of Asterisk's would stand in the caller's own bridge: not behind a Local channel.
+    """
+    state = runner.state
+    if state.direction is not Direction.INCOMING or state.relay is not None:
+        return False
+    if state.phase not in (Phase.TALKING, Phase.APART) or state.caller is None:
+        return False
+    where = state.bridges.get(state.caller.uniqueid)
+    legs = (leg for name, leg in runner.names.items() if name.rpartition("-")[0] == phone)
+    if not any(where is not None and state.bridges.get(leg) == where and is_agent(state, leg) for leg in legs):
+        return False
+    return worth_on(state, stricter(state.mode, rules.mode), frozenset(rules.purposes)) is ConsentState.GIVEN
 
 
 def _is_beside(runner: CallRunner, channel: Channel) -> bool:

@@ -257,7 +257,8 @@ async def _found(
     ends = [state.caller.uniqueid] if state.caller else []
     ends += [state.relay.far] if state.relay else []
     bridges = {standing.get(leg) for leg in ends} - {None}
-    living = {leg: bridge for leg, bridge in standing.items() if leg in ours or bridge in bridges}
+    beyond = {standing.get(two) for two in _twins(state, standing, snapshot).values()} - {None}
+    living = {leg: bridge for leg, bridge in standing.items() if leg in ours or bridge in bridges | beyond}
     passage = passages.get(state.caller.uniqueid) if state.caller else None
     if passage is not None and (passage.is_listed or runner.lists.names_agent(passage.interface or "")):
         passage = None  # a talk that must not be recorded proves nothing for any capture
@@ -270,7 +271,19 @@ async def _found(
         talk_began_at=_talk_began_at(passage, snapshot) if passage else None,
         talk_proved_until=passage.talked_until if passage else None,
         held=_held_in(bridges, snapshot),
+        twins=_twins(state, living, snapshot) or None,
     )
+
+
+def _twins(
+    state: CallState, living: Mapping[Uniqueid, BridgeId | None], snapshot: Sequence[ChannelSnapshot]
+) -> dict[Uniqueid, Uniqueid]:
+    """The other halves of the Local channels through which agents stand with the caller: their names tell."""
+    by_name = {row.channel.name: row.channel.uniqueid for row in snapshot}
+    agents = [row.channel for row in snapshot if row.channel.uniqueid in state.agents & living.keys()]
+    ones = [one for one in agents if one.name.startswith("Local/") and one.name.endswith(";1")]
+    pairs = {one.uniqueid: by_name.get(f"{one.name[:-1]}2") for one in ones}
+    return {one: two for one, two in pairs.items() if two is not None}
 
 
 def _talk_began_at(passage: Passage, snapshot: Sequence[ChannelSnapshot]) -> datetime | None:

@@ -603,7 +603,7 @@ class CallRunner:
         except AmiError as error:
             why = str(error)
         reached = self.state.reached
-        if reached is not None and not reached.offered and self.hung_up_at is None:
+        if reached is not None and reached.summoned and not reached.offered and self.hung_up_at is None:
             log.warning("joined_talk_not_captured", call=str(self.state.call), why=why)
 
     def _is_untold(self, recording: RecordingId) -> bool:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from recorder.call import (
     AgentListed,
+    Beyond,
     CallAdmitted,
     CallerTold,
     CallEvent,
@@ -226,6 +227,8 @@ def line_reached(
     by: Channel = AGENT,
     far: Channel = LINK_FAR,
     bridge: BridgeId = BEYOND,
+    beyond: Beyond | None = None,
+    paused: bool = False,
     purposes: frozenset[str] = frozenset(),
     unrecorded: Unrecorded | None = None,
 ) -> LineReached:
@@ -241,6 +244,9 @@ def line_reached(
         by=by,
         near=LINK_NEAR.uniqueid,
         far=far.uniqueid,
+        beyond=beyond or Beyond(),
+        paused_at=NOON if paused else None,
+        paused_by="PJSIP/bob" if paused else None,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -243,9 +244,76 @@ def test_what_nobody_saw_of_it_the_queue_log_does_not_prove() -> None:
     """It tells when the talk ended, and nothing of who stood behind the half meanwhile."""
     gone = resynchronised(capture_lives=False, proved=True)
     assert after(*TALKING, gone).captures[-1].unproved
-    assert not after(*TALKING[:-2], gone).captures[-1].unproved
+    assert after(*TALKING[:-2], gone).captures[-1].unproved  # it has dialled somebody: who stood there nobody saw
+    by_itself = (*RUNG[:-1], connected(ONE), entered(CALLER, 1), entered(ONE, 2))
+    assert not after(*by_itself, gone).captures[-1].unproved
     optimised = (LocalOptimised(at=NOON, one=ONE, two=TWO), left(PHONE, 1, DESK), entered(PHONE, 2), left(ONE, 2))
     assert not after(*TALKING, *optimised, gone).captures[-1].unproved
+
+
+def test_a_hold_behind_it_outlasts_a_time_that_nobody_saw() -> None:
+    """Of a Local channel that waits Asterisk does not tell whether it still does."""
+    held = after(*TALKING, HoldBegan(at=NOON, channel=PHONE))
+    back = after_all(held, resynchronised(*THERE, held=frozenset()))
+    assert states(back) == [CaptureState.QUIET]
+    assert states(after_all(back, HoldEnded(at=NOON, channel=PHONE))) == [CaptureState.RUNNING]
+
+
+def test_a_telephone_that_answered_unseen_is_known_to_have_stood_there() -> None:
+    unseen = after(*RUNG, connected(ONE), entered(CALLER, 1), entered(ONE, 2), sight_lost(), resynchronised(*THERE))
+    assert states(unseen) == [CaptureState.RUNNING]
+    assert states(after_all(unseen, left(TWO, 1, DESK))) == [CaptureState.STOPPING]
+
+
+def test_halves_of_which_nobody_heard_are_known_by_their_names() -> None:
+    """A telephone behind them was dialled by nobody that we know: nothing is captured."""
+    unheard = after(*RUNG[:3], rung(ONE), connected(ONE), entered(CALLER, 1), entered(ONE, 2), sight_lost())
+    told = replace(resynchronised(*THERE), twins={ONE.uniqueid: TWO.uniqueid})
+    assert states(after_all(unheard, told)) == [CaptureState.STOPPING]
+    alone = replace(resynchronised(*THERE[:2], (TWO, None)), twins={ONE.uniqueid: TWO.uniqueid})
+    assert states(after_all(unheard, alone)) == [CaptureState.RUNNING]
+
+
+def test_of_two_local_channels_the_outer_ones_half_may_move_when_the_inner_is_taken_out() -> None:
+    chain = (
+        *RUNG[:-1],
+        DialBegan(at=NOON, channel=TWO, dialled=INNER_ONE),
+        LocalBridged(at=NOON, one=INNER_ONE, two=INNER_TWO),
+        DialBegan(at=NOON, channel=INNER_TWO, dialled=PHONE),
+        connected(ONE),
+        entered(CALLER, 1),
+        entered(ONE, 2),
+        entered(INNER_ONE, 1, DESK),
+        entered(TWO, 2, DESK),
+        entered(PHONE, 1, INNER),
+        entered(INNER_TWO, 2, INNER),
+    )
+    state = after(*chain)
+    moves = (
+        LocalOptimised(at=NOON, one=INNER_ONE, two=INNER_TWO),
+        left(TWO, 1, DESK),
+        left(INNER_TWO, 1, INNER),
+        entered(TWO, 2, INNER),
+        left(INNER_ONE, 0, DESK),
+        hung_up(INNER_ONE),
+        hung_up(INNER_TWO),
+    )
+    for event in moves:
+        step = advance(state, event)
+        call_law.check(state, event, step)
+        assert step.commands == ()
+        state = step.state
+    assert states(after_all(state, left(TWO, 1, INNER))) == [CaptureState.STOPPING]
+
+
+def test_an_agent_whose_own_channel_a_members_dialplan_brings_is_the_agent() -> None:
+    """AgentRequest() dials nobody: who stands with the half before the queue has it is the member."""
+    brought = (*RUNG[:-1], entered(TWO, 1, DESK), entered(PHONE, 2, DESK))
+    state = after(*brought, connected(ONE), entered(CALLER, 1), entered(ONE, 2))
+    assert states(state) == [CaptureState.RUNNING]
+    assert states(after_all(state, entered(OUTSIDER, 3, DESK))) == [CaptureState.STOPPING]
+    late = (*RUNG[:-1], connected(ONE), entered(CALLER, 1), entered(ONE, 2), entered(TWO, 1, DESK))
+    assert states(after(*late, entered(PHONE, 2, DESK))) == [CaptureState.STOPPING]
 
 
 def alphabet(state: CallState) -> Iterator[CallEvent]:

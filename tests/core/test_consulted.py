@@ -59,6 +59,7 @@ from tests.core.call_cast import (
     BEYOND,
     CALLER,
     CONSULTATION,
+    ELSEWHERE,
     FAR,
     NEAR,
     OUTSIDER,
@@ -319,6 +320,26 @@ def test_the_phone_behind_the_second_lines_agent_is_that_agent() -> None:
     )
     state = after(*PREPARED, *way, *LEAVES, handed_over(), closed())
     assert states(state)[-1] is CaptureState.RUNNING
+
+
+def test_whoever_takes_the_place_of_that_phone_behind_a_local_channel_is_no_agent() -> None:
+    """As Queue() says it: the Local channel first, then whom it rings."""
+    desk, half, phone = (channel(f"Local/bob@phones;{n}", f"2.{n}") for n in (1, 2, 3))
+    way = (
+        LocalBridged(at=NOON, one=desk, two=half),
+        replace(second_rung(), agent=desk),
+        DialBegan(at=NOON, channel=FAR, dialled=desk),
+        DialBegan(at=NOON, channel=half, dialled=phone),
+        replace(second_answers(), agent=desk),
+        entered(desk, 1, BEYOND),
+        entered(FAR, 2, BEYOND),
+        entered(phone, 1, ELSEWHERE),
+        entered(half, 2, ELSEWHERE),
+    )
+    talk = (*PREPARED, *way, *LEAVES, handed_over(), closed())
+    assert states(after(*talk))[-1] is CaptureState.RUNNING
+    assert states(after(*talk, HoldBegan(at=NOON, channel=phone)))[-1] is CaptureState.QUIET
+    assert states(after(*talk, left(half, 1, ELSEWHERE)))[-1] is CaptureState.STOPPING
 
 
 def test_whom_the_second_lines_agent_dials_is_no_agent() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from recorder.call import (
     Arm,
+    Beyond,
     CallEvent,
     CallState,
     CaptureState,
@@ -26,6 +27,8 @@ from recorder.call import (
     standing_with,
 )
 from recorder.model import (
+    BridgeId,
+    BridgeLeft,
     ConsentMode,
     ConsentRecorded,
     ConsentState,
@@ -35,6 +38,7 @@ from recorder.model import (
     KeyAct,
     LostReason,
     RecordingAuthorised,
+    Uniqueid,
     Unrecorded,
 )
 from tests.core import call_law
@@ -219,6 +223,72 @@ def test_what_cannot_be_captured_is_lost_by_its_reason() -> None:
 def test_a_call_that_is_paused_is_captured_there_in_silence() -> None:
     state = after(*TALKING, key(KeyAct.PAUSE), *LINK, line_reached(), closed(), offered(), armed(2))
     assert states(state)[-1] is CaptureState.PAUSED
+
+
+def test_a_pause_that_its_agent_asked_for_in_the_consultation_holds_on() -> None:
+    state = after(*LINKED, line_reached(paused=True), closed(), offered(), armed(2))
+    assert states(state)[-1] is CaptureState.PAUSED
+    assert states(advance(state, key(KeyAct.RESUME, SECOND)).state)[-1] is CaptureState.RUNNING
+    first = after(*TALKING, key(KeyAct.PAUSE), *LINK, line_reached(paused=True))
+    assert first.paused is not None
+    assert first.paused.actor == "PJSIP/alice"
+
+
+DESK, TWO, PHONE = BridgeId("desk"), Uniqueid("1.30"), Uniqueid("1.31")
+BEHIND_SECOND = Beyond(
+    bridges={TWO: DESK, PHONE: DESK},
+    sizes={DESK: 2},
+    parents={TWO: SECOND.uniqueid, PHONE: TWO},
+    twins={SECOND.uniqueid: TWO},
+    answered=frozenset({TWO}),
+)
+"""The other line's agent is a Local member, with a telephone behind it."""
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        ((), CaptureState.RUNNING),
+        ((HoldBegan(at=NOON, channel=channel("PJSIP/x-1", PHONE)),), CaptureState.QUIET),
+        (
+            (BridgeLeft(at=NOON, channel=channel("Local/x-1;2", TWO), bridge=DESK, channels=1),),
+            CaptureState.STOPPING,
+        ),
+    ],
+    ids=["talks", "the telephone holds", "sent on behind it"],
+)
+def test_who_stands_behind_the_other_lines_agent_comes_along(then: tuple[CallEvent, ...], now: CaptureState) -> None:
+    reached = line_reached(beyond=BEHIND_SECOND)
+    assert states(after(*LINKED, reached, closed(), offered(), armed(2), *then))[-1] is now
+
+
+@pytest.mark.parametrize(
+    "beyond",
+    [
+        replace(BEHIND_SECOND, listed=frozenset({PHONE})),
+        replace(BEHIND_SECOND, held=frozenset({PHONE})),
+        replace(BEHIND_SECOND, sizes={DESK: 3}),
+        replace(BEHIND_SECOND, bridges={PHONE: DESK}),
+    ],
+    ids=["must not be recorded", "holds", "a third is there", "sent on already"],
+)
+def test_what_stands_behind_the_other_lines_agent_may_forbid_it(beyond: Beyond) -> None:
+    state = after(*LINKED, line_reached(beyond=beyond))
+    assert not [command for command in advance(state, closed()).commands if isinstance(command, Summon)]
+
+
+def test_what_was_heard_of_it_since_is_newer_than_what_came_along() -> None:
+    gone = BridgeLeft(at=NOON, channel=channel("PJSIP/x-1", PHONE), bridge=DESK, channels=1)
+    assert after(*LINKED, gone, line_reached(beyond=BEHIND_SECOND)).reached is None
+
+
+def test_a_hold_while_the_channel_is_brought_asks_for_it_again() -> None:
+    hold = (HoldBegan(at=NOON, channel=SECOND), offered(), HoldEnded(at=NOON, channel=SECOND))
+    held = after(*FREE, *hold[:2])
+    assert states(held) == [CaptureState.STOPPED]
+    back = advance(held, hold[2])
+    assert [command for command in back.commands if isinstance(command, Summon)] == [Summon(channel=CALLER)]
+    assert states(after(*FREE, *hold, offered()))[-1] is CaptureState.ARMING
 
 
 def test_the_second_agents_keys_are_the_ones_that_count_there() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ class House:
     talk: Talk
     beside: Talk
     pressed: list[Action]
+    two: FakeChannel | None = None
 
     @property
     def call(self) -> CallRunner:
@@ -100,7 +102,8 @@ class House:
         assert (key["Channel"], key["Digit"], key["Receive"]) == (self.talk.caller.name, "C", "true")
 
 
-async def consults(centre: Centre, *, keys: str = "1", line: str = "sales") -> House:
+async def consults(centre: Centre, *, keys: str = "1", line: str = "sales", behind: bool = False) -> House:
+    """`behind`: the other line's agent is a Local member, with a telephone behind it."""
     pressed: list[Action] = []
 
     def presses(action: Action) -> bytes:
@@ -116,12 +119,35 @@ async def consults(centre: Centre, *, keys: str = "1", line: str = "sales") -> H
         agent=FakeChannel(name="PJSIP/bob-000000a2", uniqueid="1795298007.2", linkedid="1795298007.1"),
         bridge="beside",
     )
+    beside.agent.variables["RECORDER_LINE"] = line  # by recorder-agent
     centre.pbx.channels += [beside.caller, beside.agent]
     await centre.asks(line=line, talk=beside)
+    two = await stands_behind(centre, beside) if behind else None
     centre.say("AgentCalled", beside.caller, dest=beside.agent)
     centre.connects(beside, queue=line)
     await until(lambda: is_there(centre, beside), "the consultation")
-    return House(centre=centre, talk=talk, beside=beside, pressed=pressed)
+    return House(centre=centre, talk=talk, beside=beside, pressed=pressed, two=two)
+
+
+async def stands_behind(centre: Centre, beside: Talk) -> FakeChannel:
+    """The agent's leg becomes the half of a Local channel, whose other one this returns, with the telephone beyond."""
+    linkedid, phone = beside.caller.linkedid, beside.agent
+    one, two = (
+        FakeChannel(name=f"Local/102@agents-00000002;{n}", uniqueid=f"1795298007.1{n}", linkedid=linkedid)
+        for n in (1, 2)
+    )
+    one.variables = dict(phone.variables)
+    centre.pbx.channels += [one, two]
+    beside.agent = one
+    halves = [
+        *snapshot(one.name, one.uniqueid, linkedid, "LocalOne"),
+        *snapshot(two.name, two.uniqueid, linkedid, "LocalTwo"),
+    ]
+    centre.pbx.say(event("LocalBridge", *halves))
+    centre.say("DialBegin", two, dest=phone)
+    centre.enters(phone, "desk", 1)
+    centre.enters(two, "desk", 2)
+    return two
 
 
 def is_there(centre: Centre, talk: Talk) -> bool:
@@ -162,7 +188,7 @@ async def test_after_any_answer_but_a_yes_its_agent_is_told_that_it_is_not_and_n
     house = await consults(centre, keys=keys)
     assert house.beside.caller.variables["RECORDER_ANNOUNCE"].endswith("/unrecorded")
     house.links()
-    await until(lambda: house.beside.caller.uniqueid not in house.call.state.bridges, "the link")
+    await until(lambda: house.call.state.phase == "apart", "the link")
     await house.brings()
     assert (house.pressed, centre.mixes) == ([], [])
 
@@ -173,6 +199,80 @@ async def test_to_a_line_that_is_never_recorded_nothing_is_asked_for(centre: Cen
     await until(lambda: house.states == ["settled"], "the first talk's end")
     await house.brings()
     assert (house.pressed, len(centre.mixes)) == ([], 1)
+
+
+async def test_a_line_that_its_call_has_passed_on_from_counts_no_more(centre: Centre) -> None:
+    """Its own dialplan sends a caller whom nobody serves on to another line, here to one that is never recorded."""
+    house = await consults(centre)
+    await centre.asks(line="private", talk=house.beside)
+    centre.say("AgentCalled", house.beside.caller, dest=house.beside.agent)
+    centre.connects(house.beside, queue="private")
+    await until(lambda: is_there(centre, house.beside), "the consultation")
+    house.links()
+    await until(lambda: house.states == ["settled"], "the first talk's end")
+    await house.brings()
+    assert (house.pressed, len(centre.mixes)) == ([], 1)
+
+
+async def test_an_agent_of_a_queue_that_is_no_lines_is_not_captured(centre: Centre) -> None:
+    house = await consults(centre)
+    house.beside.agent.variables["RECORDER_LINE"] = ""
+    house.links()
+    await until(lambda: house.states == ["settled"], "the first talk's end")
+    await house.brings()
+    assert (house.pressed, len(centre.mixes)) == ([], 1)
+
+
+@pytest.mark.parametrize("act", ["personal", "stop"])
+async def test_what_its_agent_said_in_the_consultation_holds(centre: Centre, act: str) -> None:
+    house = await consults(centre)
+    centre.marks(house.beside, act)
+    house.links()
+    await until(lambda: house.states == ["settled"], "the first talk's end")
+    await house.brings()
+    assert (house.pressed, len(centre.mixes)) == ([], 1)
+
+
+async def test_a_pause_that_its_agent_asked_for_in_the_consultation_is_one_of_the_talk(centre: Centre) -> None:
+    house = await consults(centre)
+    centre.marks(house.beside, "pause")
+    house.links()
+    await house.until_summoned()
+    await house.brings()
+    await until(lambda: house.states == ["settled", "paused"], "the pause")
+    assert centre.mixes[1].muted
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["talks", "must not be recorded"])
+async def test_a_telephone_behind_its_local_member_comes_along(centre: Centre, listed: bool) -> None:
+    if listed:
+        await centre.stop()
+        centre.change("do_not_record", agents=["PJSIP/bob"])
+        await centre.start()
+    house = await consults(centre, behind=True)
+    house.links()
+    if listed:
+        await until(lambda: house.states == ["settled"], "the first talk's end")
+        await house.brings()
+        assert (house.pressed, len(centre.mixes)) == ([], 1)
+        return
+    await house.until_summoned()
+    await house.brings()
+    await until(lambda: house.states == ["settled", "running"], "the talk to be captured")
+    assert house.two is not None
+    centre.leaves(house.two, 1)  # its telephone sends them on
+    await until(lambda: not centre.mixes[1].open, "the end of the capture")
+
+
+async def test_the_channel_is_asked_for_only_after_a_moment_without_a_capture_in_the_bridge(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runners, "UNHOOKED_FOR", timedelta(seconds=1))
+    house = await consults(centre)
+    house.links()
+    await until(lambda: house.states == ["settled"], "the first talk's end")
+    assert house.pressed == []
+    await house.until_summoned()
 
 
 async def test_a_key_that_nobody_asked_for_captures_nothing(centre: Centre) -> None:

@@ -1,0 +1,102 @@
+"""The way back from revision 0007 waits for calls in progress whose journal an older recorder could not read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from recorder import catalogue
+from recorder.call import CallEvent, ChannelOffered, ClockSet, RivalMet
+from recorder.catalogue import CatalogueSchema, open_catalogue
+from recorder.model import (
+    ConsentEventId,
+    ConsentState,
+    Link,
+    LocalOptimised,
+    RecordingId,
+    RivalFate,
+    RivalKind,
+    TransferAttended,
+    Uniqueid,
+)
+from tests.books import BRIDGE, Story
+from tests.core.call_cast import LINK_FAR, LINK_NEAR, line_reached, resynchronised
+from tests.facts import agent, caller, later
+
+
+def talking(event: CallEvent | Callable[[Story], CallEvent]) -> Story:
+    story = Story().admitted().answered(ConsentState.REFUSED).talking()
+    story.events.append(event(story) if callable(event) else event)
+    return story
+
+
+def rival(kind: RivalKind) -> RivalMet:
+    return RivalMet(at=later(11), audit=uuid4(), kind=kind, fate=RivalFate.STOPPED, channel=LINK_FAR)
+
+
+def transfer(link: Link | None) -> TransferAttended:
+    return TransferAttended(at=later(11), channel=LINK_NEAR, transferer=LINK_FAR, joined=False, link=link)
+
+
+def compared(twins: dict[Uniqueid, Uniqueid] | None) -> Callable[[Story], CallEvent]:
+    """Both stand as they stood."""
+
+    def told(story: Story) -> CallEvent:
+        there = [(who(story.call), BRIDGE) for who in (caller, agent)]
+        return replace(resynchronised(*there), at=later(11), blind_from=later(11), twins=twins)
+
+    return told
+
+
+UNREADABLE: dict[str, CallEvent | Callable[[Story], CallEvent]] = {
+    "a Local channel is taken out": LocalOptimised(at=later(11), one=LINK_NEAR, two=LINK_FAR),
+    "another line is reached": replace(line_reached(), at=later(11)),
+    "the channel is brought": ChannelOffered(
+        at=later(11), consent=ConsentEventId(uuid4()), recording=RecordingId(uuid4())
+    ),
+    "two queues are linked": transfer(Link(second=LINK_FAR, one=LINK_NEAR, two=LINK_FAR)),
+    "halves by their names": compared({LINK_NEAR.uniqueid: LINK_FAR.uniqueid}),
+    "the clock was set": ClockSet(at=later(11), by=timedelta(seconds=3)),
+    "a snoop": rival(RivalKind.SNOOP),
+}
+READABLE: dict[str, CallEvent | Callable[[Story], CallEvent]] = {
+    "another transfer": transfer(None),
+    "compared": compared(None),
+    "another rival": rival(RivalKind.MIXMONITOR),
+}
+
+
+async def stood(url: str, story: Story) -> None:
+    store = await open_catalogue(url)
+    await story.write(store)
+    await store.close()
+
+
+@pytest.mark.parametrize("event", UNREADABLE.values(), ids=UNREADABLE)
+async def test_it_waits_for_a_call_in_progress_of_which_an_older_recorder_cannot_read_who_stands_in_it(
+    catalogue_url: str, event: CallEvent | Callable[[Story], CallEvent]
+) -> None:
+    story = talking(event)
+    await stood(catalogue_url, story)
+    with pytest.raises(CatalogueSchema, match=rf"who stands in it: {story.call}\. Start this recorder again"):
+        catalogue.downgrade(catalogue_url, "0006")
+    assert catalogue.current(catalogue_url) == catalogue.newest()
+
+
+@pytest.mark.parametrize("event", READABLE.values(), ids=READABLE)
+async def test_it_is_open_to_a_call_that_an_older_recorder_can_read(
+    catalogue_url: str, event: CallEvent | Callable[[Story], CallEvent]
+) -> None:
+    await stood(catalogue_url, talking(event))
+    assert catalogue.downgrade(catalogue_url, "0006") == "0006"
+    assert catalogue.upgrade(catalogue_url) == catalogue.newest()
+
+
+async def test_it_is_open_to_one_that_is_over(catalogue_url: str) -> None:
+    story = talking(UNREADABLE["a Local channel is taken out"]).hung_up()
+    await stood(catalogue_url, story)
+    assert catalogue.downgrade(catalogue_url, "0006") == "0006"
