@@ -330,9 +330,8 @@ def _channel_offered(draft: Draft, event: ChannelOffered) -> None:
         return
     is_free = capture_in_hand(state) is None and unrecorded(state) is None and state.phase is Phase.TALKING
     if not (is_free and standing(state) is Standing.TOGETHER and _agrees_to(state, reached.line)):
-        draft.know(
-            reached=replace(reached, summoned=False)
-        )  # on hold just now, perhaps: asked for again if ever it may
+        # On hold just now, perhaps: it is asked for again once it may.
+        draft.know(reached=replace(reached, summoned=False))
         draft.expected = False
         return
     draft.know(reached=replace(reached, offered=True))
@@ -670,11 +669,13 @@ def _meet_behind(draft: Draft, event: BridgeEntered) -> None:
 def _note_answered(draft: Draft, bridges: set[BridgeId]) -> None:
     """Remember with which halves somebody stands."""
     state = draft.state
-    met = {two for two in state.twins.values() if (where := state.bridges.get(two)) in bridges and is_met(state, where)}
+    met = {
+        two for two in state.twins.values() if (where := state.bridges.get(two)) in bridges and _is_met(state, where)
+    }
     draft.know(answered=state.answered | met)
 
 
-def is_met(state: CallState, where: BridgeId | None) -> bool:
+def _is_met(state: CallState, where: BridgeId | None) -> bool:
     return sum(bridge == where for bridge in state.bridges.values()) > 1
 
 

@@ -575,6 +575,6 @@ def _spawned() -> list[asyncio.Task[None]]:
         task
         for task in asyncio.all_tasks()
         if task.get_name().startswith(
-            ("call ", "prove ", "stop ", "compare ", "confirm ", "answer ", "tell ", "conclude")
+            ("call ", "prove ", "stop ", "seek ", "compare ", "confirm ", "answer ", "tell ", "summon ", "conclude")
         )
     ]

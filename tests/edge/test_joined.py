@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -300,6 +301,18 @@ async def test_a_pbx_that_does_not_bring_the_channel_is_named(centre: Centre, mo
         await until(lambda: [line for line in said if line["event"] == "joined_talk_not_captured"], "the word of it")
     (line,) = [line for line in said if line["event"] == "joined_talk_not_captured"]
     assert "features_recorder.conf" in line["why"]
+
+
+async def test_a_daemon_that_stops_waits_for_no_channel_that_is_being_brought(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runners, "SUMMONED_WITHIN", timedelta(hours=1))
+    house = await consults(centre)
+    house.links()
+    await house.until_summoned()
+    async with asyncio.timeout(10) as limit:
+        await centre.stop()
+    assert not limit.expired()
 
 
 async def test_a_key_of_the_second_agents_pauses_it_and_one_who_leaves_ends_it(centre: Centre) -> None:
