@@ -24,7 +24,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from bench.centre import HEARING, TOLD, Centre, centre
 from bench.growth import WINDOWS, growth, medians
@@ -41,6 +40,8 @@ EXPLAINED: Mapping[str, str] = {
 }
 """Warnings that these calls are to bring about, and why. Any other fails the run."""
 WARNING = re.compile(r'level=(?:warning|error|critical) event=("[^"]+"|\S+)')
+KINDS_OF_TASKS = 8
+"""How many of them the report names, the most numerous first."""
 TOLD_IN_FULL = 3
 """Lines of each unexplained warning that are printed whole, with what they say of a traceback."""
 
@@ -74,15 +75,26 @@ class Samples:
 
     series: dict[str, list[float]] = field(default_factory=dict)
     calls: list[int] = field(default_factory=list)  # that had ended at each sample
+    tasks: list[Mapping[str, int]] = field(default_factory=list)  # at each sample, by what they do
 
-    def add(self, calls: int, found: Mapping[str, float]) -> None:
+    def add(self, calls: int, found: Mapping[str, float], tasks: Mapping[str, int]) -> None:
         self.calls.append(calls)
+        self.tasks.append(tasks)
         for name, value in found.items():
             self.series.setdefault(name, []).append(value)
 
     def after(self, calls: int) -> dict[str, list[float]]:
-        start = next((place for place, ended in enumerate(self.calls) if ended >= calls), len(self.calls))
+        start = self._start(calls)
         return {name: values[start:] for name, values in self.series.items()}
+
+    def tasks_after(self, calls: int) -> dict[str, list[int]]:
+        """How many of each kind at each sample, the kinds with the most first."""
+        counted = self.tasks[self._start(calls) :]
+        most = sum((Counter(kinds) for kinds in counted), Counter[str]())
+        return {kind: [kinds.get(kind, 0) for kinds in counted] for kind, _ in most.most_common()}
+
+    def _start(self, calls: int) -> int:
+        return next((place for place, ended in enumerate(self.calls) if ended >= calls), len(self.calls))
 
 
 @dataclass(slots=True)
@@ -174,11 +186,11 @@ async def _sample(on: Centre, ended: Ended, samples: Samples) -> None:
         if number % TOLD_EVERY == 0:
             os.kill(pid, signal.SIGUSR1)
         await asyncio.sleep(SAMPLE_EVERY)
-        samples.add(ended.calls, await asyncio.to_thread(_look, pid, told, on.recorder.catalogue))
+        own = json.loads(told.read_text())
+        samples.add(ended.calls, await asyncio.to_thread(_look, pid, own, on.recorder.catalogue), own["kinds"])
 
 
-def _look(pid: int, told: Path, catalogue: str) -> dict[str, float]:
-    own = json.loads(told.read_text())
+def _look(pid: int, own: Mapping[str, int], catalogue: str) -> dict[str, float]:
     files = open_files(pid)
     database = catalogue.removeprefix("sqlite:///")
     return {
@@ -210,6 +222,10 @@ def report(soaked: Soaked, calls: int, warm_up: int) -> bool:
             f"{name:32}{level[0]:>9.1f}{level[WINDOWS // 2]:>9.1f}{level[-1]:>9.1f}{100 * grew:>8.1f}%"
             f"  {100 * GROWTH_MOST:g}%  {'met' if met else 'NOT MET'}"
         )
+    print("\nof the tasks")
+    for kind, counts in list(soaked.samples.tasks_after(warm_up).items())[:KINDS_OF_TASKS]:
+        level = medians(counts) if len(counts) >= WINDOWS else []
+        print(f"{'  ' + kind:32}" + "".join(f"{level[place]:>9.1f}" for place in (0, WINDOWS // 2, -1) if level))
     print(f"\nbooks balance: {'yes' if soaked.balanced else 'NO'}; files left in the spool: {soaked.left}")
     for event, times in sorted(soaked.warnings.items()):
         print(f"warning {event}, {times} times: {EXPLAINED.get(event, 'NOT EXPLAINED')}")

@@ -1,7 +1,8 @@
 """Gives the kernel the names of Python's threads, so that /proc counts the CPU time of each under its name.
 
 Python itself does so from 3.14 on. At SIGUSR1 it also writes down, in the file that BENCH_TOLD names, how many tasks
-there are. Found by the interpreter through PYTHONPATH; the program under measurement is as it is shipped.
+there are, and of what kind. Found by the interpreter through PYTHONPATH; the program under measurement is as it is
+shipped.
 """
 
 from __future__ import annotations
@@ -36,10 +37,17 @@ def _tell(_number: int, _frame: object) -> None:
     global _blocks_at_first
     import asyncio
     import json
+    from collections import Counter
 
     blocks = sys.getallocatedblocks()
     _blocks_at_first = _blocks_at_first or blocks
-    told = {"tasks": len(asyncio.all_tasks()), "blocks": blocks - _blocks_at_first}
+    # The first word of a task's name says what it does, the rest for which call; who has none is asked what it runs.
+    kinds = Counter(
+        getattr(task.get_coro(), "__qualname__", "?") if name.startswith("Task-") else name.split()[0]
+        for task in asyncio.all_tasks()
+        if (name := task.get_name())
+    )
+    told = {"tasks": kinds.total(), "kinds": kinds, "blocks": blocks - _blocks_at_first}
     place = Path(os.environ["BENCH_TOLD"])
     made = place.with_suffix(".new")
     made.write_text(json.dumps(told))
