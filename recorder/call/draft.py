@@ -6,7 +6,7 @@ Owns what a step may say. Must not read an event or turn a table: reading.py and
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from recorder.call.consulted import Consulted
@@ -257,6 +257,20 @@ def owe(draft: Draft, presser: Channel, answer: KeyAnswer) -> None:
     draft.know(owed=(*others, OwedAnswer(presser=presser, answer=answer)))
 
 
+def take_rules(draft: Draft, line: CallAdmitted) -> None:
+    """From now on the call is that line's."""
+    draft.know(
+        line=line.line,
+        mode=line.mode,
+        policy=line.policy,
+        listed=line.listed,
+        preroll=timedelta(seconds=line.preroll_seconds),
+        withdrawal_erases=line.withdrawal_erases,
+        beep=line.beep_seconds,
+        purposes=line.purposes,
+    )
+
+
 def lose(draft: Draft, reason: LostReason) -> None:
     if draft.state.lost is None:
         draft.know(lost=reason)
@@ -268,6 +282,14 @@ def end_capture(draft: Draft) -> None:
     if hand is not None:
         draft.raise_trigger(Trigger.PARTED, hand.id)
     forsake(draft)
+
+
+def answer_is_nobodys(draft: Draft) -> None:
+    """Somebody else speaks through the caller's channel: no yes of theirs was said there. An objection stands."""
+    end_capture(draft)
+    draft.know(behind={}, agreed_to=frozenset(), supplanted=True)
+    if draft.state.consent not in OBJECTIONS:
+        draft.know(consent=ConsentState.PROHIBITED)
 
 
 def prepare(draft: Draft, event: LineConsulted, leg: Channel) -> None:
@@ -293,6 +315,15 @@ def prove_until(draft: Draft, moment: datetime, *, blind: bool = False, recordin
         is_meant = recording in (None, capture.id)
         if is_meant and capture.bridged_at is not None and capture.bridged_until is None:
             draft.know_capture(capture.id, bridged_until=max(moment, capture.bridged_at), unproved=blind)
+
+
+def end_with_the_caller(draft: Draft, *, outlives: bool) -> None:
+    """The call is over; where its capture `outlives` the caller, on a consultation's leg, once it is stopped."""
+    if outlives:  # beside whoever took the caller's place
+        prove_until(draft, draft.event.at, blind=True)
+        end_capture(draft)
+        return
+    draft.raise_trigger(Trigger.GONE)
 
 
 def doubt_what_still_stops(draft: Draft) -> None:

@@ -16,8 +16,10 @@ from recorder.call.consulted import Consulted, Reached, Relay
 from recorder.call.draft import (
     Draft,
     Seek,
+    answer_is_nobodys,
     authorise,
     end_capture,
+    end_with_the_caller,
     forsake,
     lose,
     owe,
@@ -27,6 +29,7 @@ from recorder.call.draft import (
     see,
     send_stop,
     silence,
+    take_rules,
 )
 from recorder.call.events import (
     AgentListed,
@@ -57,12 +60,16 @@ from recorder.call.events import (
 from recorder.call.keys import key_pressed
 from recorder.call.moments import shifted
 from recorder.call.state import (
+    BOTH,
     CallState,
     KeyAnswer,
     Pause,
     Standing,
+    agrees_to,
+    applying_mode,
     capture_in_hand,
     is_agent,
+    is_caller,
     is_listed,
     is_rung_beside,
     prepared,
@@ -126,22 +133,11 @@ SILENCED: Final = frozenset({CaptureState.QUIET, CaptureState.PAUSED})
 UNMET: Final = frozenset({CaptureState.ARMING, CaptureState.ARMED})
 """In these nobody has been captured yet."""
 
-BOTH: Final = 2
-
 WITH_NOBODY_ELSE: Final = frozenset({Standing.TOGETHER, Standing.HELD, Standing.ALONE})
 """The caller is in the bridge of a talk, and there are at most agents."""
 
 OBJECTIONS_THAT_STAND: Final = OBJECTIONS | {ConsentState.PROHIBITED}
 """Carried to another line, these are not asked about again: no other answer can be one."""
-
-
-def _is_caller(state: CallState, channel: Channel) -> bool:
-    return state.caller is not None and state.caller.uniqueid == channel.uniqueid
-
-
-def _mode(state: CallState) -> ConsentMode | None:
-    """The line's mode; None for a call that is personal, which is no ACD call to `policy`."""
-    return None if state.personal else state.mode
 
 
 def take_parties(draft: Draft, event: CallAdmitted) -> None:
@@ -170,7 +166,7 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
     draft.know(unrecorded=draft.state.unrecorded or event.unrecorded)
     worth = worth_on(draft.state, event.mode, event.purposes)
     # Answered already (worth is not None) or to be asked: either way the dialogue's end follows as an event.
-    _take_rules(draft, event)
+    take_rules(draft, event)
     draft.know(
         agents=frozenset(),
         consent=worth if worth is not None else ConsentState.NONE,
@@ -188,7 +184,7 @@ def _consultation_passed(draft: Draft, event: ConsultationPassed) -> None:
     Only of one that was made beside a talk, and by nobody of whom we know, is it sure that no caller waits behind it.
     """
     state, leg = draft.state, event.channel.uniqueid
-    if _is_caller(state, event.channel):
+    if is_caller(state, event.channel):
         return
     see(draft, event.channel, PartyKind.OTHER)
     if event.consults and state.phase in (Phase.TALKING, Phase.APART) and leg not in state.parents:
@@ -197,23 +193,10 @@ def _consultation_passed(draft: Draft, event: ConsultationPassed) -> None:
 
 def _take_line(draft: Draft, event: CallAdmitted) -> None:
     listed = draft.state.unrecorded or event.unrecorded
-    _take_rules(draft, event)
+    take_rules(draft, event)
     draft.know(
         unrecorded=listed,
         consent=ConsentState.PROHIBITED if draft.state.personal else unasked(event.mode, listed),
-    )
-
-
-def _take_rules(draft: Draft, event: CallAdmitted) -> None:
-    draft.know(
-        line=event.line,
-        mode=event.mode,
-        policy=event.policy,
-        listed=event.listed,
-        preroll=timedelta(seconds=event.preroll_seconds),
-        withdrawal_erases=event.withdrawal_erases,
-        beep=event.beep_seconds,
-        purposes=event.purposes,
     )
 
 
@@ -234,13 +217,7 @@ def _may_prepare(state: CallState, line: CallAdmitted) -> bool:
     is_first = state.relay is None and prepared(state) is None
     is_asked = state.caller is not None and not state.supplanted
     listed = line.unrecorded is not None or unrecorded(state) is not None
-    return talks and is_first and is_asked and not listed and _agrees_to(state, line)
-
-
-def _agrees_to(state: CallState, line: CallAdmitted) -> bool:
-    """Nobody can ask in the middle of a talk: only a yes that covers the line permits there."""
-    given = state.consent is ConsentState.GIVEN
-    return given and worth_on(state, line.mode, line.purposes) is ConsentState.GIVEN
+    return talks and is_first and is_asked and not listed and agrees_to(state, line)
 
 
 def _transfer_attended(draft: Draft, event: TransferAttended) -> None:
@@ -249,17 +226,17 @@ def _transfer_attended(draft: Draft, event: TransferAttended) -> None:
     beside = prepared(state)
     if consulted is None or beside is None or beside.state is CaptureState.FORSAKEN:
         return
-    if not _is_caller(state, event.channel):
+    if not is_caller(state, event.channel):
         return
     near = state.halves.get(consulted.leg)
-    permitted = _agrees_to(state, consulted.admitted) and is_agent(state, event.transferer.uniqueid)
+    permitted = agrees_to(state, consulted.admitted) and is_agent(state, event.transferer.uniqueid)
     if near is None or not event.joined or not permitted:
         forsake(draft)
         return
     hand = capture_in_hand(state)
     if hand is not None:
         draft.raise_trigger(Trigger.PARTED, hand.id)  # what is said from now on is the other line's
-    _take_rules(draft, consulted.admitted)
+    take_rules(draft, consulted.admitted)
     draft.know(
         relay=Relay(near=near, far=consulted.leg, since=event.at),
         reached=None,
@@ -278,7 +255,7 @@ def _line_reached(draft: Draft, event: LineReached) -> None:
     if not may or not _are_linked(state, event):
         return
     end_capture(draft)
-    _take_rules(draft, line)
+    take_rules(draft, line)
     beyond = event.beyond
     draft.know(
         relay=Relay(near=event.near, far=event.far, since=event.at),
@@ -301,11 +278,11 @@ def _line_reached(draft: Draft, event: LineReached) -> None:
 
 def _may_reach(state: CallState, line: CallAdmitted) -> bool:
     """As for a line that is consulted by key: only while who was asked is who speaks, and on their own channel."""
-    is_theirs = line.caller is not None and _is_caller(state, line.caller)
+    is_theirs = line.caller is not None and is_caller(state, line.caller)
     talks = state.phase in (Phase.TALKING, Phase.APART) and state.direction is Direction.INCOMING
     is_asked = not state.supplanted and state.relay is None
     listed = line.unrecorded is not None or state.unrecorded is not None
-    return is_theirs and talks and is_asked and not listed and _agrees_to(state, line)
+    return is_theirs and talks and is_asked and not listed and agrees_to(state, line)
 
 
 def _are_linked(state: CallState, event: LineReached) -> bool:
@@ -329,7 +306,7 @@ def _channel_offered(draft: Draft, event: ChannelOffered) -> None:
         draft.expected = False
         return
     is_free = capture_in_hand(state) is None and unrecorded(state) is None and state.phase is Phase.TALKING
-    if not (is_free and standing(state) is Standing.TOGETHER and _agrees_to(state, reached.line)):
+    if not (is_free and standing(state) is Standing.TOGETHER and agrees_to(state, reached.line)):
         # On hold just now, perhaps: it is asked for again once it may.
         draft.know(reached=replace(reached, summoned=False))
         draft.expected = False
@@ -356,7 +333,7 @@ def _answered(draft: Draft, event: ConsentAnswered) -> None:
     stands = draft.state.consent in OBJECTIONS_THAT_STAND and event.answer is not draft.state.consent
     if stands and event.answer in OBJECTIONS:
         stands = not _is_prohibited_as_nobodys(draft.state)
-    if draft.state.phase is not Phase.ASKING or stands or not _is_caller(draft.state, event.channel):
+    if draft.state.phase is not Phase.ASKING or stands or not is_caller(draft.state, event.channel):
         draft.expected = False
         return
     if event.answer is ConsentState.GIVEN and draft.state.consent is not ConsentState.GIVEN:  # else it was carried
@@ -365,7 +342,9 @@ def _answered(draft: Draft, event: ConsentAnswered) -> None:
     draft.know(language=event.language or draft.state.language)
     draft.raise_trigger(Trigger.CONCLUDED)
     state = draft.state
-    now = Circumstances(mode=_mode(state), consent=event.answer, listed=state.listed, unrecorded=unrecorded(state))
+    now = Circumstances(
+        mode=applying_mode(state), consent=event.answer, listed=state.listed, unrecorded=unrecorded(state)
+    )
     if decide(now).permitted:
         begun = event.noted is not None
         authorise(draft, event.recording, event.consent, event.channel, event.hindrance, begun=begun)
@@ -373,7 +352,7 @@ def _answered(draft: Draft, event: ConsentAnswered) -> None:
 
 def _is_prohibited_as_nobodys(state: CallState) -> bool:
     """Whether consent is prohibited for this alone, that somebody else came: a refusal counts, whoever says it."""
-    return state.supplanted and state.consent is ConsentState.PROHIBITED and _mode(state) is not None
+    return state.supplanted and state.consent is ConsentState.PROHIBITED and applying_mode(state) is not None
 
 
 def _dialogue_broke(draft: Draft, event: DialogueBroke) -> None:
@@ -394,7 +373,7 @@ def _override(draft: Draft, event: OverridePressed) -> None:
     if event.unfounded:
         _refuse_override(draft, event, hindrance="without_basis")
         return
-    may = may_override(_mode(state), event.reason, state.listed) and _is_caller(state, event.far)
+    may = may_override(applying_mode(state), event.reason, state.listed) and is_caller(state, event.far)
     may = may and state.relay is None  # beyond a Local channel no agent's key acts on the caller's own
     if state.phase is not Phase.TALKING or capture_in_hand(state) is not None or not may:
         draft.expected = False
@@ -587,7 +566,7 @@ def _agent_rung(draft: Draft, event: AgentRung) -> None:
 def _agent_connected(draft: Draft, event: AgentConnected) -> None:
     """The queue's member is there, unless the leg is none that it rang: picked up elsewhere, or the phone forwarded."""
     consulted = _consulted_through(draft.state, event.channel)
-    is_home = _is_caller(draft.state, event.channel) and draft.state.relay is None  # else that line's talk is over
+    is_home = is_caller(draft.state, event.channel) and draft.state.relay is None  # else that line's talk is over
     if consulted is None and not is_home:
         draft.expected = False
         return
@@ -647,7 +626,7 @@ def _bridge_entered(draft: Draft, event: BridgeEntered) -> None:
     if draft.state.caller is None:
         _recognise_callee(draft)
     if draft.state.behind and is_somebody_else(draft.state, event):
-        _answer_is_nobodys(draft)
+        answer_is_nobodys(draft)
     else:
         draft.know(behind=moved(draft.state.behind, event))
 
@@ -685,14 +664,6 @@ def _consultation_bridged(draft: Draft, consulted: Consulted, event: BridgeEnter
         draft.know(consulted=consultation.bridged(consulted, event))
     else:
         forsake(draft)
-
-
-def _answer_is_nobodys(draft: Draft) -> None:
-    """Somebody else speaks through the caller's channel: no yes of theirs was said there. An objection stands."""
-    end_capture(draft)
-    draft.know(behind={}, agreed_to=frozenset(), supplanted=True)
-    if draft.state.consent not in OBJECTIONS:
-        draft.know(consent=ConsentState.PROHIBITED)
 
 
 def _recognise_callee(draft: Draft) -> None:
@@ -746,16 +717,7 @@ def _hung_up(draft: Draft, event: ChannelHungUp) -> None:
     if gone == whole or dialler:  # before the talk, Dial takes the called party down with who dials
         draft.know(ended_at=event.at)
         hand = capture_in_hand(draft.state)
-        _end_with_the_caller(draft, outlives=hand is not None and hand.channel.uniqueid != gone and gone == whole)
-
-
-def _end_with_the_caller(draft: Draft, *, outlives: bool) -> None:
-    """The call is over; where its capture `outlives` the caller, on a consultation's leg, once it is stopped."""
-    if outlives:  # beside whoever took the caller's place
-        prove_until(draft, draft.event.at, blind=True)
-        end_capture(draft)
-        return
-    draft.raise_trigger(Trigger.GONE)
+        end_with_the_caller(draft, outlives=hand is not None and hand.channel.uniqueid != gone and gone == whole)
 
 
 def _mixmonitor_stopped(draft: Draft, event: MixMonitorStopped) -> None:
@@ -813,10 +775,10 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
         draft.know(ended_at=max(ended_at, was.started_at))
         hand = capture_in_hand(draft.state)
         stands = hand is not None and hand.channel.uniqueid in event.living
-        _end_with_the_caller(draft, outlives=stands and event.capture_lives)
+        end_with_the_caller(draft, outlives=stands and event.capture_lives)
     elif was.behind and may_be_somebody_else(was, event):
         prove_until(draft, event.blind_from, blind=True)
-        _answer_is_nobodys(draft)
+        answer_is_nobodys(draft)
     elif was.reached is not None:  # its agent's keys of that time stand in the log under another call
         prove_until(draft, event.blind_from, blind=True)
         end_capture(draft)
@@ -918,7 +880,7 @@ def _account_for_unseen_talk(draft: Draft, event: CallResynchronised) -> None:
 def _rival_met(draft: Draft, event: RivalMet) -> None:
     """Nothing of ours changes by it; that it was there, and what was done, is kept."""
     leg = event.channel.uniqueid
-    role = "caller" if _is_caller(draft.state, event.channel) else "agent" if is_agent(draft.state, leg) else "other"
+    role = "caller" if is_caller(draft.state, event.channel) else "agent" if is_agent(draft.state, leg) else "other"
     details = {"kind": event.kind, "leg": role, "file": event.file, "paused": "yes" if event.paused else ""}
     draft.facts.append(
         AuditEntry(

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from recorder.call.consulted import Consulted, Reached, Relay
-from recorder.call.events import Beyond
+from recorder.call.events import Beyond, CallAdmitted
 from recorder.call.tables import BESIDE, UNCLOSED, CaptureState, Phase
 from recorder.model import (
     BridgeId,
@@ -29,6 +29,8 @@ from recorder.policy import carried
 
 BASIC_BRIDGE = "basic"
 """The kind of bridge in which Queue and Dial join two parties; parking, holding and conference bridges are others."""
+BOTH = 2
+"""How many stand in the bridge of a talk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +155,20 @@ def worth_on(state: CallState, mode: ConsentMode, purposes: frozenset[str]) -> C
     return carried(answer, mode, covers=purposes <= state.agreed_to)
 
 
+def agrees_to(state: CallState, line: CallAdmitted) -> bool:
+    """Whether the caller may be captured on `line` unasked.
+
+    Nobody can ask in the middle of a talk: only a yes that covers the line permits there.
+    """
+    given = state.consent is ConsentState.GIVEN
+    return given and worth_on(state, line.mode, line.purposes) is ConsentState.GIVEN
+
+
+def applying_mode(state: CallState) -> ConsentMode | None:
+    """The line's mode; None for a call that is personal, which is no ACD call to `policy`."""
+    return None if state.personal else state.mode
+
+
 def capture_in_hand(state: CallState) -> Capture | None:
     """The capture that Asterisk may still be writing, if any."""
     return next((capture for capture in state.captures if capture.state in UNCLOSED), None)
@@ -272,6 +288,11 @@ def _is_strange(state: CallState, bridge: BridgeId, others: list[Uniqueid]) -> b
     """Whether more stand there than the leg and these, or it is no bridge of two."""
     is_basic = state.kinds.get(bridge, BASIC_BRIDGE) == BASIC_BRIDGE
     return not is_basic or state.sizes.get(bridge, 0) > len(others) + 1
+
+
+def is_caller(state: CallState, channel: Channel) -> bool:
+    """Whether the channel is the caller's own: no half through which they speak."""
+    return state.caller is not None and state.caller.uniqueid == channel.uniqueid
 
 
 def is_agent(state: CallState, leg: Uniqueid) -> bool:
