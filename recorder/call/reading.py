@@ -12,6 +12,16 @@ from typing import Any, Final
 
 from recorder.call import consulted as consultation
 from recorder.call.behind import has_company, is_somebody_else, may_be_somebody_else, moved, without
+from recorder.call.behind_agents import (
+    dial_began,
+    has_telephones_behind,
+    held_behind,
+    know_as_rung,
+    local_bridged,
+    local_optimised,
+    meet_behind,
+    note_answered,
+)
 from recorder.call.consulted import Consulted, Reached, Relay
 from recorder.call.draft import (
     Draft,
@@ -73,11 +83,9 @@ from recorder.call.state import (
     is_listed,
     is_rung_beside,
     prepared,
-    rings_beyond,
     standing,
     talk_bridge,
     unrecorded,
-    with_leg,
     without_leg,
     worth_on,
 )
@@ -94,7 +102,6 @@ from recorder.model import (
     AgentRung,
     AuditEntry,
     BridgeEntered,
-    BridgeId,
     BridgeLeft,
     Channel,
     ChannelHungUp,
@@ -498,53 +505,6 @@ def _silence_failed(draft: Draft, event: SilenceFailed) -> None:
     draft.know(owed=tuple(replace(key, answer=KeyAnswer.STOPPED) if key.answer in now_stopped else key for key in owed))
 
 
-def _dial_began(draft: Draft, event: DialBegan) -> None:
-    # Only while nobody is connected: whom an agent dials later is a consultation, not the agent; but for who is rung
-    # there by the line that is consulted.
-    if event.channel is None:
-        return
-    if not _may_ring(draft.state, event.channel.uniqueid):
-        return
-    draft.state = with_leg(draft.state, event.dialled.uniqueid, event.channel.uniqueid)
-    _know_as_rung(draft, event.dialled.uniqueid)
-    if draft.state.caller is None and event.channel.uniqueid in draft.state.agents:
-        draft.know(dialled=(*draft.state.dialled, event.dialled))
-
-
-def _may_ring(state: CallState, leg: Uniqueid) -> bool:
-    """Whether whom this leg dials now may be an agent: also where a member's dialplan answers before it dials."""
-    is_first = leg in state.twins.values() and leg not in state.answered
-    return state.phase in (Phase.ASKING, Phase.WAITING) or is_first or rings_beyond(state, leg)
-
-
-def _local_bridged(draft: Draft, event: LocalBridged) -> None:
-    state, one, two = draft.state, event.one.uniqueid, event.two.uniqueid
-    if state.phase in (Phase.ASKING, Phase.WAITING) or rings_beyond(state, one):
-        draft.state = with_leg(state, two, one)
-        draft.know(twins={**state.twins, one: two})
-    else:
-        draft.know(halves={**state.halves, two: one})
-
-
-def _know_as_rung(draft: Draft, one: Uniqueid) -> None:
-    """A Local channel was heard of before who rang through it: Queue() says so in this order."""
-    two = next((far for far, near in draft.state.halves.items() if near == one), None)
-    if two is not None:
-        halves = {far: near for far, near in draft.state.halves.items() if far != two}
-        draft.state = with_leg(replace(draft.state, halves=halves), two, one)
-        draft.know(twins={**draft.state.twins, one: two})
-
-
-def _local_optimised(draft: Draft, event: LocalOptimised) -> None:
-    """Asterisk is about to take it out of the path: whoever stood behind it stands in front of it next."""
-    one, state = event.one.uniqueid, draft.state
-    where = {state.bridges.get(one), state.bridges.get(event.two.uniqueid)} - {None}
-    # Of two Local channels in a row the outer one's half may be who moves: it is not sent on by that.
-    answered = {two for two in state.answered if state.bridges.get(two) not in where}
-    twins = {near: far for near, far in state.twins.items() if near != one}
-    draft.know(twins=twins, answered=frozenset(answered))
-
-
 def _consulted_through(state: CallState, channel: Channel) -> Consulted | None:
     """The line that is consulted, where this is the leg that waits in its queue."""
     consulted = state.consulted
@@ -556,7 +516,7 @@ def _agent_rung(draft: Draft, event: AgentRung) -> None:
     consulted = _consulted_through(state, event.channel)
     if consulted is not None:
         draft.know(consulted=consultation.rang(consulted, event))
-        _know_as_rung(draft, agent)
+        know_as_rung(draft, agent)
     if leg in state.consultations:
         draft.know(consultations={**state.consultations, leg: state.consultations[leg] | {agent}})
     elif consulted is None and state.rung is not None:
@@ -622,40 +582,13 @@ def _bridge_entered(draft: Draft, event: BridgeEntered) -> None:
         kinds={**state.kinds, event.bridge: event.bridge_type},
         sizes={**state.sizes, event.bridge: event.channels},
     )
-    _meet_behind(draft, event)
+    meet_behind(draft, event)
     if draft.state.caller is None:
         _recognise_callee(draft)
     if draft.state.behind and is_somebody_else(draft.state, event):
         answer_is_nobodys(draft)
     else:
         draft.know(behind=moved(draft.state.behind, event))
-
-
-def _meet_behind(draft: Draft, event: BridgeEntered) -> None:
-    """Whom a member's dialplan joins with its half before the queue has it is that member.
-
-    AgentRequest() brings the agent's own channel, and dials nobody.
-    """
-    state = draft.state
-    there = [leg for leg, where in state.bridges.items() if where == event.bridge]
-    if state.phase in (Phase.ASKING, Phase.WAITING) and len(there) == BOTH == event.channels:
-        for two, other in (there, reversed(there)):
-            if two in state.twins.values() and two not in state.answered and other not in state.twins:
-                draft.state = with_leg(draft.state, other, two)
-    _note_answered(draft, {event.bridge})
-
-
-def _note_answered(draft: Draft, bridges: set[BridgeId]) -> None:
-    """Remember with which halves somebody stands."""
-    state = draft.state
-    met = {
-        two for two in state.twins.values() if (where := state.bridges.get(two)) in bridges and _is_met(state, where)
-    }
-    draft.know(answered=state.answered | met)
-
-
-def _is_met(state: CallState, where: BridgeId | None) -> bool:
-    return sum(bridge == where for bridge in state.bridges.values()) > 1
 
 
 def _consultation_bridged(draft: Draft, consulted: Consulted, event: BridgeEntered) -> None:
@@ -762,11 +695,11 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
     draft.know(
         bridges={leg: bridge for leg, bridge in event.living.items() if bridge is not None},
         sizes=event.sizes,
-        held=was.held if event.held is None else event.held | _held_behind(was),
+        held=was.held if event.held is None else event.held | held_behind(was),
         rung=None,
     )
     draft.know(twins={**event.twins, **was.twins} if event.twins else was.twins)
-    _note_answered(draft, set(draft.state.bridges.values()))
+    note_answered(draft, set(draft.state.bridges.values()))
     if anchor not in event.living:
         _believe_queue_log(draft, event)
         _account_for_unseen_talk(draft, event)
@@ -802,12 +735,6 @@ def _resynchronised(draft: Draft, event: CallResynchronised) -> None:
         send_stop(draft, hand)  # the stop that we sent may have been lost with the connection
 
 
-def _held_behind(was: CallState) -> frozenset[Uniqueid]:
-    """Who holds behind a Local channel: of one that waits there Asterisk does not tell when it no longer does."""
-    behind = {where for two in was.twins.values() if (where := was.bridges.get(two)) is not None}
-    return frozenset(leg for leg in was.held if was.bridges.get(leg) in behind)
-
-
 def _doubt_what_is_prepared(draft: Draft) -> None:
     """Who came to a consultation while nobody looked cannot be said: nothing of it becomes the caller's talk."""
     beside = prepared(draft.state)
@@ -837,7 +764,7 @@ def _believe_queue_log(draft: Draft, event: CallResynchronised) -> None:
         return
     draft.know(talked=True)
     state = draft.state
-    if has_company(state) or state.relay is not None or _has_telephones_behind(state):
+    if has_company(state) or state.relay is not None or has_telephones_behind(state):
         return  # with whom the agent spoke, or who took the place of their telephone, the log cannot tell
     first = min((capture.bridged_at for capture in draft.state.captures if capture.bridged_at), default=None)
     if first is not None and (event.talk_began_at is None or event.talk_began_at > first + CLOCKS_DIFFER_BY):
@@ -860,12 +787,6 @@ def _believe_queue_log(draft: Draft, event: CallResynchronised) -> None:
             draft.know_capture(
                 capture.id, bridged_at=began, bridged_until=max(began, until), unproved=False, silences=silences
             )
-
-
-def _has_telephones_behind(state: CallState) -> bool:
-    """Whether a Local member has dialled anybody, or stands with anybody: who that is now the caller's bridge hides."""
-    beyond = set(state.twins.values())
-    return bool(beyond & (state.answered | set(state.parents.values())))
 
 
 def _account_for_unseen_talk(draft: Draft, event: CallResynchronised) -> None:
@@ -938,9 +859,9 @@ READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
     OverridePressed: _override,
     CallerTold: _caller_told,
     AgentListed: _agent_listed,
-    DialBegan: _dial_began,
-    LocalBridged: _local_bridged,
-    LocalOptimised: _local_optimised,
+    DialBegan: dial_began,
+    LocalBridged: local_bridged,
+    LocalOptimised: local_optimised,
     AgentRung: _agent_rung,
     AgentConnected: _agent_connected,
     BridgeEntered: _bridge_entered,
