@@ -70,6 +70,7 @@ from recorder.call.events import (
 from recorder.call.joined import channel_offered, line_reached
 from recorder.call.keys import key_pressed
 from recorder.call.moments import shifted
+from recorder.call.overridden import caller_told, override_pressed
 from recorder.call.state import (
     CallState,
     KeyAnswer,
@@ -117,21 +118,16 @@ from recorder.model import (
     MixMonitorMuted,
     MixMonitorStopped,
     PartyKind,
-    Prompt,
     SilenceCause,
     TransferAttended,
     Uniqueid,
     Unrecorded,
 )
-from recorder.policy import OBJECTIONS, Circumstances, decide, may_override
+from recorder.policy import OBJECTIONS, Circumstances, decide
 
 CLOCKS_DIFFER_BY: Final = timedelta(seconds=2)
 """The queue log counts whole seconds: a line may look older or younger than it is."""
 
-PLAYED: Final = "SUCCESS"
-"""PLAYBACKSTATUS of a file that Asterisk could open and that nothing cut (apps/app_playback.c)."""
-CUT_AT_MOST: Final = timedelta(milliseconds=250)
-"""Playing ends with the last frame that is sent and not with its sound; and two looks at the clock lie beside it."""
 
 SILENCED: Final = frozenset({CaptureState.QUIET, CaptureState.PAUSED})
 """In these silence is written, and nobody may have it otherwise."""
@@ -299,120 +295,6 @@ def _dialogue_broke(draft: Draft, event: DialogueBroke) -> None:
         return
     draft.raise_trigger(Trigger.CONCLUDED)
     lose(draft, event.reason)
-
-
-def _override(draft: Draft, event: OverridePressed) -> None:
-    """Permit by reason, once per call: a second press while a capture is open changes nothing."""
-    state = draft.state
-    on_list = unrecorded(state)
-    if on_list is not None:
-        _refuse_override(draft, event, do_not_record=on_list)
-        return
-    if event.unfounded:
-        _refuse_override(draft, event, hindrance="without_basis")
-        return
-    may = may_override(applying_mode(state), event.reason, state.listed) and is_caller(state, event.far)
-    may = may and state.relay is None  # beyond a Local channel no agent's key acts on the caller's own
-    if state.phase is not Phase.TALKING or capture_in_hand(state) is not None or not may:
-        draft.expected = False
-        return
-    audit = event.audit if event.hindrance is None else None
-    draft.facts.append(
-        AuditEntry(
-            id=event.audit,
-            at=event.at,
-            actor=event.agent,
-            action="override" if audit else "override refused",
-            call=state.call,
-            recording=event.recording if audit else None,
-            details={"reason": event.reason, "prior_state": state.consent, "hindrance": event.hindrance or ""}
-            | _terms(event),
-        )
-    )
-    if event.hindrance is not None:
-        lose(draft, event.hindrance)
-        return
-    far, key = event.far.uniqueid, event.reason
-    record_consent(
-        draft,
-        event.consent,
-        ConsentState.OVERRIDDEN,
-        far,
-        event=event,
-        reason=key,
-        actor=event.agent,
-        policy=event.policy,
-    )
-    draft.know(override=event.reason)
-    authorise(draft, event.recording, event.consent, event.far, None, audit=event)
-    if event.presser is not None:
-        owe(draft, event.presser, KeyAnswer.CAPTURED)
-
-
-def _terms(event: OverridePressed) -> dict[str, str]:
-    """What the reason rests on and what follows from it; an older journal, whose audit row is written, has none."""
-    policy = {} if event.policy is None else {"policy": event.policy}
-    if event.basis is None:
-        return policy
-    retention = {} if event.retention is None else {"retention": event.retention}
-    return {"basis": event.basis, **retention, "tells_caller": "yes" if event.tells_caller else "no", **policy}
-
-
-def _refuse_override(draft: Draft, event: OverridePressed, **why: str) -> None:
-    """Nothing outranks a do-not-record list, nor the want of a basis; and that it was tried is kept."""
-    draft.expected = False
-    draft.facts.append(
-        AuditEntry(
-            id=event.audit,
-            at=event.at,
-            actor=event.agent,
-            action="override refused",
-            call=draft.state.call,
-            recording=None,
-            details={"reason": event.reason, "prior_state": draft.state.consent, **why, **_terms(event)},
-        )
-    )
-
-
-def _caller_told(draft: Draft, event: CallerTold) -> None:
-    """Told, as a fact of the call; or not, and then nothing of what was captured is kept."""
-    capture = next((row for row in draft.state.captures if row.id == event.recording), None)
-    prompt = capture.to_tell if capture is not None else None
-    if capture is None or prompt is None:
-        draft.expected = False
-        return
-    was_told = event.status == PLAYED and _was_heard(prompt, event.played_ms)
-    played = {} if event.played_ms is None else {"played_ms": str(event.played_ms)}
-    draft.facts.append(
-        AuditEntry(
-            id=event.audit,
-            at=event.at,
-            actor="recorder",
-            action="override told" if was_told else "override not told",
-            call=draft.state.call,
-            recording=capture.id,
-            details={
-                "prompt": prompt.id,
-                "language": prompt.language,
-                "version": prompt.version,
-                "sha256": prompt.sha256,
-                "status": event.status or "no word",
-                **played,
-            },
-        )
-    )
-    draft.know_capture(capture.id, to_tell=None, disowned=capture.disowned or not was_told)
-    if not was_told:
-        lose(draft, LostReason.PROMPT_FAILED)
-        draft.raise_trigger(Trigger.DISOWNED, capture.id)
-        draft.raise_trigger(Trigger.PARTED, capture.id)
-
-
-def _was_heard(prompt: Prompt, played_ms: int | None) -> bool:
-    """An announcement is one to its end. Asterisk calls it a success too where the file holds less than ours."""
-    whole = timedelta(seconds=prompt.seconds) - CUT_AT_MOST
-    least = max(timedelta(milliseconds=prompt.min_played_ms), whole)
-    return played_ms is not None and timedelta(milliseconds=played_ms) >= least
 
 
 def _silence_confirmed(draft: Draft, event: MixMonitorMuted) -> None:
@@ -787,8 +669,8 @@ READERS: Final[dict[type, Callable[[Draft, Any], None]]] = {
     PromptPlayed: _prompt_played,
     ConsentAnswered: _answered,
     DialogueBroke: _dialogue_broke,
-    OverridePressed: _override,
-    CallerTold: _caller_told,
+    OverridePressed: override_pressed,
+    CallerTold: caller_told,
     AgentListed: _agent_listed,
     DialBegan: dial_began,
     LocalBridged: local_bridged,
