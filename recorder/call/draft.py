@@ -1,6 +1,6 @@
 """A step of the machine, finished and under construction: commands, facts, and the triggers still to turn.
 
-Owns what a step may say. Must not read an event or turn a table: reading.py and turning.py do.
+Owns what a step may say. Must not read an event or turn a table: reading.py, its rooms and turning.py do.
 """
 
 from __future__ import annotations

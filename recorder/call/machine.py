@@ -1,8 +1,8 @@
 """advance(state, event) -> Step. Reads the event, lets the tables turn, and says what follows.
 
-The order inside a step: the event changes what is known and raises triggers (reading.py), the tables turn triggers into
-new states (turning.py), and the new states have consequences, facts and commands. An event that means nothing here
-leaves the state alone; it can never start a capture.
+The order inside a step: the event changes what is known and raises triggers (reading.py and its rooms), the tables turn
+triggers into new states (turning.py), and the new states have consequences, facts and commands. An event that means
+nothing here leaves the state alone; it can never start a capture.
 """
 
 from __future__ import annotations
