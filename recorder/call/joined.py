@@ -61,9 +61,9 @@ def _may_reach(state: CallState, line: CallAdmitted) -> bool:
     """As for a line that is consulted by key: only while who was asked is who speaks, and on their own channel."""
     is_theirs = line.caller is not None and is_caller(state, line.caller)
     talks = state.phase in (Phase.TALKING, Phase.APART) and state.direction is Direction.INCOMING
-    is_asked = not state.supplanted and state.relay is None
+    is_first = state.relay is None
     listed = line.unrecorded is not None or state.unrecorded is not None
-    return is_theirs and talks and is_asked and not listed and agrees_to(state, line)
+    return is_theirs and talks and is_first and not listed and agrees_to(state, line)
 
 
 def _are_linked(state: CallState, event: LineReached) -> bool:

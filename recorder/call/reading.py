@@ -200,9 +200,8 @@ def _may_prepare(state: CallState, line: CallAdmitted) -> bool:
     talks = state.phase in (Phase.TALKING, Phase.APART) and standing(state) in WITH_NOBODY_ELSE
     talks = talks and state.direction is Direction.INCOMING
     is_first = state.relay is None and prepared(state) is None
-    is_asked = state.caller is not None and not state.supplanted
     listed = line.unrecorded is not None or unrecorded(state) is not None
-    return talks and is_first and is_asked and not listed and agrees_to(state, line)
+    return talks and is_first and not listed and agrees_to(state, line)
 
 
 def _transfer_attended(draft: Draft, event: TransferAttended) -> None:

@@ -158,7 +158,8 @@ def worth_on(state: CallState, mode: ConsentMode, purposes: frozenset[str]) -> C
 def agrees_to(state: CallState, line: CallAdmitted) -> bool:
     """Whether the caller may be captured on `line` unasked.
 
-    Nobody can ask in the middle of a talk: only a yes that covers the line permits there.
+    Nobody can ask in the middle of a talk: only a yes that covers the line permits there. Once somebody else speaks
+    through the caller's channel there is none (`answer_is_nobodys`).
     """
     given = state.consent is ConsentState.GIVEN
     return given and worth_on(state, line.mode, line.purposes) is ConsentState.GIVEN

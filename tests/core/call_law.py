@@ -123,6 +123,7 @@ def check_state(state: CallState) -> None:
     elif state.phase is not Phase.OVER:
         assert (state.phase is Phase.TALKING) == (now is Standing.TOGETHER), f"{state.phase} while {now}"
     assert state.talked or state.phase is not Phase.TALKING
+    assert not state.supplanted or state.consent is not ConsentState.GIVEN, "the yes of somebody else"
     if state.personal:
         assert not any(capture.state is CaptureState.RUNNING for capture in state.captures), "captures what is personal"
     for capture in state.captures:

@@ -44,6 +44,7 @@ from recorder.model import (
 from tests.core import call_law
 from tests.core.call_cast import (
     AGENT,
+    BEHIND,
     BEYOND,
     CALLER,
     ELSEWHERE,
@@ -68,6 +69,7 @@ from tests.core.call_cast import (
     offered,
     on_the_list,
     pressed,
+    relayed,
     resynchronised,
     rung,
     sight_lost,
@@ -139,6 +141,7 @@ def test_the_key_is_pressed_once_and_serves_once() -> None:
         assert not [command for command in step.commands if isinstance(command, Arm | Summon)]
 
 
+NEWCOMER = entered(OUTSIDER, 3, BEHIND)
 NARROW, WIDE = frozenset({"training"}), frozenset({"training", "discipline"})
 NOT_CAPTURED: dict[str, tuple[CallEvent, ...]] = {
     "the caller refused": (admitted(), answered(ConsentState.REFUSED), *LINKED[3:], line_reached()),
@@ -167,6 +170,7 @@ NOT_CAPTURED: dict[str, tuple[CallEvent, ...]] = {
     "the near half has left again": (*LINKED, left(LINK_NEAR, 1), line_reached()),
     "the caller has left again": (*LINKED, left(CALLER, 1), line_reached()),
     "the caller is gone": (*LINKED, hung_up(), line_reached()),
+    "somebody else speaks through the caller's channel": (relayed(), *LINKED[1:], NEWCOMER, line_reached()),
 }
 
 
@@ -194,6 +198,7 @@ LATER: dict[str, tuple[CallEvent, ...]] = {
     "on a list": (*REACHED, on_the_list(SECOND), closed()),
     "a third one has come": (*REACHED, entered(OUTSIDER, 3, BEYOND), closed()),
     "unseen": (*REACHED, sight_lost(), resynchronised(*THERE), closed()),
+    "somebody else speaks through the caller's channel": (relayed(), *REACHED[1:], NEWCOMER, closed()),
     "over": (*REACHED, hung_up(), closed()),
 }
 
@@ -208,7 +213,7 @@ def test_what_comes_before_the_first_capture_has_ended_counts(told: tuple[CallEv
 
 @pytest.mark.parametrize("told", LATER.values(), ids=LATER)
 def test_what_comes_between_the_key_and_the_channel_counts(told: tuple[CallEvent, ...]) -> None:
-    state = after(*FREE, *told[len(REACHED) : -1])
+    state = after(told[0], *FREE[1:], *told[len(REACHED) : -1])
     step = advance(state, offered())
     call_law.check(state, offered(), step)
     assert not [command for command in step.commands if isinstance(command, Arm)]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from recorder.call import CallEvent, CallState, CaptureState, Seek, Stop, advance, begin, outcome
-from recorder.model import BridgeId, ConsentState, Outcome, Uniqueid
+from recorder.model import BridgeId, ConsentMode, ConsentState, KeyAct, Outcome, Uniqueid
 from tests.core.call_cast import (
     AGENT,
     BEHIND,
@@ -21,9 +21,11 @@ from tests.core.call_cast import (
     answered,
     armed,
     channel,
+    closed,
     connected,
     entered,
     hung_up,
+    key,
     left,
     made,
     relayed,
@@ -32,8 +34,9 @@ from tests.core.call_cast import (
 )
 
 TALKING = (answered(), armed(), rung(), connected(), entered(AGENT, 1), entered(CALLER, 2))
+NEWCOMER = entered(OUTSIDER, 3, BEHIND)
 NEWCOMERS = {
-    "somebody new behind": entered(OUTSIDER, 3, BEHIND),
+    "somebody new behind": NEWCOMER,
     "the half elsewhere": entered(HALF, 2, ELSEWHERE),
     "who spoke elsewhere": entered(SPEAKER, 2, ELSEWHERE),
 }
@@ -89,6 +92,26 @@ def test_the_next_line_asks_whoever_stands_there_then() -> None:
     state = after(*TALKING, entered(OUTSIDER, 3, BEHIND), admitted(behind={HALF.uniqueid: BEHIND}))
     assert state.consent is ConsentState.NONE
     assert state.behind == {HALF.uniqueid: BEHIND}
+    again = advance(advance(state, closed()).state, answered(recording=2)).state
+    assert (again.consent, again.captures[-1].state) == (ConsentState.GIVEN, CaptureState.ARMING)
+
+
+ANEW = {HALF.uniqueid: BEHIND}
+PROHIBITED_ANYWAY: dict[str, tuple[CallEvent, ...]] = {
+    "a line that is never recorded": (admitted(ConsentMode.NEVER, behind=ANEW),),
+    "such a line, and somebody else before": (NEWCOMER, admitted(ConsentMode.NEVER, behind=ANEW)),
+    "personal, and somebody else now": (key(KeyAct.PERSONAL), admitted(behind=ANEW), entered(OUTSIDER, 2, BEHIND)),
+}
+
+
+@pytest.mark.parametrize("events", PROHIBITED_ANYWAY.values(), ids=PROHIBITED_ANYWAY)
+def test_a_refusal_is_no_answer_where_consent_is_prohibited_for_more_than_that_somebody_else_came(
+    events: tuple[CallEvent, ...],
+) -> None:
+    state = after(*TALKING, *events)
+    assert state.consent is ConsentState.PROHIBITED
+    step = advance(state, answered(ConsentState.REFUSED))
+    assert (step.state, step.facts, step.expected) == (state, (), False)
 
 
 @pytest.mark.parametrize(
