@@ -50,7 +50,6 @@ def line_reached(draft: Draft, event: LineReached) -> None:
         listed_legs=state.listed_legs | beyond.listed,
         held=state.held | beyond.held,
         interface=event.interface,
-        override=None,
     )
     if event.paused_at is not None and event.paused_by is not None and state.paused is None:
         draft.know(paused=Pause(at=event.paused_at, actor=event.paused_by))

@@ -65,7 +65,6 @@ def override_pressed(draft: Draft, event: OverridePressed) -> None:
         actor=event.agent,
         policy=event.policy,
     )
-    draft.know(override=event.reason)
     authorise(draft, event.recording, event.consent, event.far, None, audit=event)
     if event.presser is not None:
         owe(draft, event.presser, KeyAnswer.CAPTURED)

@@ -155,7 +155,6 @@ def _admitted_again(draft: Draft, event: CallAdmitted) -> None:
     draft.know(
         agents=frozenset(),
         consent=worth if worth is not None else ConsentState.NONE,
-        override=None,
         relay=None,
         reached=None,
         behind=event.behind or {},
@@ -226,7 +225,6 @@ def _transfer_attended(draft: Draft, event: TransferAttended) -> None:
         reached=None,
         agents=frozenset(agent.uniqueid for agent in consulted.agents),
         interface=consulted.interface,
-        override=None,
     )
     for agent in consulted.agents:
         see(draft, agent, PartyKind.AGENT, consulted.interface)

@@ -109,7 +109,6 @@ class CallState:
     phase: Phase = Phase.ASKING
     consent: ConsentState = ConsentState.NONE
     objected: bool = False  # refused or withdrew at some time: an override does not unsay it
-    override: OverrideReason | None = None
     language: str | None = None  # in which the caller was asked
     caller: Channel | None = None
     dialled: tuple[Channel, ...] = ()  # whom the agent of an outgoing call rang
