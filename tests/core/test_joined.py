@@ -48,6 +48,7 @@ from tests.core.call_cast import (
     BEYOND,
     CALLER,
     ELSEWHERE,
+    FAR,
     LINK_FAR,
     LINK_NEAR,
     OUTSIDER,
@@ -59,13 +60,16 @@ from tests.core.call_cast import (
     channel,
     closed,
     connected,
+    consulted,
     entered,
     events_of_a_capture,
     events_of_a_joining,
+    halves,
     hung_up,
     key,
     left,
     line_reached,
+    muted,
     offered,
     on_the_list,
     pressed,
@@ -217,6 +221,41 @@ def test_what_comes_between_the_key_and_the_channel_counts(told: tuple[CallEvent
     step = advance(state, offered())
     call_law.check(state, offered(), step)
     assert not [command for command in step.commands if isinstance(command, Arm)]
+
+
+SENT_ON: tuple[CallEvent, ...] = (
+    admitted(),
+    closed(),
+    answered(recording=3, hindrance=LostReason.CATALOGUE_AWAY),
+    rung(OUTSIDER),
+    connected(OUTSIDER),
+    entered(OUTSIDER, 1, ELSEWHERE),
+    entered(CALLER, 2, ELSEWHERE),
+)
+"""To a third line, by its dialogue. There nothing can be captured, and they talk all the same."""
+
+
+@pytest.mark.parametrize("reached", [REACHED, FREE], ids=["not asked for yet", "asked for"])
+def test_a_caller_who_is_sent_on_to_a_third_line_is_not_captured_by_the_second_lines_rules(
+    reached: tuple[CallEvent, ...],
+) -> None:
+    state = after(*reached)
+    for event in (*SENT_ON, offered(4)):
+        step = advance(state, event)
+        call_law.check(state, event, step)
+        assert not [command for command in step.commands if isinstance(command, Arm | Summon)]
+        state = step.state
+    assert (state.phase, state.consent) == (Phase.TALKING, ConsentState.GIVEN)
+
+
+def test_the_channel_is_asked_for_only_once_what_was_prepared_for_a_line_consulted_by_key_has_ended_too() -> None:
+    by_key = (halves(), consulted(), armed(2), muted(on=FAR))
+    joined = after(*TALKING, *by_key, *LINK, line_reached())
+    first = advance(joined, closed())
+    assert states(first.state) == [CaptureState.STOPPED, CaptureState.FORSAKEN]
+    assert not [command for command in first.commands if isinstance(command, Summon)]
+    free = advance(first.state, closed(2))
+    assert [command for command in free.commands if isinstance(command, Summon)] == [Summon(channel=CALLER)]
 
 
 def test_what_cannot_be_captured_is_lost_by_its_reason() -> None:
