@@ -222,7 +222,6 @@ def _transfer_attended(draft: Draft, event: TransferAttended) -> None:
     take_rules(draft, consulted.admitted)
     draft.know(
         relay=Relay(near=near, far=consulted.leg, since=event.at),
-        reached=None,
         agents=frozenset(agent.uniqueid for agent in consulted.agents),
         interface=consulted.interface,
     )

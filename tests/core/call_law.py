@@ -138,6 +138,9 @@ def check_state(state: CallState) -> None:
             assert capture.channel.uniqueid == state.caller.uniqueid, "begins on somebody else"
         if capture.state is CaptureState.STOPPING and capture.channel.uniqueid in state.bridges:
             assert capture.unproved, "counts what it writes beside whomever, until the stop is confirmed"
+    if state.reached is not None:
+        assert state.relay is not None, "joined through nothing"
+        assert all(capture.state is CaptureState.FORSAKEN for capture in beside), "handed over twice"
     _relay(state)
 
 
