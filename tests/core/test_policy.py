@@ -178,6 +178,7 @@ def test_what_goes_along_permits_at_once_only_after_a_yes_and_only_for_what_it_w
         worth = carried(consent, mode, covers=covers)
         permitted = worth is not None and decide(Circumstances(mode=mode, consent=worth)).permitted
         assert permitted == (consent is ConsentState.GIVEN and covers and destination is not ConsentMode.NEVER)
+        assert permitted == (carried(consent, destination, covers=covers) is ConsentState.GIVEN)
         if destination is ConsentMode.NEVER:
             assert worth is ConsentState.PROHIBITED
         elif consent in (ConsentState.REFUSED, ConsentState.WITHDRAWN):
