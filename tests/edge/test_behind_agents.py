@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from recorder.ami import AmiDown
+from recorder.daemon import reception
 from tests.edge.centre import Centre, Talk, until
 from tests.fakes.pbx import Action, FakeChannel, FakePbx, event, response, snapshot
 
@@ -104,6 +106,18 @@ async def test_what_is_brought_serves_one_key(centre: Centre) -> None:
         await centre.presses(desk.talk, "joined", who=desk.talk.caller)
     assert "key_not_expected" in [line["event"] for line in said]
     assert len(centre.mixes) == 1
+
+
+async def test_what_is_brought_too_late_serves_no_key(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key is for what is being said when it is pressed."""
+    desk = await talks(centre, keys="2")
+    await centre.presses(desk.beyond)
+    await desk.until_fetched()
+    monkeypatch.setattr(reception, "CONCLUDED_WITHIN", timedelta())
+    with capture_logs() as said:
+        await centre.presses(desk.talk, "joined", who=desk.talk.caller)
+    assert [line["event"] for line in said if line["log_level"] == "warning"] == ["key_not_expected"]
+    assert (desk.states, centre.mixes) == ([], [])
 
 
 async def test_a_key_of_somebody_who_is_not_there_any_more_fetches_nothing(centre: Centre) -> None:

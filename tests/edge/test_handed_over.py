@@ -139,6 +139,20 @@ async def test_what_is_prepared_is_muted_before_anybody_rings_and_is_unmuted_onc
     assert [(row.line, row.status) for row in rows] == [("support", "settled"), ("sales", "settled")]
 
 
+async def test_of_the_two_lines_the_stricter_applies_to_what_is_prepared(centre: Centre) -> None:
+    await centre.stop()
+    centre.change("line", sales={"consent": "notice"})
+    await centre.start()
+    consultation = await consults(centre)
+    await consultation.asks()
+    consultation.answered()
+    await until(lambda: centre.runner.state.consulted.bridged_at, "the consultation")  # type: ignore[union-attr]
+    consultation.hands_over()
+    await until(lambda: states(centre) == ["settled", "running"], "the talk to be captured")
+    assert (centre.runner.state.line, centre.runner.state.mode) == ("sales", "opt_in")
+    assert {str(row.mode) for row in await centre.catalogue.list_recordings(10)} == {"opt_in"}
+
+
 async def test_what_is_prepared_is_in_the_catalogue_before_asterisk_is_touched(centre: Centre) -> None:
     consultation = await consults(centre)
     seen: list[tuple[object, ...]] = []

@@ -242,6 +242,7 @@ async def test_a_pause_that_its_agent_asked_for_in_the_consultation_is_one_of_th
     await house.brings()
     await until(lambda: house.states == ["settled", "paused"], "the pause")
     assert centre.mixes[1].muted
+    assert house.call.names[house.beside.agent.name] == house.beside.agent.uniqueid  # who is reminded of it
 
 
 @pytest.mark.parametrize("listed", [False, True], ids=["talks", "must not be recorded"])
@@ -263,6 +264,54 @@ async def test_a_telephone_behind_its_local_member_comes_along(centre: Centre, l
     assert house.two is not None
     centre.leaves(house.two, 1)  # its telephone sends them on
     await until(lambda: not centre.mixes[1].open, "the end of the capture")
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["to its agent", "behind its local member"])
+async def test_a_stranger_who_comes_there_ends_the_capture(centre: Centre, behind: bool) -> None:
+    """Of who belongs to no call of ours the bridge alone says whom it concerns."""
+    house = await consults(centre, behind=behind)
+    house.links()
+    await house.until_summoned()
+    await house.brings()
+    await until(lambda: house.states == ["settled", "running"], "the talk to be captured")
+    stranger = FakeChannel(name="PJSIP/carol-000000a3", uniqueid="1795298008.1", linkedid="1795298008.1")
+    centre.enters(stranger, "desk" if behind else house.beside.bridge, 3)
+    await until(lambda: not centre.mixes[1].open, "the end of the capture")
+
+
+async def test_who_leaves_before_the_second_lines_call_has_told_who_is_there_is_not(centre: Centre) -> None:
+    """It tells in its own turn, after all that it heard before; of what comes meanwhile the caller's call hears."""
+    house = await consults(centre)
+    talk, turn = house.call, asyncio.Event()
+    beside = next(runner for runner in centre.runners if runner is not talk)
+
+    async def wait(_: CallRunner) -> None:
+        await turn.wait()
+
+    beside.ask(wait)
+    house.links()
+    centre.leaves(house.beside.agent, 1)
+    stranger = FakeChannel(name="PJSIP/carol-000000a3", uniqueid="1795298008.1", linkedid="1795298008.1")
+    centre.enters(stranger, house.beside.bridge, 2)
+    await until(lambda: house.states == ["settled"], "the first talk's end")
+    turn.set()
+    await until(lambda: centre.runners == [talk], "the end of the second line's call")
+    await house.brings()
+    assert (house.pressed, len(centre.mixes)) == ([], 1)
+
+
+async def test_of_the_two_lines_the_stricter_applies_to_the_talk_after_it(centre: Centre) -> None:
+    await centre.stop()
+    centre.change("line", sales={**LINES["sales"], "consent": "notice"})
+    await centre.start()
+    house = await consults(centre)
+    house.links()
+    await house.until_summoned()
+    await house.brings()
+    await until(lambda: house.states == ["settled", "running"], "the talk to be captured")
+    assert (house.call.state.line, house.call.state.mode) == ("sales", "opt_in")
+    rows = {str(row.mode) for row in await centre.catalogue.list_recordings(10)}
+    assert rows == {"opt_in"}
 
 
 async def test_the_channel_is_asked_for_only_after_a_moment_without_a_capture_in_the_bridge(
