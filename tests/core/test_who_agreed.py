@@ -96,7 +96,7 @@ def test_the_next_line_asks_whoever_stands_there_then() -> None:
     assert (again.consent, again.captures[-1].state) == (ConsentState.GIVEN, CaptureState.ARMING)
 
 
-ANEW = {HALF.uniqueid: BEHIND}
+ANEW: dict[Uniqueid, BridgeId | None] = {HALF.uniqueid: BEHIND}
 PROHIBITED_ANYWAY: dict[str, tuple[CallEvent, ...]] = {
     "a line that is never recorded": (admitted(ConsentMode.NEVER, behind=ANEW),),
     "such a line, and somebody else before": (NEWCOMER, admitted(ConsentMode.NEVER, behind=ANEW)),

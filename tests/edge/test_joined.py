@@ -352,6 +352,37 @@ async def test_a_pbx_that_does_not_bring_the_channel_is_named(centre: Centre, mo
     assert "features_recorder.conf" in line["why"]
 
 
+@pytest.mark.parametrize("meanwhile", ["captured", "held", "gone"])
+async def test_a_pbx_that_need_not_bring_the_channel_any_more_is_not_named(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """Where the caller is on hold by then it is asked for again."""
+    monkeypatch.setattr(runners, "SUMMONED_WITHIN", timedelta())
+    house = await consults(centre)
+    call = house.call
+    centre.pbx.answers["PlayDTMF"] = house.pressed.append  # it answers once we say so
+    with capture_logs() as said:
+        house.links()
+        await house.until_summoned()
+        if meanwhile == "captured":
+            await house.brings()
+            await until(lambda: house.states == ["settled", "running"], "the talk to be captured")
+        elif meanwhile == "held":
+            centre.say("Hold", house.beside.agent)
+            await until(lambda: call.state.held, "the hold")
+            await house.brings()
+        else:
+            centre.hangs_up(house.talk)
+            await until(lambda: call.hung_up_at, "the hang-up")
+        centre.pbx.say(response(house.pressed[0], "Success"))
+        await until(lambda: not _is_being_summoned(), "the end of the look")
+    assert "joined_talk_not_captured" not in [line["event"] for line in said]
+
+
+def _is_being_summoned() -> bool:
+    return any(task.get_name().startswith("summon ") for task in asyncio.all_tasks())
+
+
 async def test_a_daemon_that_stops_waits_for_no_channel_that_is_being_brought(
     centre: Centre, monkeypatch: pytest.MonkeyPatch
 ) -> None:
