@@ -210,6 +210,7 @@ class Assembly:
             capture,
             members.is_member,
             Lookout(ami).behind,
+            self.catalogue.who_sat_at,
             numbers.note,
         )
         sweeps = Sweeps(

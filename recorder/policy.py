@@ -124,6 +124,7 @@ class Circumstances:
     consent: ConsentState = ConsentState.NONE
     override: OverrideReason | None = None
     listed: frozenset[OverrideReason] = frozenset()  # overrides the line allows
+    barred: str = ""  # what else forbids this override, as the end of a sentence
     unrecorded: Unrecorded | None = None  # the do-not-record list that names a party
 
 
@@ -144,7 +145,7 @@ class Rule:
 
 
 def _has_override(among: frozenset[OverrideReason]) -> Callable[[Circumstances], bool]:
-    return lambda now: now.override in among and now.override in now.listed
+    return lambda now: now.override in among and now.override in now.listed and not now.barred
 
 
 def _line_permits(now: Circumstances) -> bool:
@@ -183,7 +184,8 @@ def decide(now: Circumstances) -> Verdict:
 def _describe(now: Circumstances) -> str:
     parts = [f"mode {now.mode or 'none'}", f"consent {now.consent}"]
     if now.override:
-        parts.append(f"override {now.override}{'' if now.override in now.listed else ', which the line does not list'}")
+        barred = now.barred if now.override in now.listed else "which the line does not list"
+        parts.append(f"override {now.override}{f', {barred}' if barred else ''}")
     if now.unrecorded:
         parts.append(f"the {now.unrecorded} is on a list")
     return ", ".join(parts)

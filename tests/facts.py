@@ -30,6 +30,7 @@ from recorder.model import (
     RecordingStatus,
     Uniqueid,
 )
+from recorder.rights import Role, UserAct, UserAction
 
 NODE = "pbx1"
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -198,4 +199,14 @@ def file_act() -> FileAct:
         sha256="b" * 64,
         recording=None,
         reason="nobody agreed",
+    )
+
+
+def user_act(
+    action: UserAction = UserAction.ADDED, user: str = "alice", interface: str | None = None, line: str | None = None
+) -> UserAct:
+    """One on the account of somebody; a grant is of the one role that lets override."""
+    role = Role.OVERRIDER if line is not None else None
+    return UserAct(
+        id=uuid4(), at=NOON, actor="root", user=user, action=action, interface=interface, role=role, line=line
     )

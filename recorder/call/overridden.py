@@ -1,8 +1,8 @@
 """A caller who is captured by an agent's override: the only one that lets an agent's key begin a capture.
 
 On what it rests is kept, and whether the caller was told. Must not turn a table. The invariants: a do-not-record list
-outranks it, and so does the want of a basis, and that it was tried all the same is kept; what the caller was to be told
-of and was not is not kept.
+outranks it, and so does the want of a basis or a right, and that it was tried all the same is kept; what the caller was
+to be told of and was not is not kept.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ def override_pressed(draft: Draft, event: OverridePressed) -> None:
         return
     if event.unfounded:
         _refuse_override(draft, event, hindrance="without_basis")
+        return
+    if event.denied is not None:
+        _refuse_override(draft, event, hindrance="without_right", denied=event.denied)
         return
     may = may_override(applying_mode(state), event.reason, state.listed) and is_caller(state, event.far)
     may = may and state.relay is None  # beyond a Local channel no agent's key acts on the caller's own
@@ -72,15 +75,15 @@ def override_pressed(draft: Draft, event: OverridePressed) -> None:
 
 def _terms(event: OverridePressed) -> dict[str, str]:
     """What the reason rests on and what follows from it; an older journal, whose audit row is written, has none."""
-    policy = {} if event.policy is None else {"policy": event.policy}
+    given = {"retention": event.retention, "policy": event.policy, "user": event.user}
+    said = {name: value for name, value in given.items() if value is not None}
     if event.basis is None:
-        return policy
-    retention = {} if event.retention is None else {"retention": event.retention}
-    return {"basis": event.basis, **retention, "tells_caller": "yes" if event.tells_caller else "no", **policy}
+        return said
+    return {"basis": event.basis, "tells_caller": "yes" if event.tells_caller else "no", **said}
 
 
 def _refuse_override(draft: Draft, event: OverridePressed, **why: str) -> None:
-    """Nothing outranks a do-not-record list, nor the want of a basis; and that it was tried is kept."""
+    """Nothing outranks a do-not-record list, nor the want of a basis or a right; and that it was tried is kept."""
     draft.expected = False
     draft.facts.append(
         AuditEntry(

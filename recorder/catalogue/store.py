@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from recorder.catalogue import reading, schema, writing
+from recorder.catalogue import reading, schema, users, writing
 from recorder.catalogue.engine import CALLER_WAITS, Rooms, url_of
 from recorder.catalogue.rows import (
     BookedCall,
@@ -42,6 +42,7 @@ from recorder.model import (
 )
 from recorder.overrides import Overrides, told
 from recorder.policy import LinePolicy
+from recorder.rights import User, UserAct
 
 T = TypeVar("T")
 READER_WAITS = timedelta(seconds=10)  # where nobody is on the line: start-up, sweeps, the command line
@@ -142,6 +143,11 @@ class Catalogue:
         """Keep the lines' settings that are in force on the node since `at`; those that are kept already stay."""
         together = tuple(lines)
         await self.write(lambda connection: writing.write_policies(connection, node, at, version, together), within)
+
+    async def write_user_acts(self, acts: Iterable[UserAct], within: timedelta = READER_WAITS) -> None:
+        """Do these things to people's accounts, all or none; CatalogueRefused, with why, where one makes no sense."""
+        together = tuple(acts)
+        await self.write(lambda connection: users.add(connection, together), within)
 
     async def write_bookmark(
         self, node: str, name: str, value: Mapping[str, str | int], within: timedelta = READER_WAITS
@@ -304,6 +310,15 @@ class Catalogue:
         """Return those of these settings that were kept; one that several nodes had is there for each."""
         wanted = tuple(digests)
         return await self.read(lambda connection: reading.policies_named(connection, wanted), within)
+
+    async def user_acts(self, user: str | None = None, within: timedelta = READER_WAITS) -> tuple[UserAct, ...]:
+        """Return what was done to everybody's account, or to one, oldest first."""
+        return await self.read(lambda connection: users.acts(connection, user), within)
+
+    async def who_sat_at(self, interfaces: Collection[str], within: timedelta = CALLER_WAITS) -> tuple[User, ...]:
+        """Return those whose telephone was ever one of `interfaces`, and ANYBODY, as they are now."""
+        wanted = tuple(interfaces)
+        return await self.read(lambda connection: users.who_sat_at(connection, wanted), within)
 
     async def chain_after(
         self, node: str, after: int, limit: int, within: timedelta = READER_WAITS

@@ -51,6 +51,7 @@ from recorder.model import (
     Silenced,
     utc,
 )
+from recorder.rights import UserAction
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -415,4 +416,26 @@ policies = Table(
     Index(None, "line", "first_at"),
 )
 
-APPEND_ONLY = (file_acts, prompts, consent_events, audit, call_events, chain, policies)
+user_acts = Table(
+    "user_acts",
+    metadata,
+    Column("seq", COUNTER, nullable=False, autoincrement=True),
+    Column("id", Uuid, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("of_user", String(64), key="user", nullable=False),  # PostgreSQL has a meaning of its own for `user`
+    Column("action", Word(UserAction), nullable=False),
+    Column("interface", String(255)),
+    Column("role", String(32)),  # one that this program does not know permits nothing: rows outlive a way back
+    Column("line", String(64)),
+    PrimaryKeyConstraint("seq"),
+    UniqueConstraint("id"),
+    one_of("action", UserAction),
+    CheckConstraint(
+        "(action IN ('granted', 'revoked')) = (role IS NOT NULL AND line IS NOT NULL)", name="role_and_line"
+    ),
+    Index(None, "user"),
+    Index(None, "interface"),
+)
+
+APPEND_ONLY = (file_acts, prompts, consent_events, audit, call_events, chain, policies, user_acts)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +12,7 @@ import typer
 from recorder.adoption import Found, NotAdopted, Orphanage, Word
 from recorder.books.adoption import Fate
 from recorder.catalogue import Catalogue
-from recorder.commands.asking import SOMETHING_WRONG, Json, ask, settings_of, storage_of
+from recorder.commands.asking import SOMETHING_WRONG, By, Json, ask, said_by, settings_of, storage_of
 from recorder.commands.display import print_json, print_line, screen, text
 
 HANDLED_BY: Final[dict[Fate, str]] = {
@@ -30,7 +28,6 @@ Named = Annotated[
     list[str] | None, typer.Argument(metavar="[ORPHAN]...", help="Recording ids or paths, as the list has them.")
 ]
 Reason = Annotated[str | None, typer.Option("--reason", help="Why; kept with the act.")]
-By = Annotated[str | None, typer.Option("--by", help="Who says so; without it, who is logged in.")]
 Quarantine = Annotated[
     bool, typer.Option("--quarantine", help="Move what nothing authorises into the store's closed folder quarantine.")
 ]
@@ -86,7 +83,7 @@ def _word(
     if not (reason or "").strip():
         raise typer.BadParameter("--reason is missing: it is kept with the act")
     assert reason is not None
-    return Word(actor=by or os.environ.get("SUDO_USER") or getpass.getuser(), reason=reason.strip())
+    return Word(actor=said_by(by), reason=reason.strip())
 
 
 def _adoptable(found: list[Found]) -> list[Found]:

@@ -6,6 +6,7 @@ Owns the exit codes: 0 all is well, 1 something is wrong, 2 wrong usage (typer's
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,7 @@ Line = Annotated[str | None, typer.Option("--line", help="Only this line's.")]
 Since = Annotated[
     str | None, typer.Option("--since", help="Only since then: 90m, 12h, 7d, or 2026-03-02[T12:00], in UTC.")
 ]
+By = Annotated[str | None, typer.Option("--by", help="Who says so; without it, who is logged in.")]
 AT_MOST: Final = 100
 AGES: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
@@ -67,6 +69,11 @@ def ask(settings: Settings, question: Callable[[Catalogue], Awaitable[T]]) -> T:
         return asyncio.run(answer())
     except RecorderError as error:
         wrong(str(error))
+
+
+def said_by(by: str | None) -> str:
+    """Whose word this is: of whoever is named, else of who is logged in."""
+    return by or os.environ.get("SUDO_USER") or getpass.getuser()
 
 
 def storage_of(settings: Settings) -> Storage:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
+from typing import Final
 
 from recorder.call import (
     AgentListed,
@@ -42,6 +43,7 @@ from recorder.model import (
     Unrecorded,
 )
 from recorder.policy import Circumstances, decide
+from recorder.rights import Denied
 
 PLAIN: dict[str, str] = {
     "CallerAbandonedQueue": "the caller gave up waiting",
@@ -104,7 +106,8 @@ def _words(event: CallEvent) -> str | None:
         case DialogueBroke():
             return f"the dialogue ended without an answer: {event.reason}"
         case OverridePressed():
-            return f"{event.agent} pressed the override key for {event.reason}{_hindered(event.hindrance)}"
+            whose = event.agent if event.user is None else f"{event.user} at {event.agent}"
+            return f"{whose} pressed the override key for {event.reason}{_hindered(event.hindrance)}"
         case CaptureLost() | RecordingUnmade():
             return f"there is no audio: {event.reason}"
         case RecordingMade():
@@ -172,6 +175,7 @@ def _decisions(journal: tuple[JournalRow, ...]) -> Iterator[Decision]:
                 consent=before.consent,
                 override=event.reason,
                 listed=before.listed,
+                barred=_barred(event),
                 unrecorded=unrecorded(before),
             )
             yield _decision(event.at, f"at the override key for {event.reason}", now)
@@ -179,6 +183,20 @@ def _decisions(journal: tuple[JournalRow, ...]) -> Iterator[Decision]:
             now = Circumstances(mode=before.mode, consent=before.consent, unrecorded=Unrecorded.AGENT)
             yield _decision(event.at, f"when {event.interface} took the call", now)
         before = step.state
+
+
+BARRED: Final = {
+    Denied.UNKNOWN: "for which nobody is entered at that telephone",
+    Denied.DISABLED: "which whoever is entered at that telephone may not, being disabled",
+    Denied.AMBIGUOUS: "for which several are entered at that telephone",
+    Denied.NOT_GRANTED: "which the agent has no right to on this line",
+}
+
+
+def _barred(event: OverridePressed) -> str:
+    if event.unfounded:
+        return "of which the settings say no more on what it rests"
+    return BARRED[event.denied] if event.denied is not None else ""
 
 
 def _standing(whole: WholeCall) -> Decision:

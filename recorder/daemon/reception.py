@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -46,12 +46,14 @@ from recorder.call import (
     worth_on,
 )
 from recorder.capture import OpenChannel
+from recorder.catalogue import CatalogueError
 from recorder.consent import Answer, Dialogue, Prompts, dialogue, settled
 from recorder.consent_ivr import Admission, Visit
 from recorder.daemon.behind import NOBODY, Behind
 from recorder.daemon.calls import CallBook
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.runner import CallRunner
+from recorder.do_not_record import interface_of
 from recorder.model import (
     CallId,
     Channel,
@@ -72,6 +74,7 @@ from recorder.model import (
 )
 from recorder.policy import PERMITTED_BY_MODE, LineRules, stricter
 from recorder.queue_log import telling_from_text
+from recorder.rights import Right, User, at_telephone
 
 log = structlog.get_logger(__name__)
 
@@ -115,9 +118,11 @@ class FrontDesk:
         teller: Teller,
         is_member: Callable[[Channel], Awaitable[bool]],
         behind: Callable[[Channel], Awaitable[Behind]],
+        who_sat_at: Callable[[Collection[str]], Awaitable[tuple[User, ...]]],
         keep_number: Callable[[CallId, str], None] = lambda *_: None,
     ) -> None:
         self._behind = behind
+        self._who_sat_at = who_sat_at
         # Keys that wait for their caller's channel, since when.
         self._fetching: WeakKeyDictionary[CallRunner, tuple[Visit, float]] = WeakKeyDictionary()
         self._keep_number = keep_number
@@ -492,7 +497,7 @@ class FrontDesk:
     # ---- keys
 
     async def key(self, visit: Visit, lent: OpenChannel) -> None:
-        """An override key. The line's list and the agent's own leg are the authority."""
+        """An override key. The line's list, the agent's own leg and that person's right are the authority."""
         runner = self._book.of_channel(visit.channel)
         if runner is not None and visit.reason == JOINED:
             fetched = self._fetched(runner, visit)
@@ -512,13 +517,28 @@ class FrontDesk:
             return
         event = self._override(runner, visit, reason)
         async with asyncio.timeout(CONCLUDED_WITHIN.total_seconds()):
-            if event.hindrance is None and event.tells_caller and reason in runner.state.listed:
-                event = await self._hand_over(event, visit, runner.state)
+            if event.hindrance is None and reason in runner.state.listed:
+                event = await self._permitted(event, visit, runner.state)
+                if event.hindrance is None and event.denied is None and event.tells_caller:
+                    event = await self._hand_over(event, visit, runner.state)
                 if not self._is_agents_key(runner, visit):  # who asked may have left meanwhile
                     log.warning("key_not_of_the_agent", call=str(runner.state.call))
                     return
                 event = replace(event, at=self._now(), hindrance=event.hindrance or self._readiness.hindrance)
             await runner.apply(event, lent)
+
+    async def _permitted(self, event: OverridePressed, visit: Visit, state: CallState) -> OverridePressed:
+        """The key with whose it is, and whether that person may; where nobody can tell, nothing is captured."""
+        telephone = {interface_of(party) for party in (state.interface, visit.agent) if party}
+        try:
+            known = await self._who_sat_at(telephone)
+        except CatalogueError as error:
+            log.warning("rights_not_read", call=str(state.call), why=str(error))
+            return replace(event, hindrance=LostReason.CATALOGUE_AWAY)
+        who = at_telephone(known, Right.OVERRIDE, state.line, telephone)
+        if who.denied is not None:
+            log.warning("override_denied", call=str(state.call), line=state.line, agent=event.agent, why=who.denied)
+        return replace(event, user=who.user, denied=who.denied)
 
     def _is_behind(self, runner: CallRunner, visit: Visit) -> bool:
         """Whether the key acts on the half of a Local channel behind which the agent's telephone stands."""

@@ -46,6 +46,7 @@ from recorder.pbx_cli import (
 from recorder.policy import LineRules
 from recorder.prompts import PromptsUnreadable
 from recorder.prompts import load as load_prompts
+from recorder.rights import users
 from recorder.settings import Settings, host_and_port
 from recorder.storage import (
     Marker,
@@ -363,8 +364,12 @@ class Examination:
         except CatalogueError as error:
             self._add(judge.judge_catalogue_failure(str(error)))
             return
-        await catalogue.close()
+        try:
+            known = users(await catalogue.user_acts()).values()
+        finally:
+            await catalogue.close()
         self._add(fine("catalogue", "it answers, at this version's revision"))
+        self._add(*judge.judge_overriders(self.settings.rules().values(), known))
 
     async def _queue_log(self) -> None:
         path = self.settings.pbx.queue_log

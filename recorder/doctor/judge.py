@@ -16,6 +16,7 @@ from recorder.model import ConsentMode, PromptKind
 from recorder.pbx_cli import Account
 from recorder.policy import LineRules
 from recorder.prompts import PromptSet
+from recorder.rights import Right, User
 from recorder.settings import host_and_port
 from recorder.storage import Problem
 
@@ -273,6 +274,21 @@ def judge_catalogue_failure(reason: str) -> Finding:
     else:
         mend = "see that [catalogue] url is right and its database up"
     return wrong("catalogue", what, mend)
+
+
+def judge_overriders(lines: Iterable[LineRules], known: Iterable[User]) -> list[Finding]:
+    """Whether somebody may press the keys of each line that lists reasons to override."""
+    granted = [grant for user in known if user.enabled for grant in user.grants]
+    bare = [
+        line.name
+        for line in lines
+        if line.override and not any(grant.permits(Right.OVERRIDE, line.name) for grant in granted)
+    ]
+    if not bare:
+        return []
+    named = " ".join(f"--line {name}" for name in bare)
+    what = f"{', '.join(bare)}: reasons are listed, and nobody has the right: the keys do nothing"
+    return [note("overrides", what, f"`recorder user grant NAME overrider {named}`; `recorder user add` enters NAME")]
 
 
 MEMORY = frozenset({"tmpfs", "ramfs"})

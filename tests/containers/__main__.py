@@ -130,6 +130,8 @@ async def trial(house: House, compose: Compose) -> list[str]:
     await until(lambda: compose.inside("postgres", "pg_isready", "--username=recorder"), "PostgreSQL answers")
     await until(lambda: compose.inside("asterisk", "asterisk", "-rx", "core waitfullybooted"), "Asterisk is booted")
     say(compose("run", "--rm", "-T", "--no-deps", "recorder", "db", "upgrade").splitlines()[-1])
+    everywhere = ("user", "grant", "anybody", "overrider", "--every-line")
+    say(compose("run", "--rm", "-T", "--no-deps", "recorder", *everywhere).splitlines()[-1])
     compose("up", "--detach", "--no-deps", "recorder")
     await until(lambda: _told(compose)["state"] in ("ok", "degraded"), "the recorder is ready")
     say(f"{len(STORIES)} calls")

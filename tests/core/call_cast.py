@@ -74,6 +74,7 @@ from recorder.model import (
     Uniqueid,
     Unrecorded,
 )
+from recorder.rights import Denied
 from tests.facts import NOON, OVERRIDDEN, QUESTION
 
 
@@ -174,6 +175,7 @@ def pressed(
     hindrance: LostReason | None = None,
     telling: Prompt | None = None,
     unfounded: bool | None = None,
+    denied: Denied | None = None,
 ) -> OverridePressed:
     return OverridePressed(
         at=NOON,
@@ -187,6 +189,7 @@ def pressed(
         presser=AGENT,
         telling=telling,
         unfounded=unfounded,
+        denied=denied,
     )
 
 
@@ -435,6 +438,7 @@ def _events_of_ours(state: CallState) -> Iterator[CallEvent]:
     yield pressed(recording=mint, far=AGENT)
     yield pressed(recording=mint, telling=OVERRIDDEN)
     yield pressed(recording=mint, unfounded=True)
+    yield pressed(recording=mint, denied=Denied.NOT_GRANTED)
     for capture in state.captures[-1:]:
         yield caller_told(capture.id.int)
         yield caller_told(capture.id.int, status="FAILED")

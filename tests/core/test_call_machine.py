@@ -67,6 +67,7 @@ from recorder.model import (
     SilenceCause,
 )
 from recorder.policy import stricter
+from recorder.rights import Denied
 from recorder.silences import SILENCE_TAIL
 from tests.core import call_law
 from tests.core.call_cast import (
@@ -565,6 +566,29 @@ def test_an_override_that_rests_on_nothing_any_more_captures_nothing_and_that_it
     assert (refused.action, refused.recording, refused.actor) == ("override refused", None, "PJSIP/alice")
     assert refused.details == {"reason": "emergency", "prior_state": "refused", "hindrance": "without_basis"}
     assert (steps[-1].state, steps[-1].commands) == (steps[-2].state, ())
+
+
+@pytest.mark.parametrize("user", ["alice", None])
+def test_an_override_of_somebody_without_the_right_captures_nothing_and_that_it_was_tried_is_kept(
+    user: str | None,
+) -> None:
+    steps = replayed([*TELLING[:-2], replace(pressed(recording=2), user=user, denied=Denied.NOT_GRANTED)])
+    (refused,) = steps[-1].facts
+    assert isinstance(refused, AuditEntry)
+    assert (refused.action, refused.recording, refused.actor) == ("override refused", None, "PJSIP/alice")
+    assert refused.details == {
+        "reason": "emergency",
+        "prior_state": "refused",
+        "hindrance": "without_right",
+        "denied": "not_granted",
+    } | ({"user": user} if user else {})
+    assert (steps[-1].state, steps[-1].commands) == (steps[-2].state, ())
+
+
+def test_an_override_names_the_person_whose_it_is() -> None:
+    steps = replayed([*TELLING[:-2], replace(pressed(recording=2), user="alice")])
+    (entry,) = (fact for fact in steps[-1].facts if isinstance(fact, AuditEntry))
+    assert (entry.action, entry.actor, entry.details["user"]) == ("override", "PJSIP/alice", "alice")
 
 
 def test_an_override_rests_on_the_settings_of_the_key_and_the_answer_on_those_of_its_question() -> None:

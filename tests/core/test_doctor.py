@@ -29,6 +29,7 @@ from recorder.doctor.judge import (
     judge_journal,
     judge_lines,
     judge_modules,
+    judge_overriders,
     judge_preroll,
     judge_prompts,
     judge_prompts_at_pbx,
@@ -38,7 +39,7 @@ from recorder.doctor.judge import (
     prompts_needed,
 )
 from recorder.doctor.releases import DEFECTS, judge_release
-from recorder.model import ConsentMode, Prompt, PromptKind
+from recorder.model import ConsentMode, OverrideReason, Prompt, PromptKind
 from recorder.pbx_cli import (
     Account,
     CliFailed,
@@ -53,8 +54,9 @@ from recorder.pbx_cli import (
     running_modules,
     worded,
 )
-from recorder.policy import LineRules
+from recorder.policy import LineRules, OverrideTerms
 from recorder.prompts import PromptSet
+from recorder.rights import ANYBODY, EVERY_LINE, Grant, Role, User
 from recorder.storage import Problem, ProblemKind
 
 TEXTS = Path(__file__).parent / "pbx_texts"
@@ -590,3 +592,34 @@ def test_a_journal_that_was_set_aside_or_has_no_folder_is_wrong_and_one_in_memor
 def test_the_catalogues_refusals_say_their_mend() -> None:
     assert judge_catalogue_failure("it is empty; `recorder db upgrade` makes").mend == "`recorder db upgrade`"
     assert "url is right" in judge_catalogue_failure("no answer").mend
+
+
+def a_line(name: str, *reasons: OverrideReason) -> LineRules:
+    terms = tuple(OverrideTerms(reason=reason, basis="the law") for reason in reasons)
+    return LineRules(name=name, mode=ConsentMode.OPT_IN, override=terms)
+
+
+def overrider(name: str, line: str, *, enabled: bool = True) -> User:
+    return User(name=name, grants=frozenset({Grant(role=Role.OVERRIDER, line=line)}), enabled=enabled)
+
+
+@pytest.mark.parametrize(
+    ("known", "without"),
+    [
+        ([], ["support", "sales"]),
+        ([User(name="alice")], ["support", "sales"]),
+        ([overrider("alice", "support")], ["sales"]),
+        ([overrider("alice", "support", enabled=False)], ["support", "sales"]),
+        ([overrider("alice", "support"), overrider(ANYBODY, "sales")], []),
+        ([overrider("alice", EVERY_LINE)], []),
+    ],
+)
+def test_a_line_that_lists_reasons_for_nobody_is_named(known: list[User], without: list[str]) -> None:
+    lines = [a_line("support", OverrideReason.LEGAL), a_line("sales", OverrideReason.EMERGENCY), a_line("quiet")]
+    found = judge_overriders(lines, known)
+    assert [finding.mark for finding in found] == [Mark.NOTE] * bool(without)
+    for finding in found:
+        assert finding.what.startswith(", ".join(without) + ":")
+        assert finding.mend.startswith(
+            "`recorder user grant NAME overrider " + " ".join(f"--line {line}" for line in without)
+        )

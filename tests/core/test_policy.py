@@ -24,9 +24,9 @@ from recorder.policy import (
 
 LISTS = [frozenset(some) for some in chain.from_iterable(combinations(OverrideReason, size) for size in range(4))]
 EVERYTHING = [
-    Circumstances(mode=mode, consent=consent, override=override, listed=listed, unrecorded=unrecorded)
-    for mode, consent, override, listed, unrecorded in product(
-        (None, *ConsentMode), ConsentState, (None, *OverrideReason), LISTS, (None, *Unrecorded)
+    Circumstances(mode=mode, consent=consent, override=override, listed=listed, unrecorded=unrecorded, barred=barred)
+    for mode, consent, override, listed, unrecorded, barred in product(
+        (None, *ConsentMode), ConsentState, (None, *OverrideReason), LISTS, (None, *Unrecorded), ("", "no right")
     )
 ]
 
@@ -45,14 +45,14 @@ def expected(now: Circumstances) -> bool:
     if now.mode is None or now.unrecorded is not None:
         return False
     answer = now.consent.value in BY_ANSWER[now.mode.value].split()
-    allowed = now.override is not None and now.override in now.listed
+    allowed = now.override is not None and now.override in now.listed and not now.barred
     if now.mode.value == "never":
         return allowed and now.override is not OverrideReason.BUSINESS
     return answer or allowed
 
 
 def test_every_combination_is_decided_as_the_requirements_say() -> None:
-    assert len(EVERYTHING) == 6 * 10 * 4 * 8 * 4
+    assert len(EVERYTHING) == 6 * 10 * 4 * 8 * 4 * 2
     wrong = [now for now in EVERYTHING if decide(now).permitted != expected(now)]
     assert wrong == []
 

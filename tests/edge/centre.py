@@ -17,15 +17,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from sqlalchemy import Connection
 
 from recorder.assembly import Assembly
-from recorder.catalogue import CallRow, Catalogue, RecordingRow, WholeCall
+from recorder.catalogue import CallRow, Catalogue, CatalogueError, RecordingRow, WholeCall
 from recorder.catalogue.engine import Rooms, url_of
 from recorder.clock import Clock
 from recorder.daemon import CallRunner, Parts
+from recorder.rights import ANYBODY, EVERY_LINE, Role, UserAct, UserAction
 from recorder.settings import Settings
 from tests.facts import override_for
 from tests.fakes.agi import OK, Answer, FakeAgi, environment
@@ -46,6 +48,15 @@ LINES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+ANYBODY_OVERRIDES = UserAct(
+    id=UUID(int=8),
+    at=datetime(2026, 3, 2, tzinfo=UTC),
+    actor="root",
+    user=ANYBODY,
+    action=UserAction.GRANTED,
+    role=Role.OVERRIDER,
+    line=EVERY_LINE,
+)
 UNHURRIED = timedelta(seconds=5)
 """What a catalogue may take here, where nobody holds it (`away`): a machine that plays three suites at once may stand
 still for longer than a caller may wait, and then the daemon rightly captures nothing."""
@@ -155,6 +166,8 @@ class Centre:
         self._stop = asyncio.Event()
         self._closing = AsyncExitStack()
         await self.assembly.build(self._closing)
+        with suppress(CatalogueError):
+            await self.catalogue.write_user_acts([ANYBODY_OVERRIDES])
         self.before_it_runs(self.assembly.daemon.parts)
         self._http = asyncio.create_task(self.assembly.http.run(), name="http")
         begun = asyncio.Event()

@@ -445,8 +445,9 @@ async def test_what_is_append_only_cannot_be_changed_or_removed(store: Catalogue
     await write(store, call, event, facts.answered(call), facts.override_audit(recording))
     await store.write_file_act(facts.file_act())
     await store.write_policies(NODE, NOON, "1.0", [LinePolicy(line="support", settings="{}")])
+    await store.write_user_acts([facts.user_act()])
     columns = {"prompts": "text", "audit": "actor", "consent_events": "policy", "call_events": "name"}
-    column = {**columns, "file_acts": "reason", "chain": "body", "policies": "settings"}[table]
+    column = {**columns, "file_acts": "reason", "chain": "body", "policies": "settings", "user_acts": "actor"}[table]
 
     for statement in (f"UPDATE {table} SET {column} = 'x'", f"DELETE FROM {table}"):
         with pytest.raises(CatalogueRefused, match="append-only"):
@@ -482,6 +483,11 @@ async def test_what_is_append_only_cannot_be_replaced(store: Catalogue) -> None:
     await store.write_policies(NODE, NOON, "1.0", [LinePolicy(line="support", settings="{}")])
     with pytest.raises(CatalogueRefused, match="append-only"):
         await say(store, "REPLACE INTO policies SELECT digest, node, line, 'other', version, first_at FROM policies")
+    await store.write_user_acts([facts.user_act()])
+    kept = "at, actor, of_user, action, interface, role, line FROM user_acts"
+    for which in (f"seq + 1, id, {kept}", f"seq, '{'0' * 32}', {kept}"):
+        with pytest.raises(CatalogueRefused, match="append-only"):
+            await say(store, f"REPLACE INTO user_acts (seq, id, {kept.partition(' FROM')[0]}) SELECT {which}")
 
 
 @pytest.mark.parametrize(

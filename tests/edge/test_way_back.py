@@ -1,4 +1,4 @@
-"""The way back from revision 0007 waits for calls in progress whose journal an older recorder could not read."""
+"""The way back from a revision waits for calls in progress whose journal an older recorder could not read."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from recorder.model import (
     Uniqueid,
 )
 from tests.books import BRIDGE, Story
-from tests.core.call_cast import LINK_FAR, LINK_NEAR, line_reached, resynchronised
-from tests.facts import agent, caller, later
+from tests.core.call_cast import LINK_FAR, LINK_NEAR, line_reached, pressed, resynchronised
+from tests.facts import agent, caller, later, user_act
 
 
 def talking(event: CallEvent | Callable[[Story], CallEvent]) -> Story:
@@ -100,3 +100,31 @@ async def test_it_is_open_to_one_that_is_over(catalogue_url: str) -> None:
     story = talking(UNREADABLE["a Local channel is taken out"]).hung_up()
     await stood(catalogue_url, story)
     assert catalogue.downgrade(catalogue_url, "0006") == "0006"
+
+
+async def test_it_waits_for_an_override_that_names_a_person(catalogue_url: str) -> None:
+    story = talking(replace(pressed(recording=9), user="alice"))
+    await stood(catalogue_url, story)
+    with pytest.raises(CatalogueSchema, match=rf"whose that was: {story.call}\. Start this recorder again"):
+        catalogue.downgrade(catalogue_url, "0007")
+    assert catalogue.current(catalogue_url) == catalogue.newest()
+
+
+@pytest.mark.parametrize(("user", "is_over"), [(None, False), ("alice", True)], ids=["names nobody", "is over"])
+async def test_it_is_open_to_an_override_that_names_nobody_and_to_one_that_is_over(
+    catalogue_url: str, user: str | None, is_over: bool
+) -> None:
+    story = talking(replace(pressed(recording=9), user=user))
+    await stood(catalogue_url, story.hung_up() if is_over else story)
+    assert catalogue.downgrade(catalogue_url, "0007") == "0007"
+
+
+async def test_who_may_do_what_stays_on_the_way_back_and_is_there_again(catalogue_url: str) -> None:
+    store = await open_catalogue(catalogue_url)
+    await store.write_user_acts([user_act()])
+    await store.close()
+    assert catalogue.downgrade(catalogue_url, "0007") == "0007"
+    assert catalogue.upgrade(catalogue_url) == catalogue.newest()
+    store = await open_catalogue(catalogue_url)
+    assert [act.user for act in await store.user_acts()] == ["alice"]
+    await store.close()

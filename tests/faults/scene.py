@@ -418,7 +418,7 @@ async def _stage(fault: Fault, pace: Pace, say: Say, release: str) -> AsyncItera
             async with await pbx.admin() as admin:
                 await admin.command("dialplan reload")
         await asyncio.to_thread(load.furnish)
-        await asyncio.to_thread(recorder.command, "db", "upgrade")
+        await asyncio.to_thread(recorder.make_catalogue)
         if arranged.shim:
             scene.environment |= {"PYTHONPATH": str(SHIM), "FAULT_DISK": str(home / "disk")}
         if arranged.clock:

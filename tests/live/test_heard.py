@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from recorder.catalogue import CallRow
+from recorder.model import Outcome
 from tests.facts import override_for
 from tests.live import ears
 from tests.live.stage import Stage, stage
@@ -127,6 +128,30 @@ async def test_an_override_is_answered_to_the_agent_alone_once_asterisk_captures
         (path,) = await on.settled_paths(row)
         assert not tones.stretches(path, LEFT, 697)
         assert not tones.stretches(path, RIGHT, 697)
+
+
+async def test_an_override_without_the_right_captures_nothing_and_with_it_from_the_key_on(release: str) -> None:
+    async with stage(release, lines=LINES) as on:
+        people = ["revoke anybody overrider --every-line", "add alice --telephone Local/entitled@phones"]
+        for words in (*people, "grant alice overrider --line support"):
+            on.recorder.command("user", *words.split())
+        agent: Script = (Say(AGENT), UntilBridged(), Wait(1), Press("*71"))
+        caller: Script = (*REFUSES, UntilBridged(), Wait(6), HangUp())
+        for number, named in enumerate(("nobody", "entitled"), 1):
+            call = await placed(on, caller, agent, named=named)
+            await call.until_ended()
+            await on.closed(number)
+        recorded, declined = sorted(await on.closed(2), key=lambda row: row.started_at, reverse=True)
+        assert (declined.outcome, recorded.outcome) == (Outcome.DECLINED, Outcome.RECORDED)
+        (refused,) = (await on.recorder.whole(declined)).audit
+        assert (refused.action, refused.actor) == ("override refused", "Local/nobody@phones")
+        assert (refused.details["hindrance"], refused.details["denied"]) == ("without_right", "nobody_sits_there")
+        (entry,) = (await on.recorder.whole(recorded)).audit
+        assert (entry.action, entry.details["user"]) == ("override", "alice")
+        (path,) = on.recorder.recordings.rglob("*.wav")
+        assert await on.settled_paths(recorded) == [path]
+        assert tones.stretches(path, RIGHT, AGENT)
+        assert not list(on.pbx.captures.glob("*.wav"))
 
 
 @pytest.mark.parametrize("language", ["en", "fr"])

@@ -1,0 +1,52 @@
+"""What was done to people's accounts: the rows, and the one way in which another is added.
+
+Owns the SQL of user_acts; must not decide: recorder.rights does. The invariant: an act is added to what all the acts
+before it have left, or refused with the sentence that says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from dataclasses import asdict, fields
+
+from sqlalchemy import Connection, Select, select
+
+from recorder.catalogue.errors import CatalogueRefused
+from recorder.catalogue.tables import user_acts
+from recorder.catalogue.writing import clean_text
+from recorder.rights import ANYBODY, Role, User, UserAct, refusal, users
+
+_ACTS = select(*(user_acts.c[field.name].label(field.name) for field in fields(UserAct))).order_by(user_acts.c.seq)
+
+
+def acts(connection: Connection, user: str | None = None) -> tuple[UserAct, ...]:
+    """Return what was done to everybody's account, or to one, oldest first."""
+    return _read(connection, _ACTS if user is None else _ACTS.where(user_acts.c.user == user))
+
+
+def who_sat_at(connection: Connection, interfaces: Collection[str]) -> tuple[User, ...]:
+    """Return those whose telephone was ever one of these, and ANYBODY, as they are now."""
+    named = select(user_acts.c.user).where(user_acts.c.interface.in_(interfaces))
+    wanted = _ACTS.where(user_acts.c.user.in_(named) | (user_acts.c.user == ANYBODY))
+    return tuple(users(_read(connection, wanted)).values())
+
+
+def add(connection: Connection, new: Iterable[UserAct]) -> None:
+    """Do these to the accounts; CatalogueRefused where one makes no sense. What is in already changes nothing."""
+    for act in new:
+        if connection.execute(select(user_acts.c.seq).where(user_acts.c.id == act.id)).first() is not None:
+            continue
+        why_not = refusal(users(acts(connection)), act)
+        if why_not is not None:
+            raise CatalogueRefused(why_not)
+        connection.execute(user_acts.insert(), asdict(act) | {"actor": clean_text(act.actor)})
+
+
+def _read(connection: Connection, wanted: Select[tuple[object, ...]]) -> tuple[UserAct, ...]:
+    found = []
+    for row in connection.execute(wanted):
+        values = row._asdict()
+        with suppress(ValueError):  # a newer recorder's role, which this one cannot know
+            found.append(UserAct(**values | {"role": None if row.role is None else Role(row.role)}))
+    return tuple(found)

@@ -1,0 +1,277 @@
+"""Who may override is asked at the key; people are entered and granted by a command (OV-01)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Connection, text
+from structlog.testing import capture_logs
+from typer.testing import CliRunner, Result
+
+from recorder.__main__ import app
+from recorder.call import standing_with
+from recorder.catalogue import Catalogue, CatalogueAway, CatalogueRefused
+from recorder.commands.words import decisions
+from recorder.model import Uniqueid
+from recorder.rights import ANYBODY, EVERY_LINE, Denied, User, UserAct, UserAction
+from tests.edge.centre import Centre, Talk, until
+from tests.facts import user_act
+from tests.fakes.pbx import FakePbx
+
+pytestmark = pytest.mark.usefixtures("no_task_left")
+
+ALICE = "PJSIP/alice"
+ADDED, SEATED, GRANTED, REVOKED, DISABLED, ENABLED = UserAction
+NOBODY_MAY = user_act(REVOKED, ANYBODY, line=EVERY_LINE)
+IS_ENTERED = user_act(ADDED, interface=ALICE)
+MAY = user_act(GRANTED, line="support")
+
+
+@pytest.fixture
+async def centre(catalogue_url: str, tmp_path: Path) -> AsyncIterator[Centre]:
+    async with AsyncExitStack() as closing:
+        made = Centre(await closing.enter_async_context(FakePbx()), tmp_path, catalogue_url)
+        closing.push_async_callback(made.kill)
+        await made.start()
+        yield made
+
+
+async def refused(centre: Centre) -> Talk:
+    """Somebody who refused talks with alice."""
+    talk = await centre.asks(keys="2")
+    centre.connects(talk)
+    await centre.until_talking()
+    return talk
+
+
+# --------------------------------------------------------------------------- at the key
+
+
+@pytest.mark.parametrize(
+    ("acts", "user", "why"),
+    [
+        ([], None, Denied.UNKNOWN),
+        ([IS_ENTERED], "alice", Denied.NOT_GRANTED),
+        ([IS_ENTERED, user_act(GRANTED, line="sales")], "alice", Denied.NOT_GRANTED),
+        ([IS_ENTERED, MAY, user_act(DISABLED)], None, Denied.DISABLED),
+    ],
+)
+async def test_who_has_no_right_to_override_captures_nothing_and_that_it_was_tried_is_audited(
+    centre: Centre, acts: list[UserAct], user: str | None, why: Denied
+) -> None:
+    await centre.catalogue.write_user_acts([NOBODY_MAY, *acts])
+    talk = await refused(centre)
+    with capture_logs() as said:
+        await centre.presses(talk)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("declined", None)
+    assert centre.mixes == []
+    whole = await centre.whole()
+    (row,) = whole.audit
+    assert (row.action, row.actor, row.recording) == ("override refused", ALICE, None)
+    assert (row.details["hindrance"], row.details["denied"]) == ("without_right", why)
+    assert row.details.get("user") == user
+    assert [(line["line"], line["agent"], line["why"]) for line in said if line["event"] == "override_denied"] == [
+        ("support", ALICE, why)
+    ]
+    at_the_key = next(one for one in decisions(whole) if "override key" in one.asked)
+    assert not at_the_key.permitted
+
+
+async def test_who_has_the_right_captures_and_is_named_in_the_audit(centre: Centre) -> None:
+    await centre.catalogue.write_user_acts([NOBODY_MAY, IS_ENTERED, MAY])
+    talk = await refused(centre)
+    await centre.presses(talk)
+    await centre.until_capture("running")
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("recorded", None)
+    (row,) = (await centre.whole()).audit
+    assert (row.action, row.actor, row.details["user"]) == ("override", ALICE, "alice")
+
+
+async def test_a_right_that_is_granted_or_taken_back_in_mid_call_counts_at_the_next_key(centre: Centre) -> None:
+    await centre.catalogue.write_user_acts([NOBODY_MAY, IS_ENTERED, MAY, user_act(REVOKED, line="support")])
+    talk = await refused(centre)
+    await centre.presses(talk)
+    await centre.catalogue.write_user_acts([user_act(GRANTED, line="support")])
+    await centre.presses(talk)
+    await centre.until_capture("running")
+    assert [row.action for row in (await centre.whole()).audit] == ["override refused", "override"]
+
+
+async def test_where_nobody_can_tell_who_may_nothing_is_captured(centre: Centre) -> None:
+    talk = await refused(centre)
+
+    async def away(_: Collection[str]) -> tuple[User, ...]:
+        raise CatalogueAway("it does not answer")
+
+    centre.assembly.daemon.parts.front._who_sat_at = away
+    with capture_logs() as said:
+        await centre.presses(talk)
+    centre.hangs_up(talk)
+    assert await centre.outcome() == ("declined", None)
+    assert centre.mixes == []
+    (row,) = (await centre.whole()).audit
+    assert (row.action, row.details["hindrance"]) == ("override refused", "catalogue_away")
+    assert "rights_not_read" in [line["event"] for line in said]
+
+
+async def test_an_agent_who_left_while_their_right_was_looked_up_captures_nothing(centre: Centre) -> None:
+    talk = await refused(centre)
+    front = centre.assembly.daemon.parts.front
+    look_up: Callable[[Collection[str]], Any] = front._who_sat_at
+
+    async def slowly(interfaces: Collection[str]) -> tuple[User, ...]:
+        found: tuple[User, ...] = await look_up(interfaces)
+        centre.leaves(talk.agent, 1)
+        gone = Uniqueid(talk.agent.uniqueid)
+        await until(lambda: not standing_with(centre.runner.state, gone), "her to be gone")
+        return found
+
+    front._who_sat_at = slowly
+    with capture_logs() as said:
+        await centre.presses(talk)
+    assert "key_not_of_the_agent" in [line["event"] for line in said]
+    assert centre.mixes == []
+    assert (await centre.whole()).audit == ()
+
+
+# --------------------------------------------------------------------------- in the catalogue
+
+
+async def test_what_is_done_together_is_done_whole_or_not_at_all(store: Catalogue) -> None:
+    with pytest.raises(CatalogueRefused, match="alice is overrider on line support already"):
+        await store.write_user_acts([IS_ENTERED, MAY, user_act(GRANTED, line="support")])
+    assert await store.user_acts() == ()
+
+
+async def test_an_act_that_is_in_already_is_applied_once(store: Catalogue) -> None:
+    for _ in range(2):
+        await store.write_user_acts([IS_ENTERED, MAY])
+    assert [act.action for act in await store.user_acts()] == [ADDED, GRANTED]
+    assert await store.user_acts() == (IS_ENTERED, MAY)
+
+
+async def test_who_ever_sat_at_a_telephone_is_told_as_they_are_now(store: Catalogue) -> None:
+    bob = user_act(ADDED, "bob", "PJSIP/bob")
+    await store.write_user_acts([IS_ENTERED, bob, user_act(SEATED, interface="PJSIP/carol")])
+    assert {(user.name, user.interface) for user in await store.who_sat_at([ALICE])} == {
+        (ANYBODY, None),
+        ("alice", "PJSIP/carol"),
+    }
+
+
+async def test_a_role_of_a_newer_recorder_permits_nothing_and_hides_nothing_else(store: Catalogue) -> None:
+    await store.write_user_acts([IS_ENTERED, MAY])
+
+    def newer(connection: Connection) -> None:
+        row = {"id": UUID(int=3).hex if connection.dialect.name == "sqlite" else UUID(int=3)}
+        connection.execute(
+            text(
+                "INSERT INTO user_acts (id, at, actor, of_user, action, role, line)"
+                " VALUES (:id, '2026-03-02 12:00:00+00:00', 'root', 'alice', 'granted', 'sovereign', 'support')"
+            ),
+            row,
+        )
+
+    await store.write(newer)
+    assert [act.action for act in await store.user_acts("alice")] == [ADDED, GRANTED]
+
+
+# --------------------------------------------------------------------------- the command
+
+
+class Cli:
+    def __init__(self, home: Path, url: str) -> None:
+        self.config = home / "recorder.toml"
+        self.config.write_text(
+            '[ami]\nusername = "recorder"\nsecret = "not used"\n'
+            f'[catalogue]\nurl = "{url}"\n[line.support]\n[line.sales]\n',
+            encoding="utf-8",
+        )
+
+    def run(self, *words: str, exit_code: int = 0) -> Result:
+        done = CliRunner().invoke(app, ["--config", str(self.config), "user", *words])
+        assert done.exit_code == exit_code, (done.stdout, done.stderr)
+        return done
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self.run(*words, "--json").stdout)
+
+
+@pytest.fixture
+def cli(catalogue_url: str, tmp_path: Path) -> Cli:
+    return Cli(tmp_path, catalogue_url)
+
+
+def test_somebody_is_entered_and_granted_and_all_of_it_is_told(cli: Cli) -> None:
+    assert cli.json("list") == []
+    cli.run("add", "alice", "--telephone", "Local/101@agents/n", "--by", "the house")
+    cli.run("grant", "alice", "overrider", "--line", "support", "--line", "sales", "--by", "root")
+    cli.run("revoke", "alice", "overrider", "--line", "sales", "--by", "root")
+    cli.run("grant", "anybody", "overrider", "--every-line")
+    assert cli.json("list") == [
+        {"user": "anybody", "telephone": None, "enabled": True, "grants": [{"role": "overrider", "line": None}]},
+        {
+            "user": "alice",
+            "telephone": "Local/101@agents",
+            "enabled": True,
+            "grants": [{"role": "overrider", "line": "support"}],
+        },
+    ]
+    acts = cli.json("show", "alice")["acts"]
+    assert [(act["by"], act["action"], act["line"]) for act in acts] == [
+        ("the house", "added", None),
+        ("root", "granted", "support"),
+        ("root", "granted", "sales"),
+        ("root", "revoked", "sales"),
+    ]
+    shown = cli.run("show", "alice").stdout
+    assert "alice at Local/101@agents: overrider on support" in shown
+    assert "granted overrider on sales" in shown
+    assert "overrider on every line" in cli.run("list").stdout
+
+
+def test_whose_account_is_disabled_is_told_and_comes_back_whole(cli: Cli) -> None:
+    cli.run("add", "alice", "--telephone", ALICE)
+    cli.run("grant", "alice", "overrider", "--every-line")
+    cli.run("disable", "alice")
+    assert "disabled" in cli.run("list").stdout
+    cli.run("add", "bob", "--telephone", ALICE)
+    assert cli.run("enable", "alice", exit_code=1).stderr == f"{ALICE} is bob's\n"
+    cli.run("seat", "bob")
+    cli.run("enable", "alice")
+    assert [(user["user"], user["enabled"]) for user in cli.json("list")] == [("alice", True), ("bob", True)]
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "why"),
+    [
+        (("add", "Alice B."), 1, "is no name"),
+        (("add", "alice", "--telephone", "SCCP/101"), 2, "PJSIP/NAME"),
+        (("grant", "alice", "overrider", "--line", "support"), 1, "nobody is entered as alice"),
+        (("grant", "anybody", "overrider", "--line", "suport"), 2, "there is no line suport"),
+        (("grant", "anybody", "overrider"), 2, "either --line, or --every-line"),
+        (("grant", "anybody", "overrider", "--line", "sales", "--every-line"), 2, "either --line, or --every-line"),
+        (("grant", "anybody", "king", "--every-line"), 2, "overrider"),
+        (("revoke", "anybody", "overrider", "--line", "gone"), 1, "anybody is not overrider on line gone"),
+        (("show", "alice"), 1, "There is no alice"),
+        (("disable", "anybody"), 1, "has roles alone"),
+    ],
+)
+def test_what_makes_no_sense_is_a_sentence_and_changes_nothing(
+    cli: Cli, words: tuple[str, ...], exit_code: int, why: str
+) -> None:
+    done = cli.run(*words, exit_code=exit_code)
+    assert why in " ".join(done.stderr.replace("│", " ").split())
+    assert cli.json("list") == []
+
+
+def test_an_empty_list_says_how_to_enter_somebody(cli: Cli) -> None:
+    assert "recorder user add NAME" in cli.run("list").stderr
