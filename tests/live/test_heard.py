@@ -144,7 +144,7 @@ async def test_an_override_without_the_right_captures_nothing_and_with_it_from_t
         recorded, declined = sorted(await on.closed(2), key=lambda row: row.started_at, reverse=True)
         assert (declined.outcome, recorded.outcome) == (Outcome.DECLINED, Outcome.RECORDED)
         (refused,) = (await on.recorder.whole(declined)).audit
-        assert (refused.action, refused.actor) == ("override refused", "Local/nobody@phones")
+        assert (refused.action, refused.actor) == ("override refused", "Local/nobody@phones/n")
         assert (refused.details["hindrance"], refused.details["denied"]) == ("without_right", "nobody_sits_there")
         (entry,) = (await on.recorder.whole(recorded)).audit
         assert (entry.action, entry.details["user"]) == ("override", "alice")
