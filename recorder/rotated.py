@@ -10,6 +10,7 @@ import bz2
 import gzip
 import lzma
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -23,6 +24,8 @@ READ_AT_ONCE = 256 * 1024
 """Bytes in one read; a longer log is read in several. To split them is one step, in which no other thread runs."""
 LINES_IN_TURN: Final = 100
 LISTED_AGAIN: Final = 3
+ROTATED_NAME: Final = re.compile(r"\.[0-9]+|-[0-9]{8,}")
+"""What logrotate (with `dateext` or without) and Asterisk put behind the log's name, uncompressed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,18 +81,19 @@ class Rotated:
         """Whole lines after `since`, a block at most of each file, and where they end. OSError passes.
 
         A log that was rotated meanwhile is first read to its end under the name that it has now, where it lies beside
-        its successor and is not compressed; the successor is read from its beginning.
+        its successor and is not compressed; the successor, which may be rotated too, is read from its beginning.
         """
         rotated = self._rotated(since)
         if rotated is None:
             lines, reached, _ = self._read(self.path, since)
             return lines, reached
-        is_left = self._is_begun()
+        successor = self._after(rotated)
+        is_left = successor != self.path or self._is_begun()
         lines, reached, is_full = self._read(rotated, since)
         if is_full or not is_left:
             return lines, reached
-        successor, end, _ = self._read(self.path, reached)
-        return lines + successor, end
+        further, end, _ = self._read(successor, reached)
+        return lines + further, end
 
     def _rotated(self, since: Place) -> Path | None:
         """The file that `since` is a place in, where it is no longer the log."""
@@ -99,6 +103,16 @@ class Rotated:
         except FileNotFoundError:
             pass  # between the rotation and the next line
         return next((file for file in self._siblings() if file.stat().st_ino == since.inode), None)
+
+    def _after(self, rotated: Path) -> Path:
+        """What was the log next: another rotated file where the log was rotated again, else the log.
+
+        By when each was last written, and by its name alone: a copy that somebody made is no part of the log.
+        """
+        beside = (file for file in self._siblings() if ROTATED_NAME.fullmatch(file.name.removeprefix(self.path.name)))
+        written = sorted((file.stat().st_mtime_ns, file) for file in beside)
+        left_at = rotated.stat().st_mtime_ns
+        return next((file for at, file in written if at > left_at), self.path)
 
     def _is_begun(self) -> bool:
         """Whether the successor is written to: until then, also where an empty one is there, the rotated one is."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from recorder import rotated
 from recorder.rotated import Line, Place, Rotated
 
 DAY = 86_400
@@ -108,3 +109,50 @@ def test_a_rotated_file_is_left_only_where_its_successor_was_there_before_it_was
     path.rename(path.with_name("queue_log.1"))
     first, place = log.read(place)
     assert [line.text for line in (*first, *log.read(place)[0])] == [b"1", b"2", b"3"]
+
+
+def everything(path: Path, since: Place) -> list[bytes]:
+    """All after `since`, read as often as it takes."""
+    found: list[bytes] = []
+    log = Rotated(path)
+    while True:
+        lines, reached = log.read(since)
+        found += [line.text for line in lines]
+        if reached == since:
+            return found
+        since = reached
+
+
+@pytest.mark.parametrize("names", [(".2", ".1"), (".0", ".1"), ("-20260301", "-20260302"), ("-20260301", ".1")])
+def test_a_log_that_was_rotated_twice_is_read_through_the_file_between(path: Path, names: tuple[str, str]) -> None:
+    first, second = (path.with_name(path.name + name) for name in names)
+    put(first, 1, b"1\n2\n")
+    put(second, 2, b"3\n")
+    put(path, 3, b"4\n")
+    assert everything(path, Place(inode=first.stat().st_ino, offset=2)) == [b"2", b"3", b"4"]
+
+
+def test_the_file_between_is_read_too_before_the_log_has_a_line(path: Path) -> None:
+    put(path.with_name("queue_log.2"), 1, b"1\n")
+    put(path.with_name("queue_log.1"), 2, b"2\n")
+    mark = Place(inode=path.with_name("queue_log.2").stat().st_ino, offset=0)
+    assert everything(path, mark) == [b"1", b"2"]
+    put(path, 3, b"")
+    assert everything(path, mark) == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("name", [".bak", ".1.gz", ".old", "_copy", ".1~"])
+def test_a_copy_beside_the_log_is_no_part_of_it(path: Path, name: str) -> None:
+    put(path.with_name("queue_log.1"), 1, b"1\n")
+    put(path.with_name(path.name + name), 2, b"2\n")
+    put(path, 3, b"2\n")
+    assert everything(path, Place(inode=path.with_name("queue_log.1").stat().st_ino, offset=0)) == [b"1", b"2"]
+
+
+def test_a_middle_file_longer_than_a_block_is_read_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rotated, "READ_AT_ONCE", 8)
+    put(path.with_name("queue_log.2"), 1, b"1\n2\n")
+    put(path.with_name("queue_log.1"), 2, b"3333\n4444\n5555\n")
+    put(path, 3, b"6\n")
+    mark = Place(inode=path.with_name("queue_log.2").stat().st_ino, offset=0)
+    assert everything(path, mark) == [b"1", b"2", b"3333", b"4444", b"5555", b"6"]
