@@ -23,6 +23,7 @@ from phonenumbers import (
 )
 
 INTERFACE = re.compile(r"(?:PJSIP|SIP|Local)/[A-Za-z0-9_.@+-]+")
+AS_NAMED = "PJSIP/NAME, SIP/NAME or Local/EXTENSION@CONTEXT, as the queue names its member"
 CHANNEL_ENDING = re.compile(r"-[0-9a-f]{8}(;[12])?$")
 """What Asterisk puts behind an interface to name a channel. The dialplan (recorder-listed) takes off the same."""
 SHORTEST_PUBLIC = 7
@@ -35,11 +36,25 @@ def interface_of(party: str) -> str:
     return f"{technology}/{rest.partition('/')[0]}"
 
 
+def member_of(interface: str) -> str:
+    """`Local/7@agents` of the queue member `Local/7@agents/n`; no ending is taken off, which may be a member's own."""
+    technology, _, rest = interface.partition("/")
+    return f"{technology}/{rest.partition('/')[0]}"
+
+
+def checked_member(written: str) -> str:
+    """The member as `member_of` has it; ValueError where it is none of a kind that we know."""
+    found = member_of(written)
+    if not INTERFACE.fullmatch(found):
+        raise ValueError(f"{written}: {AS_NAMED}")
+    return found
+
+
 def checked_interface(written: str) -> str:
     """The interface as the lists keep it; ValueError where no channel could ever be recognised by it."""
     found = interface_of(written)
     if not INTERFACE.fullmatch(found) or CHANNEL_ENDING.search(written):
-        raise ValueError(f"{written}: PJSIP/NAME, SIP/NAME or Local/EXTENSION@CONTEXT, as the queue names its member")
+        raise ValueError(f"{written}: {AS_NAMED}")
     return found
 
 

@@ -1,8 +1,8 @@
 """Who may do what, and where: people, the roles that they hold on lines, and what each role permits.
 
-Pure. Must not know what is done with a permission, nor where the acts are kept. The invariants: what nobody granted is
-denied; people are what the acts say that were done to them, in order, so that who might do what can be told of any
-moment; in doubt who somebody is, nothing is permitted.
+Pure. Must not know what is done with a permission, nor where what was done to people is kept. The invariants: what
+nobody granted is denied; people are what the acts say was done to them, in order, so that who might do what can be told
+of any moment; in doubt who somebody is, nothing is permitted to them.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ NAME: Final = re.compile(r"[a-z][a-z0-9._-]{0,62}[a-z0-9]")
 
 
 class UserAction(StrEnum):
-    """What is done to a person's account."""
+    """What is done to a user."""
 
     ADDED = "added"
-    SEATED = "seated"  # their telephone is another one now, or none
+    SEATED = "seated"  # their telephone on a node is this one now, or none
     GRANTED = "granted"
     REVOKED = "revoked"
     DISABLED = "disabled"
@@ -52,14 +52,15 @@ class UserAction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserAct:
-    """One act on an account. `interface` goes with `added` and `seated`; `role` and `line` with the grants' two."""
+    """One thing done to a user. `node` and `interface` go with `seated`, `role` and `line` with the grants' two."""
 
     id: UUID
     at: datetime
     actor: str  # who did it
     user: str
     action: UserAction
-    interface: str | None = None  # as the queue names its member: do_not_record.interface_of
+    node: str | None = None
+    interface: str | None = None  # do_not_record.member_of
     role: Role | None = None
     line: str | None = None
 
@@ -74,11 +75,19 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """A telephone: an interface of one node's PBX."""
+
+    node: str
+    interface: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A person as the acts have left them."""
+    """A person as what was done to them has left them. On each node they have one seat at the most."""
 
     name: str
-    interface: str | None = None
+    seats: frozenset[Seat] = field(default_factory=frozenset)
     grants: frozenset[Grant] = field(default_factory=frozenset)
     enabled: bool = True
 
@@ -89,7 +98,7 @@ def users(acts: Iterable[UserAct]) -> dict[str, User]:
     for act in acts:
         known = found.get(act.user)
         if act.action is UserAction.ADDED:
-            found.setdefault(act.user, User(name=act.user, interface=act.interface))
+            found.setdefault(act.user, User(name=act.user))
         elif known is not None:
             found[act.user] = _after(known, act)
     return found
@@ -97,12 +106,13 @@ def users(acts: Iterable[UserAct]) -> dict[str, User]:
 
 def _after(user: User, act: UserAct) -> User:
     match act.action:
-        case UserAction.SEATED:
-            return replace(user, interface=act.interface)
-        case UserAction.GRANTED | UserAction.REVOKED if act.role is not None and act.line is not None:
-            grant = {Grant(role=act.role, line=act.line)}
-            granted = act.action is UserAction.GRANTED
-            return replace(user, grants=user.grants | grant if granted else user.grants - grant)
+        case UserAction.SEATED if act.node is not None:
+            elsewhere = {seat for seat in user.seats if seat.node != act.node}
+            return replace(user, seats=frozenset(elsewhere | _seats(act)))
+        case UserAction.GRANTED:
+            return replace(user, grants=user.grants | _granted(act))
+        case UserAction.REVOKED:
+            return replace(user, grants=user.grants - _granted(act))
         case UserAction.DISABLED:
             return replace(user, enabled=False)
         case UserAction.ENABLED:
@@ -110,8 +120,18 @@ def _after(user: User, act: UserAct) -> User:
     return user
 
 
+def _seats(act: UserAct) -> set[Seat]:
+    seated = act.node is not None and act.interface is not None
+    return {Seat(node=act.node, interface=act.interface)} if seated else set()  # type: ignore[arg-type]
+
+
+def _granted(act: UserAct) -> set[Grant]:
+    named = act.role is not None and act.line is not None
+    return {Grant(role=act.role, line=act.line)} if named else set()  # type: ignore[arg-type]
+
+
 def refusal(known: Mapping[str, User], act: UserAct) -> str | None:
-    """Why this act is not to be done to these people, as a sentence; None where it may be."""
+    """Why this is not to be done to these people, as a sentence; None where it may be."""
     user = known.get(act.user)
     if act.user == ANYBODY and act.action not in (UserAction.GRANTED, UserAction.REVOKED):
         return f"{ANYBODY} stands for whoever is at a telephone, and has roles alone"
@@ -120,38 +140,32 @@ def refusal(known: Mapping[str, User], act: UserAct) -> str | None:
             return f"{user.name} is entered already{'' if user.enabled else ', and disabled'}"
         if not NAME.fullmatch(act.user):
             return f"{act.user!r} is no name: small letters, digits, dots, - and _, from 2 to 64, a letter first"
-        return _taken(known, act.user, act.interface)
+        return None
     if user is None:
         return f"nobody is entered as {act.user}"
-    grants = {(grant.role, grant.line) for grant in user.grants}
     match act.action:
-        case UserAction.SEATED:
-            return _taken(known, user.name, act.interface)
-        case UserAction.GRANTED if (act.role, act.line) in grants:
+        case UserAction.SEATED if user.enabled:
+            return _taken(known, user.name, _seats(act))
+        case UserAction.GRANTED if _granted(act) <= user.grants:
             return f"{user.name} is {act.role} on {_named(act.line)} already"
-        case UserAction.REVOKED if (act.role, act.line) not in grants:
+        case UserAction.REVOKED if not _granted(act) <= user.grants:
             return f"{user.name} is not {act.role} on {_named(act.line)} by a grant of its own"
         case UserAction.DISABLED if not user.enabled:
             return f"{user.name} is disabled already"
         case UserAction.ENABLED if user.enabled:
             return f"{user.name} is not disabled"
         case UserAction.ENABLED:
-            return _taken(known, user.name, user.interface)
+            return _taken(known, user.name, user.seats)
     return None
 
 
-def _taken(known: Mapping[str, User], name: str, interface: str | None) -> str | None:
-    sitting = (user for user in known.values() if user.enabled and _sits_at(user, {interface}))
-    holder = next((user for user in sitting if user.name != name), None)
-    return None if holder is None else f"{interface} is {holder.name}'s"
+def _taken(known: Mapping[str, User], name: str, seats: Collection[Seat]) -> str | None:
+    others = (user for user in known.values() if user.enabled and user.name != name)
+    return next((f"{seat.interface} is {user.name}'s" for user in others for seat in user.seats if seat in seats), None)
 
 
 def _named(line: str | None) -> str:
     return "every line" if line == EVERY_LINE else f"line {line}"
-
-
-def _sits_at(user: User, interfaces: Collection[str | None]) -> bool:
-    return user.interface is not None and user.interface in interfaces
 
 
 class Denied(StrEnum):
@@ -159,32 +173,34 @@ class Denied(StrEnum):
 
     UNKNOWN = "nobody_sits_there"
     DISABLED = "disabled"
-    AMBIGUOUS = "several_sit_there"  # two who added people at once
     NOT_GRANTED = "not_granted"
+    NOT_READ = "not_read"  # the catalogue could not tell in time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permission:
-    """Whose it is, and why it is denied; None where it is not."""
+    """Whose it is, where one person sits there, and why it is denied; None where it is not."""
 
     user: str | None = None
     denied: Denied | None = None
 
 
-def at_telephone(known: Iterable[User], right: Right, line: str, interfaces: Collection[str]) -> Permission:
-    """What the person at a telephone may do on a line; `interfaces` are all that name this one telephone.
+def at_telephone(known: Iterable[User], right: Right, line: str, telephone: Seat, member: Seat | None) -> Permission:
+    """What the person at a telephone may do on a line.
 
-    `known` are those whose telephone it ever was, and ANYBODY.
+    `member` is the queue's, behind whose Local channel the telephone stands: it says who sits there where nobody is
+    entered for the telephone itself. `known` are those who have, or had, one of the two seats, and ANYBODY.
     """
     everybody = tuple(known)
-    there = [user for user in everybody if _sits_at(user, interfaces)]
-    here = [user for user in there if user.enabled]
-    name = here[0].name if len(here) == 1 else None
-    if there and not here:
-        return Permission(denied=Denied.DISABLED)
+    there = [user for user in everybody if telephone in user.seats] or [
+        user for user in everybody if member is not None and member in user.seats
+    ]
+    enabled = [user for user in there if user.enabled]
+    who = enabled or there
+    name = who[0].name if len(who) == 1 else None
+    if there and not enabled:
+        return Permission(user=name, denied=Denied.DISABLED)
     holders = [user for user in everybody if user.name in (name, ANYBODY)]
     if any(grant.permits(right, line) for user in holders for grant in user.grants):
         return Permission(user=name)
-    if name is None:
-        return Permission(denied=Denied.AMBIGUOUS if here else Denied.UNKNOWN)
-    return Permission(user=name, denied=Denied.NOT_GRANTED)
+    return Permission(user=name, denied=Denied.UNKNOWN if name is None else Denied.NOT_GRANTED)

@@ -203,10 +203,11 @@ def file_act() -> FileAct:
 
 
 def user_act(
-    action: UserAction = UserAction.ADDED, user: str = "alice", interface: str | None = None, line: str | None = None
+    action: UserAction = UserAction.ADDED, user: str = "alice", *, at: str | None = None, line: str | None = None
 ) -> UserAct:
-    """One on the account of somebody; a grant is of the one role that lets override."""
+    """Done to somebody; `at` is a telephone of NODE, and a grant is of the one role that lets override."""
     role = Role.OVERRIDER if line is not None else None
+    node = NODE if action is UserAction.SEATED else None
     return UserAct(
-        id=uuid4(), at=NOON, actor="root", user=user, action=action, interface=interface, role=role, line=line
+        id=uuid4(), at=NOON, actor="root", user=user, action=action, node=node, interface=at, role=role, line=line
     )

@@ -1,4 +1,4 @@
-"""People and the roles that they hold, as what was done to their accounts. Append-only.
+"""People and the roles that they hold, as what was done to them. Append-only.
 
 The way back leaves the table where it is, as 0006 does: who might do what, and when, is told nowhere else. It waits for
 the calls in progress whose override names a person, which an older recorder could not read: it would take none of them
@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("actor", sa.String(length=255), nullable=False),
         sa.Column("of_user", sa.String(length=64), nullable=False),
         sa.Column("action", sa.String(length=32), nullable=False),
+        sa.Column("node", sa.String(length=64), nullable=True),
         sa.Column("interface", sa.String(length=255), nullable=True),
         sa.Column("role", sa.String(length=32), nullable=True),
         sa.Column("line", sa.String(length=64), nullable=True),
@@ -40,11 +41,13 @@ def upgrade() -> None:
             "(action IN ('granted', 'revoked')) = (role IS NOT NULL AND line IS NOT NULL)",
             name=op.f("ck_user_acts_role_and_line"),
         ),
+        sa.CheckConstraint("(action = 'seated') = (node IS NOT NULL)", name=op.f("ck_user_acts_node_where_seated")),
+        sa.CheckConstraint("interface IS NULL OR node IS NOT NULL", name=op.f("ck_user_acts_interface_of_a_node")),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_user_acts")),
         sa.UniqueConstraint("id", name=op.f("uq_user_acts_id")),
     )
     op.create_index(op.f("ix_user_acts_of_user"), "user_acts", ["of_user"])
-    op.create_index(op.f("ix_user_acts_interface"), "user_acts", ["interface"])
+    op.create_index(op.f("ix_user_acts_node_interface"), "user_acts", ["node", "interface"])
     if op.get_bind().dialect.name == "sqlite":
         close_on_sqlite()
     else:

@@ -33,13 +33,13 @@ def override_pressed(draft: Draft, event: OverridePressed) -> None:
     if event.unfounded:
         _refuse_override(draft, event, hindrance="without_basis")
         return
-    if event.denied is not None:
-        _refuse_override(draft, event, hindrance="without_right", denied=event.denied)
-        return
     may = may_override(applying_mode(state), event.reason, state.listed) and is_caller(state, event.far)
     may = may and state.relay is None  # beyond a Local channel no agent's key acts on the caller's own
     if state.phase is not Phase.TALKING or capture_in_hand(state) is not None or not may:
         draft.expected = False
+        return
+    if event.denied is not None:
+        _refuse_override(draft, event, hindrance="without_right", denied=event.denied)
         return
     audit = event.audit if event.hindrance is None else None
     draft.facts.append(

@@ -42,7 +42,7 @@ from recorder.model import (
 )
 from recorder.overrides import Overrides, told
 from recorder.policy import LinePolicy
-from recorder.rights import User, UserAct
+from recorder.rights import Seat, User, UserAct
 
 T = TypeVar("T")
 READER_WAITS = timedelta(seconds=10)  # where nobody is on the line: start-up, sweeps, the command line
@@ -145,7 +145,7 @@ class Catalogue:
         await self.write(lambda connection: writing.write_policies(connection, node, at, version, together), within)
 
     async def write_user_acts(self, acts: Iterable[UserAct], within: timedelta = READER_WAITS) -> None:
-        """Do these things to people's accounts, all or none; CatalogueRefused, with why, where one makes no sense."""
+        """Do these things to users, all or none; CatalogueRefused, with why, where one makes no sense."""
         together = tuple(acts)
         await self.write(lambda connection: users.add(connection, together), within)
 
@@ -312,12 +312,12 @@ class Catalogue:
         return await self.read(lambda connection: reading.policies_named(connection, wanted), within)
 
     async def user_acts(self, user: str | None = None, within: timedelta = READER_WAITS) -> tuple[UserAct, ...]:
-        """Return what was done to everybody's account, or to one, oldest first."""
+        """Return what was done to everybody, or to one, oldest first."""
         return await self.read(lambda connection: users.acts(connection, user), within)
 
-    async def who_sat_at(self, interfaces: Collection[str], within: timedelta = CALLER_WAITS) -> tuple[User, ...]:
-        """Return those whose telephone was ever one of `interfaces`, and ANYBODY, as they are now."""
-        wanted = tuple(interfaces)
+    async def who_sat_at(self, seats: Collection[Seat], within: timedelta = CALLER_WAITS) -> tuple[User, ...]:
+        """Return those whose telephone was ever one of `seats`, and ANYBODY, as they are now."""
+        wanted = tuple(seats)
         return await self.read(lambda connection: users.who_sat_at(connection, wanted), within)
 
     async def chain_after(

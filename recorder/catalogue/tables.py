@@ -424,9 +424,11 @@ user_acts = Table(
     Column("at", UtcDateTime, nullable=False),
     Column("actor", String(255), nullable=False),
     Column("of_user", String(64), key="user", nullable=False),  # PostgreSQL has a meaning of its own for `user`
-    Column("action", Word(UserAction), nullable=False),
+    # A word that this program does not know says nothing to it: rows outlive a way back.
+    Column("action", String(32), nullable=False),
+    Column("node", String(64)),
     Column("interface", String(255)),
-    Column("role", String(32)),  # one that this program does not know permits nothing: rows outlive a way back
+    Column("role", String(32)),
     Column("line", String(64)),
     PrimaryKeyConstraint("seq"),
     UniqueConstraint("id"),
@@ -434,8 +436,10 @@ user_acts = Table(
     CheckConstraint(
         "(action IN ('granted', 'revoked')) = (role IS NOT NULL AND line IS NOT NULL)", name="role_and_line"
     ),
+    CheckConstraint("(action = 'seated') = (node IS NOT NULL)", name="node_where_seated"),
+    CheckConstraint("interface IS NULL OR node IS NOT NULL", name="interface_of_a_node"),
     Index(None, "user"),
-    Index(None, "interface"),
+    Index(None, "node", "interface"),
 )
 
 APPEND_ONLY = (file_acts, prompts, consent_events, audit, call_events, chain, policies, user_acts)

@@ -1,4 +1,4 @@
-"""What was done to people's accounts: the rows, and the one way in which another is added.
+"""What was done to users: the rows, and the one way in which another is added.
 
 Owns the SQL of user_acts; must not decide: recorder.rights does. The invariant: an act is added to what all the acts
 before it have left, or refused with the sentence that says why.
@@ -10,30 +10,37 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import asdict, fields
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from recorder.catalogue.errors import CatalogueRefused
 from recorder.catalogue.tables import user_acts
 from recorder.catalogue.writing import clean_text
-from recorder.rights import ANYBODY, Role, User, UserAct, refusal, users
+from recorder.rights import ANYBODY, Role, Seat, User, UserAct, UserAction, refusal, users
 
+ADDING_LOCK = 7_283_106  # any number, the same in every program: two additions take turns
 _ACTS = select(*(user_acts.c[field.name].label(field.name) for field in fields(UserAct))).order_by(user_acts.c.seq)
 
 
 def acts(connection: Connection, user: str | None = None) -> tuple[UserAct, ...]:
-    """Return what was done to everybody's account, or to one, oldest first."""
+    """Return what was done to everybody, or to one, oldest first."""
     return _read(connection, _ACTS if user is None else _ACTS.where(user_acts.c.user == user))
 
 
-def who_sat_at(connection: Connection, interfaces: Collection[str]) -> tuple[User, ...]:
+def who_sat_at(connection: Connection, seats: Collection[Seat]) -> tuple[User, ...]:
     """Return those whose telephone was ever one of these, and ANYBODY, as they are now."""
-    named = select(user_acts.c.user).where(user_acts.c.interface.in_(interfaces))
+    these = (
+        (user_acts.c.node == seat.node for seat in seats),
+        (user_acts.c.interface == seat.interface for seat in seats),
+    )
+    named = select(user_acts.c.user).where(or_(*(and_(*seat) for seat in zip(*these, strict=True))))
     wanted = _ACTS.where(user_acts.c.user.in_(named) | (user_acts.c.user == ANYBODY))
     return tuple(users(_read(connection, wanted)).values())
 
 
 def add(connection: Connection, new: Iterable[UserAct]) -> None:
-    """Do these to the accounts; CatalogueRefused where one makes no sense. What is in already changes nothing."""
+    """Do these to the users; CatalogueRefused where one makes no sense. What is in already changes nothing."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
+        connection.execute(select(func.pg_advisory_xact_lock(ADDING_LOCK)))
     for act in new:
         if connection.execute(select(user_acts.c.seq).where(user_acts.c.id == act.id)).first() is not None:
             continue
@@ -46,7 +53,7 @@ def add(connection: Connection, new: Iterable[UserAct]) -> None:
 def _read(connection: Connection, wanted: Select[tuple[object, ...]]) -> tuple[UserAct, ...]:
     found = []
     for row in connection.execute(wanted):
-        values = row._asdict()
-        with suppress(ValueError):  # a newer recorder's role, which this one cannot know
-            found.append(UserAct(**values | {"role": None if row.role is None else Role(row.role)}))
+        with suppress(ValueError):  # a newer recorder's role or action, which this one cannot know
+            role = None if row.role is None else Role(row.role)
+            found.append(UserAct(**row._asdict() | {"role": role, "action": UserAction(row.action)}))
     return tuple(found)

@@ -107,7 +107,8 @@ def _words(event: CallEvent) -> str | None:
             return f"the dialogue ended without an answer: {event.reason}"
         case OverridePressed():
             whose = event.agent if event.user is None else f"{event.user} at {event.agent}"
-            return f"{whose} pressed the override key for {event.reason}{_hindered(event.hindrance)}"
+            denied = f", {BARRED[event.denied]}" if event.denied is not None else ""
+            return f"{whose} pressed the override key for {event.reason}{denied}{_hindered(event.hindrance)}"
         case CaptureLost() | RecordingUnmade():
             return f"there is no audio: {event.reason}"
         case RecordingMade():
@@ -188,8 +189,8 @@ def _decisions(journal: tuple[JournalRow, ...]) -> Iterator[Decision]:
 BARRED: Final = {
     Denied.UNKNOWN: "for which nobody is entered at that telephone",
     Denied.DISABLED: "which whoever is entered at that telephone may not, being disabled",
-    Denied.AMBIGUOUS: "for which several are entered at that telephone",
     Denied.NOT_GRANTED: "which the agent has no right to on this line",
+    Denied.NOT_READ: "of which the catalogue could not tell who may",
 }
 
 

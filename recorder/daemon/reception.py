@@ -53,7 +53,7 @@ from recorder.daemon.behind import NOBODY, Behind
 from recorder.daemon.calls import CallBook
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.runner import CallRunner
-from recorder.do_not_record import interface_of
+from recorder.do_not_record import interface_of, member_of
 from recorder.model import (
     CallId,
     Channel,
@@ -74,7 +74,7 @@ from recorder.model import (
 )
 from recorder.policy import PERMITTED_BY_MODE, LineRules, stricter
 from recorder.queue_log import telling_from_text
-from recorder.rights import Right, User, at_telephone
+from recorder.rights import Denied, Right, Seat, User, at_telephone
 
 log = structlog.get_logger(__name__)
 
@@ -84,8 +84,9 @@ CONCLUDED_WITHIN = timedelta(seconds=2)
 CLOSED_WITHIN = timedelta(seconds=1)
 JOINED = "joined"
 """What recorder-key is called with by the daemon's own key (features_recorder.conf)."""
+RIGHT_READ_WITHIN = timedelta(milliseconds=400)
 HANDED_OVER_WITHIN = timedelta(milliseconds=500)
-"""Of a key's two seconds: what is left of them is the catalogue's."""
+"""Of a key's two seconds, both: what is left of them is the second that the override may take to be written down."""
 
 
 class Teller(Protocol):
@@ -118,7 +119,7 @@ class FrontDesk:
         teller: Teller,
         is_member: Callable[[Channel], Awaitable[bool]],
         behind: Callable[[Channel], Awaitable[Behind]],
-        who_sat_at: Callable[[Collection[str]], Awaitable[tuple[User, ...]]],
+        who_sat_at: Callable[[Collection[Seat]], Awaitable[tuple[User, ...]]],
         keep_number: Callable[[CallId, str], None] = lambda *_: None,
     ) -> None:
         self._behind = behind
@@ -528,14 +529,17 @@ class FrontDesk:
             await runner.apply(event, lent)
 
     async def _permitted(self, event: OverridePressed, visit: Visit, state: CallState) -> OverridePressed:
-        """The key with whose it is, and whether that person may; where nobody can tell, nothing is captured."""
-        telephone = {interface_of(party) for party in (state.interface, visit.agent) if party}
+        """The key with whose it is, and whether that person may; where nobody can tell, they may not."""
+        own = Seat(node=self._book.node, interface=interface_of(visit.agent))
+        is_local = (state.interface or "").startswith("Local/")  # else the member is the telephone, or another's
+        member = Seat(node=self._book.node, interface=member_of(state.interface or "")) if is_local else None
         try:
-            known = await self._who_sat_at(telephone)
-        except CatalogueError as error:
-            log.warning("rights_not_read", call=str(state.call), why=str(error))
-            return replace(event, hindrance=LostReason.CATALOGUE_AWAY)
-        who = at_telephone(known, Right.OVERRIDE, state.line, telephone)
+            async with asyncio.timeout(RIGHT_READ_WITHIN.total_seconds()):
+                known = await self._who_sat_at([seat for seat in (own, member) if seat is not None])
+        except (CatalogueError, TimeoutError) as error:
+            log.warning("rights_not_read", call=str(state.call), why=str(error) or "it did not answer in time")
+            return replace(event, denied=Denied.NOT_READ)
+        who = at_telephone(known, Right.OVERRIDE, state.line, own, member)
         if who.denied is not None:
             log.warning("override_denied", call=str(state.call), line=state.line, agent=event.agent, why=who.denied)
         return replace(event, user=who.user, denied=who.denied)

@@ -361,15 +361,15 @@ class Examination:
     async def _catalogue(self) -> None:
         try:
             catalogue = await open_catalogue(self.settings.catalogue.url)
+            try:
+                known = users(await catalogue.user_acts()).values()
+            finally:
+                await catalogue.close()
         except CatalogueError as error:
             self._add(judge.judge_catalogue_failure(str(error)))
             return
-        try:
-            known = users(await catalogue.user_acts()).values()
-        finally:
-            await catalogue.close()
         self._add(fine("catalogue", "it answers, at this version's revision"))
-        self._add(*judge.judge_overriders(self.settings.rules().values(), known))
+        self._add(*judge.judge_overriders(self.settings.rules().values(), known, self.settings.node.name))
 
     async def _queue_log(self) -> None:
         path = self.settings.pbx.queue_log

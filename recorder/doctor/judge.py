@@ -16,7 +16,7 @@ from recorder.model import ConsentMode, PromptKind
 from recorder.pbx_cli import Account
 from recorder.policy import LineRules
 from recorder.prompts import PromptSet
-from recorder.rights import Right, User
+from recorder.rights import ANYBODY, Right, User
 from recorder.settings import host_and_port
 from recorder.storage import Problem
 
@@ -271,14 +271,17 @@ def judge_catalogue_failure(reason: str) -> Finding:
         mend = f"`createdb{command}; then `recorder db upgrade`, which fills it"
     elif "recorder db upgrade" in reason:
         mend = "`recorder db upgrade`"
+    elif "permission denied" in reason:
+        mend = "run grants.sql as the database's owner, as after each upgrade: its head says how"
     else:
         mend = "see that [catalogue] url is right and its database up"
     return wrong("catalogue", what, mend)
 
 
-def judge_overriders(lines: Iterable[LineRules], known: Iterable[User]) -> list[Finding]:
-    """Whether somebody may press the keys of each line that lists reasons to override."""
-    granted = [grant for user in known if user.enabled for grant in user.grants]
+def judge_overriders(lines: Iterable[LineRules], known: Iterable[User], node: str) -> list[Finding]:
+    """Whether somebody at a telephone of this node may press the keys of each line that lists reasons to override."""
+    seated = [user for user in known if user.name == ANYBODY or any(seat.node == node for seat in user.seats)]
+    granted = [grant for user in seated if user.enabled for grant in user.grants]
     bare = [
         line.name
         for line in lines
@@ -287,8 +290,9 @@ def judge_overriders(lines: Iterable[LineRules], known: Iterable[User]) -> list[
     if not bare:
         return []
     named = " ".join(f"--line {name}" for name in bare)
-    what = f"{', '.join(bare)}: reasons are listed, and nobody has the right: the keys do nothing"
-    return [note("overrides", what, f"`recorder user grant NAME overrider {named}`; `recorder user add` enters NAME")]
+    what = f"{', '.join(bare)}: reasons are listed, and nobody at a telephone has the right: the keys do nothing"
+    mend = f"`recorder user add NAME --telephone INTERFACE`, then `recorder user grant NAME overrider {named}`"
+    return [note("overrides", what, f"{mend}; NAME may be `{ANYBODY}`, who need not be added")]
 
 
 MEMORY = frozenset({"tmpfs", "ramfs"})

@@ -329,11 +329,11 @@ class Centre:
         visit.answers["EXEC MixMonitor"] = lambda line: self._exec_mixmonitor(caller, line)
         return visit
 
-    async def answers_call(self, talk: Talk) -> None:
+    async def answers_call(self, talk: Talk, *, keys: str = "1") -> None:
         """The callee of an outgoing call answers and passes recorder-callee to its end."""
         far = talk.caller
         arguments = (far.name, "support", far.uniqueid, far.linkedid, "", talk.agent.name, talk.agent.uniqueid)
-        await self._local_leg(far, "outbound", arguments, talk)
+        await self._local_leg(far, "outbound", arguments, talk, keys=keys)
 
     async def presses(self, talk: Talk, reason: str = "emergency", *, who: FakeChannel | None = None) -> None:
         """The agent's override key, all the way through recorder-key, and recorder-tell where there is something to."""
@@ -356,10 +356,12 @@ class Centre:
                 self.ends(mix)
                 far.variables |= {"RECORDER_ID": "", "RECORDER_UNTOLD": mix.id}
 
-    async def _local_leg(self, far: FakeChannel, script: str, arguments: tuple[str, ...], talk: Talk) -> bool:
+    async def _local_leg(
+        self, far: FakeChannel, script: str, arguments: tuple[str, ...], talk: Talk, *, keys: str = "1"
+    ) -> bool:
         """Whether a capture was left to the dialplan and began."""
         leg = environment(script=script, channel="Local/s@leg-1;2", uniqueid="1795298000.99", arguments=arguments)
-        async with FakeAgi(self.agi_port, leg) as visit:
+        async with FakeAgi(self.agi_port, leg, keys=keys) as visit:
             talk.visit = visit
             await visit.until_over()
         handed = visit.variables.get(f"SHARED(RECORDER_ARM,{far.name})")
@@ -368,9 +370,9 @@ class Centre:
             self._start_mixmonitor(far, handed)
         return begins
 
-    def connects(self, talk: Talk, *, queue: str = "support") -> None:
+    def connects(self, talk: Talk, *, queue: str = "support", interface: str = "PJSIP/alice") -> None:
         """The queue joins its agent to the caller."""
-        self.say("AgentConnect", talk.caller, ("Queue", queue), ("Interface", "PJSIP/alice"), dest=talk.agent)
+        self.say("AgentConnect", talk.caller, ("Queue", queue), ("Interface", interface), dest=talk.agent)
         self.bridges(talk)
 
     def bridges(self, talk: Talk) -> None:

@@ -23,7 +23,8 @@ from tests.edge.centre import UNHURRIED, ask_unhurried
 ENDS_WITHIN = 5.0
 """Seconds that a thread or socket may take to end by itself after its test."""
 LIMITS_OF_WORK = {
-    name: getattr(reception, name) for name in ("ADMITTED_WITHIN", "CONCLUDED_WITHIN", "HANDED_OVER_WITHIN")
+    name: getattr(reception, name)
+    for name in ("ADMITTED_WITHIN", "CONCLUDED_WITHIN", "RIGHT_READ_WITHIN", "HANDED_OVER_WITHIN")
 }
 ASK = Rooms.ask
 

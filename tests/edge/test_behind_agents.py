@@ -13,7 +13,9 @@ from structlog.testing import capture_logs
 
 from recorder.ami import AmiDown
 from recorder.daemon import reception
+from recorder.rights import ANYBODY, EVERY_LINE, UserAction
 from tests.edge.centre import Centre, Talk, until
+from tests.facts import user_act
 from tests.fakes.pbx import Action, FakeChannel, FakePbx, event, response, snapshot
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
@@ -72,7 +74,7 @@ async def talks(centre: Centre, *, keys: str = "1") -> Desk:
     centre.say("DialBegin", two, dest=phone)
     centre.enters(phone, "desk", 1)
     centre.enters(two, "desk", 2)
-    centre.connects(talk)
+    centre.connects(talk, interface="Local/101@agents/n")
     await centre.until_talking()
     desk = Desk(centre=centre, talk=talk, beyond=Talk(caller=two, agent=phone, bridge="desk"))
 
@@ -95,6 +97,21 @@ async def test_its_override_key_counts_on_the_callers_own_channel(centre: Centre
     centre.hangs_up(desk.talk)
     assert await centre.outcome() == ("recorded", None)
     assert [row.action for row in (await centre.whole()).audit] == ["override"]
+
+
+@pytest.mark.parametrize(
+    ("seat", "user"), [("Local/101@agents", "alice"), ("PJSIP/alice", "alice"), ("PJSIP/bob", None)]
+)
+async def test_its_override_key_is_whose_member_or_telephone_it_is(centre: Centre, seat: str, user: str | None) -> None:
+    people = [user_act(), user_act(UserAction.SEATED, at=seat), user_act(UserAction.GRANTED, line="support")]
+    desk = await talks(centre, keys="2")
+    await centre.catalogue.write_user_acts([user_act(UserAction.REVOKED, ANYBODY, line=EVERY_LINE), *people])
+    await centre.presses(desk.beyond)
+    await desk.until_fetched()
+    await centre.presses(desk.talk, "joined", who=desk.talk.caller)
+    await until(lambda: desk.states == (["running"] if user else []), "the override")
+    (row,) = (await centre.whole()).audit
+    assert (row.action, row.details.get("user")) == ("override" if user else "override refused", user)
 
 
 async def test_what_is_brought_serves_one_key(centre: Centre) -> None:

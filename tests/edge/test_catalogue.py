@@ -484,7 +484,7 @@ async def test_what_is_append_only_cannot_be_replaced(store: Catalogue) -> None:
     with pytest.raises(CatalogueRefused, match="append-only"):
         await say(store, "REPLACE INTO policies SELECT digest, node, line, 'other', version, first_at FROM policies")
     await store.write_user_acts([facts.user_act()])
-    kept = "at, actor, of_user, action, interface, role, line FROM user_acts"
+    kept = "at, actor, of_user, action, node, interface, role, line FROM user_acts"
     for which in (f"seq + 1, id, {kept}", f"seq, '{'0' * 32}', {kept}"):
         with pytest.raises(CatalogueRefused, match="append-only"):
             await say(store, f"REPLACE INTO user_acts (seq, id, {kept.partition(' FROM')[0]}) SELECT {which}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -23,6 +24,7 @@ from recorder.model import (
     TransferAttended,
     Uniqueid,
 )
+from recorder.rights import Denied
 from tests.books import BRIDGE, Story
 from tests.core.call_cast import LINK_FAR, LINK_NEAR, line_reached, pressed, resynchronised
 from tests.facts import agent, caller, later, user_act
@@ -102,8 +104,9 @@ async def test_it_is_open_to_one_that_is_over(catalogue_url: str) -> None:
     assert catalogue.downgrade(catalogue_url, "0006") == "0006"
 
 
-async def test_it_waits_for_an_override_that_names_a_person(catalogue_url: str) -> None:
-    story = talking(replace(pressed(recording=9), user="alice"))
+@pytest.mark.parametrize("said", [{"user": "alice"}, {"denied": Denied.UNKNOWN}], ids=["whose", "whose not"])
+async def test_it_waits_for_an_override_that_tells_whose_it_was(catalogue_url: str, said: dict[str, Any]) -> None:
+    story = talking(replace(pressed(recording=9), **said))
     await stood(catalogue_url, story)
     with pytest.raises(CatalogueSchema, match=rf"whose that was: {story.call}\. Start this recorder again"):
         catalogue.downgrade(catalogue_url, "0007")
