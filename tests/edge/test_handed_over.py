@@ -176,7 +176,7 @@ async def test_the_agent_who_comes_back_leaves_nothing_of_the_consultation(centr
     await until(lambda: states(centre) == ["running", "empty"], "the end of the consultation")
     centre.hangs_up(consultation.talk)
     assert await centre.outcome() == ("recorded", None)
-    assert centre.staged() == []
+    await until(lambda: centre.staged() == [], "the staged files to be gone")
     assert [row.status for row in (await centre.whole()).recordings] == ["settled", "empty"]
 
 
