@@ -107,8 +107,8 @@ def users(acts: Iterable[UserAct]) -> dict[str, User]:
 def _after(user: User, act: UserAct) -> User:
     match act.action:
         case UserAction.SEATED if act.node is not None:
-            elsewhere = {seat for seat in user.seats if seat.node != act.node}
-            return replace(user, seats=frozenset(elsewhere | _seats(act)))
+            elsewhere = frozenset(seat for seat in user.seats if seat.node != act.node)
+            return replace(user, seats=elsewhere | _seats(act))
         case UserAction.GRANTED:
             return replace(user, grants=user.grants | _granted(act))
         case UserAction.REVOKED:
@@ -120,14 +120,18 @@ def _after(user: User, act: UserAct) -> User:
     return user
 
 
-def _seats(act: UserAct) -> set[Seat]:
-    seated = act.node is not None and act.interface is not None
-    return {Seat(node=act.node, interface=act.interface)} if seated else set()  # type: ignore[arg-type]
+def _seats(act: UserAct) -> frozenset[Seat]:
+    """The seat that somebody was given: none where it was taken from them."""
+    if act.node is None or act.interface is None:
+        return frozenset()
+    return frozenset({Seat(node=act.node, interface=act.interface)})
 
 
-def _granted(act: UserAct) -> set[Grant]:
-    named = act.role is not None and act.line is not None
-    return {Grant(role=act.role, line=act.line)} if named else set()  # type: ignore[arg-type]
+def _granted(act: UserAct) -> frozenset[Grant]:
+    """What was granted or taken back."""
+    if act.role is None or act.line is None:
+        return frozenset()
+    return frozenset({Grant(role=act.role, line=act.line)})
 
 
 def refusal(known: Mapping[str, User], act: UserAct) -> str | None:
