@@ -23,7 +23,7 @@ from phonenumbers import (
 )
 
 INTERFACE = re.compile(r"(?:PJSIP|SIP|Local)/[A-Za-z0-9_.@+-]+")
-AS_NAMED = "PJSIP/NAME, SIP/NAME or Local/EXTENSION@CONTEXT, as the queue names its member"
+TELEPHONE = re.compile(r"(?:PJSIP|SIP)/[A-Za-z0-9_.+-]+|Local/[A-Za-z0-9_.+-]+@[A-Za-z0-9_.-]+")
 CHANNEL_ENDING = re.compile(r"-[0-9a-f]{8}(;[12])?$")
 """What Asterisk puts behind an interface to name a channel. The dialplan (recorder-listed) takes off the same."""
 SHORTEST_PUBLIC = 7
@@ -42,11 +42,17 @@ def member_of(interface: str) -> str:
     return f"{technology}/{rest.partition('/')[0]}"
 
 
-def checked_member(written: str) -> str:
-    """The member as `member_of` has it; ValueError where it is none of a kind that we know."""
-    found = member_of(written)
-    if not INTERFACE.fullmatch(found):
-        raise ValueError(f"{written}: {AS_NAMED}")
+def checked_telephone(written: str) -> str:
+    """A telephone's own interface, or a Local member as `member_of` has it; ValueError for what could be several.
+
+    Whoever is dialled through a trunk (`PJSIP/NUMBER@TRUNK`, `SIP/TRUNK/NUMBER`) has a leg that names the trunk alone.
+    """
+    found = member_of(written) if written.startswith("Local/") else written
+    if not TELEPHONE.fullmatch(found):
+        raise ValueError(
+            f"{written}: a telephone's own interface (PJSIP/NAME or SIP/NAME), or a Local member"
+            " (Local/EXTENSION@CONTEXT); whoever is dialled through a trunk has none"
+        )
     return found
 
 
@@ -54,7 +60,7 @@ def checked_interface(written: str) -> str:
     """The interface as the lists keep it; ValueError where no channel could ever be recognised by it."""
     found = interface_of(written)
     if not INTERFACE.fullmatch(found) or CHANNEL_ENDING.search(written):
-        raise ValueError(f"{written}: {AS_NAMED}")
+        raise ValueError(f"{written}: PJSIP/NAME, SIP/NAME or Local/EXTENSION@CONTEXT, as the queue names its member")
     return found
 
 

@@ -60,7 +60,7 @@ class UserAct:
     user: str
     action: UserAction
     node: str | None = None
-    interface: str | None = None  # do_not_record.member_of
+    interface: str | None = None  # do_not_record.checked_telephone
     role: Role | None = None
     line: str | None = None
 

@@ -12,6 +12,7 @@ import lzma
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ READ_AT_ONCE = 256 * 1024
 """Bytes in one read; a longer log is read in several. To split them is one step, in which no other thread runs."""
 LINES_IN_TURN: Final = 100
 LISTED_AGAIN: Final = 3
+BEGINNING: Final = 1024
+"""Bytes: longer than what two lines of a second have in common."""
 ROTATED_NAME: Final = re.compile(r"\.[0-9]+|-[0-9]{8,}")
 """What logrotate (with `dateext` or without) and Asterisk put behind the log's name, uncompressed."""
 
@@ -107,12 +110,22 @@ class Rotated:
     def _after(self, rotated: Path) -> Path:
         """What was the log next: another rotated file where the log was rotated again, else the log.
 
-        By when each was last written, and by its name alone: a copy that somebody made is no part of the log.
+        By its name, by when each was last written, and by its beginning, which a copy shares with what it is of. Of a
+        clock that was set back between the two rotations the second is taken for the older, and passed over.
         """
-        beside = (file for file in self._siblings() if ROTATED_NAME.fullmatch(file.name.removeprefix(self.path.name)))
-        written = sorted((file.stat().st_mtime_ns, file) for file in beside)
-        left_at = rotated.stat().st_mtime_ns
-        return next((file for at, file in written if at > left_at), self.path)
+        named = [file for file in self._siblings() if ROTATED_NAME.fullmatch(file.name.removeprefix(self.path.name))]
+        begins = Counter(map(_beginning, [*named, self.path]))
+        left_at, newest = rotated.stat().st_mtime_ns, self._written_at()
+        written = sorted((file.stat().st_mtime_ns, file) for file in named if begins[_beginning(file)] == 1)
+        return next((file for at, file in written if left_at < at <= newest), self.path)
+
+    def _written_at(self) -> float:
+        """When the log was last written; no time is too late where there is none yet."""
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return float("inf")
+        return status.st_mtime_ns if status.st_size else float("inf")
 
     def _is_begun(self) -> bool:
         """Whether the successor is written to: until then, also where an empty one is there, the rotated one is."""
@@ -176,6 +189,15 @@ class Rotated:
             if again == 1 or all(os.fstat(file.fileno()).st_ino == inode for file, inode in opened):
                 return [file for file, _ in opened]
         raise AssertionError("the last listing is taken as it is")
+
+
+def _beginning(path: Path) -> bytes:
+    """The first line, or as much of it as tells a log from another; empty where there is no such file."""
+    try:
+        with path.open("rb") as log:
+            return log.read(BEGINNING).partition(b"\n")[0]
+    except FileNotFoundError:
+        return b""
 
 
 def _open(path: Path) -> IO[bytes]:

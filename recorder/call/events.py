@@ -227,8 +227,8 @@ class OverridePressed(OwnEvent):
 
     `basis`, `retention` and `tells_caller` are the reason's terms (policy.OverrideTerms); `telling` is what the caller
     is to hear once it is captured, and what became of that the dialplan says (CallerTold). `policy` is the digest of
-    the settings that have these terms; where they list the reason no more, it is `unfounded`. `user` is the person at
-    that telephone, and `denied` why they may not. An older journal has none of them.
+    the settings that have these terms; where they list the reason no more, it is `unfounded`. `telephone` is the one
+    whose key it was, `user` the person there, and `denied` why they may not. An older journal has none of them.
     """
 
     reason: OverrideReason
@@ -245,6 +245,7 @@ class OverridePressed(OwnEvent):
     telling: Prompt | None = None
     policy: str | None = None
     unfounded: bool | None = None
+    telephone: str | None = None
     user: str | None = None
     denied: Denied | None = None
 

@@ -75,7 +75,7 @@ def override_pressed(draft: Draft, event: OverridePressed) -> None:
 
 def _terms(event: OverridePressed) -> dict[str, str]:
     """What the reason rests on and what follows from it; an older journal, whose audit row is written, has none."""
-    given = {"retention": event.retention, "policy": event.policy, "user": event.user}
+    given = {"retention": event.retention, "policy": event.policy, "telephone": event.telephone, "user": event.user}
     said = {name: value for name, value in given.items() if value is not None}
     if event.basis is None:
         return said

@@ -14,7 +14,7 @@ import typer
 
 from recorder.commands.asking import By, Json, ask, said_by, settings_of, wrong
 from recorder.commands.display import Column, at, print_json, print_line, print_table, screen
-from recorder.do_not_record import checked_member
+from recorder.do_not_record import checked_telephone
 from recorder.rights import ANYBODY, EVERY_LINE, Role, Seat, User, UserAct, UserAction, users
 from recorder.settings import Settings
 
@@ -29,7 +29,7 @@ Whom = Annotated[
 ]
 Telephone = Annotated[
     str | None,
-    typer.Option("--telephone", metavar="INTERFACE", help="PJSIP/alice, as the queue names its member."),
+    typer.Option("--telephone", metavar="INTERFACE", help="PJSIP/alice, its own interface; or a Local member."),
 ]
 As = Annotated[Role, typer.Argument(metavar="ROLE", help=f"One of: {', '.join(Role)}.")]
 OnLines = Annotated[list[str] | None, typer.Option("--line", help="On this line; may be given several times.")]
@@ -169,7 +169,7 @@ def _do(settings: Settings, name: str, by: str | None, acts: Sequence[dict[str, 
 def _seated(settings: Settings, telephone: str | None) -> dict[str, Any]:
     """To be seated there, on this node; exit 2 where it is no interface."""
     try:
-        interface = None if telephone is None else checked_member(telephone)
+        interface = None if telephone is None else checked_telephone(telephone)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--telephone") from None
     return {"action": UserAction.SEATED, "node": settings.node.name, "interface": interface}

@@ -106,7 +106,8 @@ def _words(event: CallEvent) -> str | None:
         case DialogueBroke():
             return f"the dialogue ended without an answer: {event.reason}"
         case OverridePressed():
-            whose = event.agent if event.user is None else f"{event.user} at {event.agent}"
+            telephone = event.telephone or event.agent
+            whose = telephone if event.user is None else f"{event.user} at {telephone}"
             denied = f", {BARRED[event.denied]}" if event.denied is not None else ""
             return f"{whose} pressed the override key for {event.reason}{denied}{_hindered(event.hindrance)}"
         case CaptureLost() | RecordingUnmade():

@@ -119,7 +119,7 @@ class FrontDesk:
         teller: Teller,
         is_member: Callable[[Channel], Awaitable[bool]],
         behind: Callable[[Channel], Awaitable[Behind]],
-        who_sat_at: Callable[[Collection[Seat]], Awaitable[tuple[User, ...]]],
+        who_sat_at: Callable[[Collection[Seat], timedelta], Awaitable[tuple[User, ...]]],
         keep_number: Callable[[CallId, str], None] = lambda *_: None,
     ) -> None:
         self._behind = behind
@@ -518,7 +518,7 @@ class FrontDesk:
             return
         event = self._override(runner, visit, reason)
         async with asyncio.timeout(CONCLUDED_WITHIN.total_seconds()):
-            if event.hindrance is None and reason in runner.state.listed:
+            if reason in runner.state.listed:
                 event = await self._permitted(event, visit, runner.state)
                 if event.hindrance is None and event.denied is None and event.tells_caller:
                     event = await self._hand_over(event, visit, runner.state)
@@ -526,22 +526,23 @@ class FrontDesk:
                     log.warning("key_not_of_the_agent", call=str(runner.state.call))
                     return
                 event = replace(event, at=self._now(), hindrance=event.hindrance or self._readiness.hindrance)
-            await runner.apply(event, lent)
+            state = await runner.apply(event, lent)
+        if event.denied is not None and capture_in_hand(state) is None:
+            told = {"line": state.line, "telephone": event.telephone, "why": event.denied}
+            log.warning("override_denied", call=str(state.call), **told)
 
     async def _permitted(self, event: OverridePressed, visit: Visit, state: CallState) -> OverridePressed:
         """The key with whose it is, and whether that person may; where nobody can tell, they may not."""
         own = Seat(node=self._book.node, interface=interface_of(visit.agent))
         is_local = (state.interface or "").startswith("Local/")  # else the member is the telephone, or another's
         member = Seat(node=self._book.node, interface=member_of(state.interface or "")) if is_local else None
+        event = replace(event, telephone=own.interface)
         try:
-            async with asyncio.timeout(RIGHT_READ_WITHIN.total_seconds()):
-                known = await self._who_sat_at([seat for seat in (own, member) if seat is not None])
-        except (CatalogueError, TimeoutError) as error:
-            log.warning("rights_not_read", call=str(state.call), why=str(error) or "it did not answer in time")
+            known = await self._who_sat_at([seat for seat in (own, member) if seat is not None], RIGHT_READ_WITHIN)
+        except CatalogueError as error:
+            log.warning("rights_not_read", call=str(state.call), why=str(error))
             return replace(event, denied=Denied.NOT_READ)
         who = at_telephone(known, Right.OVERRIDE, state.line, own, member)
-        if who.denied is not None:
-            log.warning("override_denied", call=str(state.call), line=state.line, agent=event.agent, why=who.denied)
         return replace(event, user=who.user, denied=who.denied)
 
     def _is_behind(self, runner: CallRunner, visit: Visit) -> bool:

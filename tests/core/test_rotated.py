@@ -141,7 +141,7 @@ def test_the_file_between_is_read_too_before_the_log_has_a_line(path: Path) -> N
     assert everything(path, mark) == [b"1", b"2"]
 
 
-@pytest.mark.parametrize("name", [".bak", ".1.gz", ".old", "_copy", ".1~"])
+@pytest.mark.parametrize("name", [".bak", ".1.gz", ".old", "_copy", ".1~", ".7", "-20260302"])
 def test_a_copy_beside_the_log_is_no_part_of_it(path: Path, name: str) -> None:
     put(path.with_name("queue_log.1"), 1, b"1\n")
     put(path.with_name(path.name + name), 2, b"2\n")
@@ -156,3 +156,10 @@ def test_a_middle_file_longer_than_a_block_is_read_whole(path: Path, monkeypatch
     put(path, 3, b"6\n")
     mark = Place(inode=path.with_name("queue_log.2").stat().st_ino, offset=0)
     assert everything(path, mark) == [b"1", b"2", b"3333", b"4444", b"5555", b"6"]
+
+
+def test_an_older_log_that_was_written_by_a_clock_ahead_of_ours_is_not_read_again(path: Path) -> None:
+    put(path.with_name("queue_log.2"), 9, b"old\n")
+    put(path.with_name("queue_log.1"), 2, b"1\n")
+    put(path, 3, b"2\n")
+    assert everything(path, Place(inode=path.with_name("queue_log.1").stat().st_ino, offset=0)) == [b"1", b"2"]

@@ -104,7 +104,11 @@ async def test_it_is_open_to_one_that_is_over(catalogue_url: str) -> None:
     assert catalogue.downgrade(catalogue_url, "0006") == "0006"
 
 
-@pytest.mark.parametrize("said", [{"user": "alice"}, {"denied": Denied.UNKNOWN}], ids=["whose", "whose not"])
+@pytest.mark.parametrize(
+    "said",
+    [{"user": "alice"}, {"denied": Denied.UNKNOWN}, {"telephone": "PJSIP/1"}],
+    ids=["whose", "whose not", "where"],
+)
 async def test_it_waits_for_an_override_that_tells_whose_it_was(catalogue_url: str, said: dict[str, Any]) -> None:
     story = talking(replace(pressed(recording=9), **said))
     await stood(catalogue_url, story)
