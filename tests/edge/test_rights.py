@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -19,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from recorder.__main__ import app
 from recorder.call import standing_with
-from recorder.catalogue import Catalogue, CatalogueAway, CatalogueError, CatalogueRefused, open_catalogue
+from recorder.catalogue import Catalogue, CatalogueAway, CatalogueError, CatalogueRefused, open_catalogue, users
 from recorder.commands.words import decisions
 from recorder.daemon import reception
 from recorder.model import Uniqueid
@@ -249,14 +250,22 @@ async def test_who_ever_sat_at_a_telephone_is_told_as_they_are_now(store: Catalo
 @pytest.mark.postgres
 @pytest.mark.parametrize("engine_name", ["postgres"])
 async def test_two_who_add_at_once_take_turns(catalogue_url: str) -> None:
-    stores = [await open_catalogue(catalogue_url) for _ in range(4)]
+    one, two = [await open_catalogue(catalogue_url) for _ in range(2)]
+    added = threading.Event()
+
+    def slowly(connection: Connection) -> None:
+        users.add(connection, [user_act(ADDED)])
+        added.set()
+        connection.exec_driver_sql("SELECT pg_sleep(0.5)")  # not committed yet
+
     try:
-        asked = (store.write_user_acts([user_act(ADDED)]) for store in stores)
-        done = await asyncio.gather(*asked, return_exceptions=True)
-        assert [type(one) for one in done if one is not None] == [CatalogueRefused] * 3
-        assert len(await stores[0].user_acts()) == 1
+        first = asyncio.create_task(one.write(slowly))
+        assert await asyncio.to_thread(added.wait, 5)
+        with pytest.raises(CatalogueRefused, match="alice is entered already"):
+            await two.write_user_acts([user_act(ADDED)])
+        await first
     finally:
-        for store in stores:
+        for store in (one, two):
             await store.close()
 
 
