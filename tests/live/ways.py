@@ -219,10 +219,15 @@ def closed_in_time(call: Call) -> list[str]:
 
 
 def ends_with_the_line(call: Call, settled: list[Path]) -> list[str]:
-    """The first recording holds no sound of after the caller left the line's own talk, however late we heard of it."""
-    over = beyond(settled[0], call)
+    """The first recording holds no sound of after the caller left the line's own talk, however late we heard of it.
+
+    A telephone that a busy machine lets speak late, or be heard late, sends what it owes at once: more sound than time.
+    Where Asterisk had closed the files by then, none of it is of after the talk.
+    """
+    over, took = beyond(settled[0], call), closing(call)
     print(f"captured beyond the line's own talk: {1000 * over:.0f} ms")
-    late = over > JITTER
+    closed = took is not None and 0 <= took <= JITTER
+    late = over > JITTER and not closed
     return music(call, settled) + ([f"{1000 * over:.0f} ms of sound after the line's own talk"] if late else [])
 
 
