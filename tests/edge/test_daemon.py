@@ -558,6 +558,7 @@ async def test_an_override_says_on_what_it_rests_in_its_event_and_in_its_audit_r
             "retention": "dispute",
             "tells_caller": "no",
             "policy": now,
+            "telephone": "PJSIP/alice",
         }
     ]
     assert [(event.after, event.policy) for event in whole.consents] == [
@@ -873,6 +874,7 @@ async def test_a_reason_that_the_settings_list_no_more_captures_nothing_in_a_cal
         "prior_state": "refused",
         "hindrance": "without_basis",
         "policy": now.digest,
+        "telephone": "PJSIP/alice",
     }
 
 
