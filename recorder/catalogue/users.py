@@ -28,11 +28,8 @@ def acts(connection: Connection, user: str | None = None) -> tuple[UserAct, ...]
 
 def who_sat_at(connection: Connection, seats: Collection[Seat]) -> tuple[User, ...]:
     """Return those whose telephone was ever one of these, and ANYBODY, as they are now."""
-    these = (
-        (user_acts.c.node == seat.node for seat in seats),
-        (user_acts.c.interface == seat.interface for seat in seats),
-    )
-    named = select(user_acts.c.user).where(or_(*(and_(*seat) for seat in zip(*these, strict=True))))
+    these = (and_(user_acts.c.node == seat.node, user_acts.c.interface == seat.interface) for seat in seats)
+    named = select(user_acts.c.user).where(or_(*these))
     wanted = _ACTS.where(user_acts.c.user.in_(named) | (user_acts.c.user == ANYBODY))
     return tuple(users(_read(connection, wanted)).values())
 

@@ -534,8 +534,9 @@ class FrontDesk:
     async def _permitted(self, event: OverridePressed, visit: Visit, state: CallState) -> OverridePressed:
         """The key with whose it is, and whether that person may; where nobody can tell, they may not."""
         own = Seat(node=self._book.node, interface=interface_of(visit.agent))
-        is_local = (state.interface or "").startswith("Local/")  # else the member is the telephone, or another's
-        member = Seat(node=self._book.node, interface=member_of(state.interface or "")) if is_local else None
+        queued = state.interface or ""
+        is_local = queued.startswith("Local/")  # else the member is the telephone, or another's
+        member = Seat(node=self._book.node, interface=member_of(queued)) if is_local else None
         event = replace(event, telephone=own.interface)
         try:
             known = await self._who_sat_at([seat for seat in (own, member) if seat is not None], RIGHT_READ_WITHIN)

@@ -26,6 +26,7 @@ from recorder.daemon import reception
 from recorder.model import Uniqueid
 from recorder.rights import ANYBODY, EVERY_LINE, Denied, Seat, User, UserAct, UserAction
 from tests.edge.centre import LINES, Centre, Talk, until
+from tests.edge.test_catalogue import say
 from tests.edge.test_catalogue_limits import grant
 from tests.facts import NODE, override_for, user_act
 from tests.fakes.pbx import FakePbx
@@ -279,7 +280,7 @@ async def test_the_daemons_own_account_may_add_users_and_change_nothing_of_them(
         assert len(await store.user_acts()) == 2
         for statement in ("UPDATE user_acts SET actor = 'x'", "DELETE FROM user_acts"):
             with pytest.raises(CatalogueError, match="permission denied"):
-                await store.write(lambda connection, said=statement: connection.execute(text(said)))  # type: ignore[misc]
+                await say(store, statement)
     finally:
         await store.close()
 
