@@ -21,15 +21,38 @@ class Right(StrEnum):
     """What may be permitted."""
 
     OVERRIDE = "recording.override"  # to capture without consent, for a reason that the line lists (OV-01)
+    CONTROL_OWN = "call.control.own"  # to pause, resume, stop or take out the call at one's own telephone
+    CONTROL = "call.control"  # the same of every call of the line: for a page on which callers pay (PR-01)
+    WATCH = "call.watch"  # to see the line's calls in progress
+    ASK_RELEASE = "line.release.ask"  # to ask that a line which is never recorded may be recorded (MS-01)
+    APPROVE_RELEASE = "line.release.approve"  # the other half of it
 
 
 class Role(StrEnum):
     """What a person is, on a line or on all of them."""
 
     OVERRIDER = "overrider"
+    AGENT = "agent"
+    SUPERVISOR = "supervisor"
+    PAYMENT = "payment"  # a program of the house's that pauses while a caller pays
+    PRIVACY_OFFICER = "privacy_officer"
+    ADMINISTRATOR = "administrator"
 
 
-RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType({Role.OVERRIDER: frozenset({Right.OVERRIDE})})
+RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
+    {
+        Role.OVERRIDER: frozenset({Right.OVERRIDE}),
+        Role.AGENT: frozenset({Right.CONTROL_OWN}),
+        Role.SUPERVISOR: frozenset({Right.WATCH}),
+        Role.PAYMENT: frozenset({Right.CONTROL}),
+        Role.PRIVACY_OFFICER: frozenset({Right.APPROVE_RELEASE}),
+        Role.ADMINISTRATOR: frozenset({Right.ASK_RELEASE}),
+    }
+)
+HALVES: Final[tuple[frozenset[Right], ...]] = (frozenset({Right.ASK_RELEASE, Right.APPROVE_RELEASE}),)
+"""Acts that take two persons: no role has both rights of one."""
+AT_TELEPHONES: Final = frozenset({Role.OVERRIDER})
+"""What whoever is at a telephone may be. The others are for people who have shown who they are."""
 
 EVERY_LINE: Final = "*"
 """In place of a line's name; no line can bear it."""
@@ -147,6 +170,8 @@ def refusal(known: Mapping[str, User], act: UserAct) -> str | None:
         return None
     if user is None:
         return f"nobody is entered as {act.user}"
+    if act.user == ANYBODY and act.action is UserAction.GRANTED and act.role not in AT_TELEPHONES:
+        return f"{ANYBODY} cannot be {act.role}: who that is must have shown who they are"
     match act.action:
         case UserAction.SEATED if user.enabled:
             return _taken(known, user.name, _seats(act))
@@ -170,6 +195,11 @@ def _taken(known: Mapping[str, User], name: str, seats: Collection[Seat]) -> str
 
 def _named(line: str | None) -> str:
     return "every line" if line == EVERY_LINE else f"line {line}"
+
+
+def permits(user: User, right: Right, line: str) -> bool:
+    """Whether somebody who has shown who they are may, on this line. Who is disabled may nothing."""
+    return user.enabled and any(grant.permits(right, line) for grant in user.grants)
 
 
 class Denied(StrEnum):
