@@ -46,6 +46,7 @@ from recorder.daemon import (
     FullnessWatch,
     GrowthWatch,
     HouseWatch,
+    LiveDesk,
     Lookout,
     Members,
     NumberWatch,
@@ -58,7 +59,7 @@ from recorder.daemon import (
 )
 from recorder.fallback_file import written
 from recorder.figures import alarm_figures, backlog_figures, disk_figures, sweep_figures
-from recorder.http import Answers, HttpServer, make_app
+from recorder.http import Answers, Door, HttpServer, Watching, api_routes, make_app, page_routes
 from recorder.local_journal import Journal, file_of, folder_of
 from recorder.model import LostReason, RecordingStatus, RivalKind, Uniqueid
 from recorder.priority import step_back
@@ -140,7 +141,7 @@ class Assembly:
         self.daemon.parts = self._parts(closing)
         self.now.told = self.daemon.clock_set
         with _listening("http.bind", settings.http.bind):
-            self.http = self._http()
+            self.http = self._http(closing)
         with _listening("agi.bind", settings.agi.bind):
             await self.daemon.parts.ivr.open()
         closing.push_async_callback(self.daemon.parts.ivr.close)
@@ -282,6 +283,7 @@ class Assembly:
             overrides=OverrideWatch(self.catalogue, node=settings.node.name, now=self.now),
             readiness=readiness,
             growth=GrowthWatch(book, capture),
+            live=LiveDesk(book, self.now, lambda: daemon.parts.pauses.long),
             numbers=numbers,
             policies=PolicyWatch(
                 self.catalogue, settings.policies(), node=settings.node.name, version=__version__, now=self.now
@@ -304,7 +306,7 @@ class Assembly:
             now=self.now,
         )
 
-    def _http(self) -> HttpServer:
+    def _http(self, closing: AsyncExitStack) -> HttpServer:
         answers = Answers(
             status=self.status,
             hindrances=lambda: self.daemon.parts.readiness.reasons,
@@ -312,7 +314,11 @@ class Assembly:
             figures=registry(self.figures),
             token=self.settings.http.token(),
         )
-        return HttpServer(make_app(answers), *host_and_port(self.settings.http.bind))
+        door, live = Door(self.catalogue, self.now), self.daemon.parts.live
+        closing.callback(door.close)
+        watching = Watching(live, self.catalogue)
+        app = make_app(answers, api_routes(door, live, watching), page_routes(door, live, watching))
+        return HttpServer(app, *host_and_port(self.settings.http.bind))
 
     async def run(self) -> None:
         """Run everything until a signal."""

@@ -202,6 +202,12 @@ def permits(user: User, right: Right, line: str) -> bool:
     return user.enabled and any(grant.permits(right, line) for grant in user.grants)
 
 
+def sits_at(known: Iterable[User], name: str, telephone: Seat, member: Seat | None) -> bool:
+    """Whether this person, enabled and nobody else, is who sits there; `known` and `member` as for at_telephone."""
+    there = _there(tuple(known), telephone, member)
+    return [user.name for user in there if user.enabled] == [name]
+
+
 class Denied(StrEnum):
     """Why somebody at a telephone may not."""
 
@@ -226,9 +232,7 @@ def at_telephone(known: Iterable[User], right: Right, line: str, telephone: Seat
     entered for the telephone itself. `known` are those who have, or had, one of the two seats, and ANYBODY.
     """
     everybody = tuple(known)
-    there = [user for user in everybody if telephone in user.seats] or [
-        user for user in everybody if member is not None and member in user.seats
-    ]
+    there = _there(everybody, telephone, member)
     enabled = [user for user in there if user.enabled]
     who = enabled or there
     name = who[0].name if len(who) == 1 else None
@@ -238,3 +242,11 @@ def at_telephone(known: Iterable[User], right: Right, line: str, telephone: Seat
     if any(grant.permits(right, line) for user in holders for grant in user.grants):
         return Permission(user=name)
     return Permission(user=name, denied=Denied.UNKNOWN if name is None else Denied.NOT_GRANTED)
+
+
+def _there(everybody: Iterable[User], telephone: Seat, member: Seat | None) -> list[User]:
+    """Who is entered for the telephone itself; where nobody is, for the member behind which it stands."""
+    people = tuple(everybody)
+    return [user for user in people if telephone in user.seats] or [
+        user for user in people if member is not None and member in user.seats
+    ]

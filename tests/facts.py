@@ -203,11 +203,22 @@ def file_act() -> FileAct:
 
 
 def user_act(
-    action: UserAction = UserAction.ADDED, user: str = "alice", *, at: str | None = None, line: str | None = None
+    action: UserAction = UserAction.ADDED,
+    user: str = "alice",
+    *,
+    at: str | None = None,
+    line: str | None = None,
+    role: Role = Role.OVERRIDER,
 ) -> UserAct:
-    """Done to somebody; `at` is a telephone of NODE, and a grant is of the one role that lets override."""
-    role = Role.OVERRIDER if line is not None else None
-    node = NODE if action is UserAction.SEATED else None
+    """Done to somebody; `at` is a telephone of NODE, and `role` is what is granted on `line`."""
     return UserAct(
-        id=uuid4(), at=NOON, actor="root", user=user, action=action, node=node, interface=at, role=role, line=line
+        id=uuid4(),
+        at=NOON,
+        actor="root",
+        user=user,
+        action=action,
+        node=NODE if action is UserAction.SEATED else None,
+        interface=at,
+        role=role if line is not None else None,
+        line=line,
     )

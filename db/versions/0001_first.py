@@ -36,6 +36,9 @@ LOST = (
 )
 
 
+WAYS_IN = ("passwords", "sessions", "tokens", "sign_ins")
+
+
 def upgrade() -> None:
     make_calls()
     make_consents()
@@ -294,7 +297,7 @@ def close_on_postgres() -> None:
 
 
 def downgrade() -> None:
-    for left in ("chain", "numbers", "policies", "user_acts"):  # in place by the ways back of 0004, 0006 and 0008
+    for left in ("chain", "numbers", "policies", "user_acts", *WAYS_IN):  # in place by 0004, 0006, 0008, 0009
         op.execute(f"DROP TABLE IF EXISTS {left}")
     for table in (
         "sweeps",

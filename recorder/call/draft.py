@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from recorder.call.consulted import Consulted
 from recorder.call.events import (
@@ -110,6 +111,7 @@ class Acknowledge:
 
     presser: Channel
     answer: KeyAnswer
+    asked: UUID | None = None  # by a page or a program, which waits in the presser's place
 
 
 Command = Arm | Quiet | Stop | Seek | Summon | Settle | Erase | Acknowledge
@@ -251,10 +253,11 @@ def _intend(
     draft.know(captures=(*draft.state.captures, capture))
 
 
-def owe(draft: Draft, presser: Channel, answer: KeyAnswer) -> None:
+def owe(draft: Draft, presser: Channel, answer: KeyAnswer, asked: UUID | None = None) -> None:
     """The presser is told once it is so (turning.py); whoever presses again waits for the later key alone."""
-    others = (key for key in draft.state.owed if key.presser.uniqueid != presser.uniqueid)
-    draft.know(owed=(*others, OwedAnswer(presser=presser, answer=answer)))
+    key = OwedAnswer(presser=presser, answer=answer, asked=asked)
+    others = (known for known in draft.state.owed if (known.presser.uniqueid, known.asked) != (presser.uniqueid, asked))
+    draft.know(owed=(*others, key))
 
 
 def take_rules(draft: Draft, line: CallAdmitted) -> None:

@@ -268,7 +268,8 @@ class CallerTold(OwnEvent):
 class KeyPressed(OwnEvent):
     """A party pressed a key that pauses, resumes or ends the capture. `at` may lie in a time when no daemon ran.
 
-    `heard` is False where the presser waits for no answer any more: the key is read from the queue log.
+    `heard` is False where the presser waits for no answer any more: the key is read from the queue log. `by` is who
+    asked for it on a page or by a program, in place of `presser`, an agent's leg whose key it is then.
     """
 
     act: KeyAct
@@ -276,6 +277,7 @@ class KeyPressed(OwnEvent):
     consent: ConsentEventId
     audit: UUID
     heard: bool = True
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

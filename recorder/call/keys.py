@@ -45,8 +45,8 @@ def who(state: CallState, event: KeyPressed) -> PartyKind:
 
 
 def actor(state: CallState, event: KeyPressed) -> str:
-    """The agent as the books name them: the queue's member, else the telephone."""
-    return state.interface or event.presser.name.rpartition("-")[0] or event.presser.name
+    """Who asked, else the agent as the books name them: the queue's member, or the telephone."""
+    return event.by or state.interface or event.presser.name.rpartition("-")[0] or event.presser.name
 
 
 def _pause(draft: Draft, event: KeyPressed, _presser: PartyKind) -> None:
@@ -161,4 +161,4 @@ def _captured_seconds(draft: Draft) -> str:
 
 def _answer(draft: Draft, event: KeyPressed, answer: KeyAnswer) -> None:
     if event.heard:
-        owe(draft, event.presser, answer)
+        owe(draft, event.presser, answer, event.audit if event.by is not None else None)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from uuid import UUID
 
 from recorder.call.consulted import Consulted, Reached, Relay
 from recorder.call.events import Beyond, CallAdmitted
@@ -77,8 +78,11 @@ class KeyAnswer(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwedAnswer:
+    """`asked` names the asking by a page or a program; None: the presser's own dialplan waits."""
+
     presser: Channel
     answer: KeyAnswer
+    asked: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

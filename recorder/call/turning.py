@@ -308,7 +308,7 @@ def _answer_keys(draft: Draft) -> None:
         if key.answer is KeyAnswer.CAPTURED and hand is None:
             continue  # nothing is captured after all: silence says so
         if _has_come_true(key.answer, _awaited(draft.state, key)):
-            draft.commands.append(Acknowledge(presser=key.presser, answer=key.answer))
+            draft.commands.append(Acknowledge(presser=key.presser, answer=key.answer, asked=key.asked))
         else:
             still.append(key)
     draft.know(owed=tuple(still))

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from recorder.catalogue import reading, schema, users, writing
+from recorder.catalogue import reading, schema, signing_in, users, writing
 from recorder.catalogue.engine import CALLER_WAITS, Rooms, url_of
 from recorder.catalogue.rows import (
     BookedCall,
@@ -43,6 +43,7 @@ from recorder.model import (
 from recorder.overrides import Overrides, told
 from recorder.policy import LinePolicy
 from recorder.rights import Seat, User, UserAct
+from recorder.signing_in import Password, Session, SignInAct, Token
 
 T = TypeVar("T")
 READER_WAITS = timedelta(seconds=10)  # where nobody is on the line: start-up, sweeps, the command line
@@ -148,6 +149,36 @@ class Catalogue:
         """Do these things to users, all or none; CatalogueRefused, with why, where one makes no sense."""
         together = tuple(acts)
         await self.write(lambda connection: users.add(connection, together), within)
+
+    async def set_password(self, password: Password, act: SignInAct, within: timedelta = READER_WAITS) -> None:
+        """Give somebody this password; CatalogueRefused where there is nobody of that name."""
+        await self.write(lambda connection: signing_in.set_password(connection, password, act), within)
+
+    async def keep_hash(self, user: str, was: str, kept: str, within: timedelta = READER_WAITS) -> None:
+        """Keep the same password as another hash of it, unless it was changed meanwhile."""
+        await self.write(lambda connection: signing_in.keep_hash(connection, user, was, kept), within)
+
+    async def begin_session(self, session: Session, act: SignInAct, within: timedelta = READER_WAITS) -> None:
+        await self.write(lambda connection: signing_in.begin_session(connection, session, act), within)
+
+    async def see_session(self, digest: str, at: datetime, within: timedelta = READER_WAITS) -> None:
+        """Note that a session was used."""
+        await self.write(lambda connection: signing_in.see_session(connection, digest, at), within)
+
+    async def end_session(self, digest: str, act: SignInAct, within: timedelta = READER_WAITS) -> None:
+        await self.write(lambda connection: signing_in.end_session(connection, digest, act), within)
+
+    async def write_sign_in(self, act: SignInAct, within: timedelta = READER_WAITS) -> None:
+        """Note what happened to somebody's ways in where nothing else changes by it."""
+        await self.write(lambda connection: signing_in.add_act(connection, act), within)
+
+    async def issue_token(self, token: Token, act: SignInAct, within: timedelta = READER_WAITS) -> None:
+        """Keep a token; CatalogueRefused, with why, where it makes no sense."""
+        await self.write(lambda connection: signing_in.issue_token(connection, token, act), within)
+
+    async def withdraw_token(self, token: UUID, act: SignInAct, within: timedelta = READER_WAITS) -> None:
+        """Let a token count no more; CatalogueRefused where there is none that does."""
+        await self.write(lambda connection: signing_in.withdraw_token(connection, token, act), within)
 
     async def write_bookmark(
         self, node: str, name: str, value: Mapping[str, str | int], within: timedelta = READER_WAITS
@@ -319,6 +350,28 @@ class Catalogue:
         """Return those whose telephone was ever one of `seats`, and ANYBODY, as they are now."""
         wanted = tuple(seats)
         return await self.read(lambda connection: users.who_sat_at(connection, wanted), within)
+
+    async def who_signs_in(self, name: str, now: datetime, within: timedelta = READER_WAITS) -> signing_in.Known:
+        """Return what there is of somebody who wants to sign in; nothing for a name that nobody has."""
+        return await self.read(lambda connection: signing_in.known(connection, name, now), within)
+
+    async def session_of(
+        self, digest: str, within: timedelta = READER_WAITS
+    ) -> tuple[Session, signing_in.Known] | None:
+        """Return the session of this secret, whether it stands or not, with whose it is."""
+        return await self.read(lambda connection: signing_in.session_of(connection, digest), within)
+
+    async def token_of(self, digest: str, within: timedelta = READER_WAITS) -> tuple[Token, User | None] | None:
+        """Return the token of this secret, whether it counts or not, with whose it is."""
+        return await self.read(lambda connection: signing_in.token_of(connection, digest), within)
+
+    async def tokens_of(self, user: str | None = None, within: timedelta = READER_WAITS) -> tuple[Token, ...]:
+        """Return everybody's tokens, or one person's, the oldest first."""
+        return await self.read(lambda connection: signing_in.tokens_of(connection, user), within)
+
+    async def sign_ins_of(self, user: str, within: timedelta = READER_WAITS) -> tuple[SignInAct, ...]:
+        """Return what happened to somebody's ways in, the oldest first."""
+        return await self.read(lambda connection: signing_in.acts_of(connection, user), within)
 
     async def chain_after(
         self, node: str, after: int, limit: int, within: timedelta = READER_WAITS

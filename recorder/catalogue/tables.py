@@ -52,6 +52,7 @@ from recorder.model import (
     utc,
 )
 from recorder.rights import UserAction
+from recorder.signing_in import SignInAction
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -442,4 +443,61 @@ user_acts = Table(
     Index(None, "node", "interface"),
 )
 
-APPEND_ONLY = (file_acts, prompts, consent_events, audit, call_events, chain, policies, user_acts)
+passwords = Table(
+    "passwords",
+    metadata,
+    Column("of_user", String(64), key="user", nullable=False),
+    Column("kept", String(255), nullable=False),  # by the hasher, with its salt
+    Column("set_at", UtcDateTime, nullable=False),
+    Column("must_change", Boolean, nullable=False),
+    PrimaryKeyConstraint("user"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("digest", String(64), nullable=False),  # of the browser's secret
+    Column("of_user", String(64), key="user", nullable=False),
+    Column("began_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("ended_at", UtcDateTime),
+    PrimaryKeyConstraint("digest"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("of_user", String(64), key="user", nullable=False),
+    Column("label", String(64), nullable=False),
+    Column("rights", JSON_VALUE),  # none: all that the person may
+    Column("lines", JSON_VALUE),
+    Column("issued_at", UtcDateTime, nullable=False),
+    Column("issued_by", String(255), nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+    Column("withdrawn_at", UtcDateTime),
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("digest"),
+    Index(None, "user"),
+)
+
+sign_ins = Table(
+    "sign_ins",
+    metadata,
+    Column("seq", COUNTER, nullable=False, autoincrement=True),
+    Column("id", Uuid, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("of_user", String(64), key="user"),  # none: nobody is called what was typed, which is not kept
+    Column("action", String(32), nullable=False),
+    Column("actor", String(255)),
+    Column("address", String(64)),
+    Column("token", Uuid),
+    PrimaryKeyConstraint("seq"),
+    UniqueConstraint("id"),
+    one_of("action", SignInAction),
+    Index(None, "user", "at"),
+)
+
+APPEND_ONLY = (file_acts, prompts, consent_events, audit, call_events, chain, policies, user_acts, sign_ins)

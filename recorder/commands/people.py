@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import typer
 
+from recorder.commands import ways_in
 from recorder.commands.asking import By, Json, ask, said_by, settings_of, wrong
 from recorder.commands.display import Column, at, print_json, print_line, print_table, screen
 from recorder.do_not_record import checked_telephone
@@ -19,6 +20,8 @@ from recorder.rights import ANYBODY, EVERY_LINE, Role, Seat, User, UserAct, User
 from recorder.settings import Settings
 
 app = typer.Typer(help="People, and what they may do on which line.", no_args_is_help=True)
+app.command("password")(ways_in.password)
+app.add_typer(ways_in.tokens, name="token")
 
 USER_COLUMNS: Final = (Column(name="user"), Column(name="telephone"), Column(name="may"), Column(name="state"))
 ACT_COLUMNS: Final = (Column(name="when (UTC)"), Column(name="what"), Column(name="by"))

@@ -9,6 +9,7 @@ from recorder.daemon.fallback_watch import FallbackWatch
 from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.house_watch import HouseWatch
+from recorder.daemon.live_desk import LiveDesk
 from recorder.daemon.members import Members
 from recorder.daemon.number_watch import NumberWatch
 from recorder.daemon.override_watch import OverrideWatch
@@ -34,6 +35,7 @@ __all__ = [
     "FullnessWatch",
     "GrowthWatch",
     "HouseWatch",
+    "LiveDesk",
     "Lookout",
     "Members",
     "NumberWatch",

@@ -36,7 +36,6 @@ from recorder.call import (
     Command,
     ConsentAnswered,
     Erase,
-    KeyAnswer,
     KeyPressed,
     LineConsulted,
     OverridePressed,
@@ -142,7 +141,7 @@ class Bells(Protocol):
 
     def spawn(self, work: Coroutine[object, object, None], name: str) -> None: ...
 
-    async def answer_key(self, state: CallState, presser: Channel, answer: KeyAnswer) -> None: ...
+    async def answer_key(self, state: CallState, command: Acknowledge) -> None: ...
 
     def unseen_since(self) -> datetime | None:
         """Up to when every event was seen, while the calls in progress are not compared with what stands."""
@@ -544,7 +543,7 @@ class CallRunner:
                 await self._stop(command.recording, command.channel, command.mixmonitor)
             case Acknowledge():
                 # A task of its own: whoever waits for the answer may wait on a channel that takes its time.
-                answer = self._around.bells.answer_key(self.state, command.presser, command.answer)
+                answer = self._around.bells.answer_key(self.state, command)
                 self._around.bells.spawn(answer, f"answer {self.state.call}")
             case Summon():
                 self._around.bells.spawn(self._summon(command), f"summon {self.state.call}")

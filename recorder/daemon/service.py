@@ -19,7 +19,7 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_J
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from recorder.ami import Ami, AmiError, PbxFacts
-from recorder.call import NEVER, CallEvent, CallState, ClockSet, KeyAnswer, Phase, SightLost, shifted
+from recorder.call import NEVER, Acknowledge, CallEvent, CallState, ClockSet, Phase, SightLost, shifted
 from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue, CatalogueAway, CatalogueError
 from recorder.consent_ivr import ConsentIvr
@@ -32,6 +32,7 @@ from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.house_watch import HouseWatch
 from recorder.daemon.keeping import SEEN, record_of_sight
+from recorder.daemon.live_desk import LiveDesk
 from recorder.daemon.number_watch import NumberWatch
 from recorder.daemon.override_watch import OverrideWatch
 from recorder.daemon.pauses import PauseWatch
@@ -44,7 +45,7 @@ from recorder.daemon.runner import CallRunner
 from recorder.daemon.taking_up import take_up
 from recorder.fallback import ANSWER_EVENT
 from recorder.local_journal import Journal
-from recorder.model import CallId, Channel, PbxEvent, TransferAttended, UserEventRaised
+from recorder.model import CallId, PbxEvent, TransferAttended, UserEventRaised
 from recorder.queue_log import Unseen
 from recorder.sweeps import Sweeps
 from recorder.unseen import UnseenCalls
@@ -93,6 +94,7 @@ class Parts:
     overrides: OverrideWatch
     readiness: Readiness
     growth: GrowthWatch
+    live: LiveDesk
     pauses: PauseWatch
     numbers: NumberWatch
     policies: PolicyWatch
@@ -154,8 +156,11 @@ class Daemon:
             return
         self._group.create_task(work, name=name)
 
-    async def answer_key(self, state: CallState, presser: Channel, answer: KeyAnswer) -> None:
-        await self.parts.front.answer_key(state, presser, answer)
+    async def answer_key(self, state: CallState, command: Acknowledge) -> None:
+        if command.asked is not None:
+            self.parts.live.answered(command.asked, command.answer)
+        else:
+            await self.parts.front.answer_key(state, command.presser, command.answer)
 
     def deliver(self, event: PbxEvent) -> None:
         """AMI's callback: route, and nothing else but to notice that we slept."""

@@ -1,26 +1,55 @@
-"""The routes. /healthz answers anyone; what tells more answers loopback or a token, and nobody else.
+"""The application: the routes for monitors, whatever else is handed in, and what every answer bears.
 
-A request that came through a proxy looks like loopback: where a forwarding header says so, it needs the token too.
+/healthz answers anyone; what tells more answers loopback or a token, and nobody else. A request that came through a
+proxy looks like loopback: where a forwarding header says so, it needs the token too.
 """
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
+from typing import Final
 
-from fastapi import Depends, FastAPI, HTTPException, Request, Response
+import structlog
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from recorder import __version__
+from recorder.catalogue import CatalogueError
+from recorder.http.api import PREFIX
+from recorder.http.pages import problem_page
+from recorder.http.problems import Code, NotDone, answered
+from recorder.http.rules import Forged, MustChange, MustSignIn, anyone, monitor
 from recorder.status import Status
 
-FORWARDING_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
+log = structlog.get_logger(__name__)
+
+HEADERS: Final = {
+    # Nothing of another's runs, frames or is loaded on a page of ours, and no form of ours goes elsewhere.
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self';"
+        " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    "cache-control": "no-store",
+}
+ENCRYPTED: Final = {"strict-transport-security": "max-age=31536000"}
+CODES: Final = {401: Code.NOT_SIGNED_IN, 403: Code.NOT_PERMITTED, 404: Code.NOT_FOUND, 405: Code.NOT_ALLOWED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """Where the answers come from. `hindrances` must be cheap: monitors ask every second.
+    """Where the answers to monitors come from. `hindrances` must be cheap: monitors ask every second.
 
     `count` is awaited before the figures are read: what they tell of the catalogue is then at most seconds old.
     """
@@ -32,47 +61,105 @@ class Answers:
     token: str | None
 
 
-def make_app(answers: Answers) -> FastAPI:
-    """The application, without a page of its own documentation."""
-    app = FastAPI(title="recorder", docs_url=None, redoc_url=None, openapi_url=None)
+def make_app(answers: Answers, *rooms: APIRouter) -> FastAPI:
+    """The application, without a page of its own documentation; `rooms` are the routes for people and programs."""
+    app = FastAPI(
+        title="recorder", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
+    app.include_router(_for_monitors(answers))
+    for room in rooms:
+        app.include_router(room)
+    _explain(app)
+    app.add_middleware(Headers)
+    return app
 
-    def admitted(request: Request) -> None:
-        if not may_ask(request, answers.token):
-            raise HTTPException(401, "from this machine, or with a token", {"WWW-Authenticate": "Bearer"})
 
-    @app.api_route("/healthz", methods=["GET", "HEAD"])
+def _for_monitors(answers: Answers) -> APIRouter:
+    routes = APIRouter(include_in_schema=False)
+    guarded = [Depends(monitor(answers.token))]
+
+    @routes.api_route("/healthz", methods=["GET", "HEAD"], dependencies=[Depends(anyone())])
     async def healthz() -> dict[str, str]:
         return {"state": "alive"}
 
-    @app.api_route("/readyz", methods=["GET", "HEAD"], dependencies=[Depends(admitted)])
+    @routes.api_route("/readyz", methods=["GET", "HEAD"], dependencies=guarded)
     async def readyz(response: Response) -> dict[str, object]:
         reasons = answers.hindrances()
         response.status_code = 503 if reasons else 200
         return {"ready": not reasons, "reasons": list(reasons)}
 
-    @app.api_route("/status", methods=["GET", "HEAD"], dependencies=[Depends(admitted)])
+    @routes.api_route("/status", methods=["GET", "HEAD"], dependencies=guarded)
     async def status() -> Status:
         return await answers.status()
 
-    @app.api_route("/metrics", methods=["GET", "HEAD"], dependencies=[Depends(admitted)])
+    @routes.api_route("/metrics", methods=["GET", "HEAD"], dependencies=guarded)
     async def metrics() -> Response:
         await answers.count()
         return Response(generate_latest(answers.figures), media_type=CONTENT_TYPE_LATEST)
 
-    return app
+    return routes
 
 
-def may_ask(request: Request, token: str | None) -> bool:
-    """Whether the request comes from this machine itself, or bears the token."""
-    bearer = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
-    if token is not None and hmac.compare_digest(bearer.encode(), token.encode()):
-        return True
-    forwarded = any(header in request.headers for header in FORWARDING_HEADERS)
-    return not forwarded and request.client is not None and _is_loopback(request.client.host)
+def _explain(app: FastAPI) -> None:
+    """What is not done is answered as a problem; a page that nobody signed in asked for, by the way to sign in."""
+
+    @app.exception_handler(NotDone)
+    async def not_done(_: Request, error: NotDone) -> Response:
+        return answered(error.code)
+
+    @app.exception_handler(MustSignIn)
+    async def must_sign_in(request: Request, _: MustSignIn) -> Response:
+        if _is_page(request):
+            return Response(status_code=303, headers={"location": "/sign-in"})
+        return answered(Code.NOT_SIGNED_IN)
+
+    @app.exception_handler(MustChange)
+    async def must_change(request: Request, _: MustChange) -> Response:
+        if _is_page(request):
+            return Response(status_code=303, headers={"location": "/password"})
+        return answered(Code.MUST_CHANGE)
+
+    @app.exception_handler(Forged)
+    async def forged(request: Request, _: Forged) -> Response:
+        return problem_page(request, Code.FORGED) if _is_page(request) else answered(Code.FORGED)
+
+    @app.exception_handler(CatalogueError)
+    async def away(request: Request, error: CatalogueError) -> Response:
+        log.warning("page_not_answered", path=request.scope["route"].path, why=str(error))
+        return problem_page(request, Code.CATALOGUE_AWAY) if _is_page(request) else answered(Code.CATALOGUE_AWAY)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, __: RequestValidationError) -> Response:
+        return answered(Code.INVALID)
+
+    @app.exception_handler(HTTPException)
+    async def failed(request: Request, error: HTTPException) -> Response:
+        code = CODES.get(error.status_code)
+        if code is not None and request.url.path.startswith(PREFIX):
+            return answered(code)
+        return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _is_page(request: Request) -> bool:
+    return not request.url.path.startswith(PREFIX)
+
+
+class Headers:
+    """What every answer bears, a problem too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(part: Message) -> None:
+            if part["type"] == "http.response.start":
+                headers = MutableHeaders(scope=part)
+                for name, value in (HEADERS | (ENCRYPTED if scope["scheme"] == "https" else {})).items():
+                    headers.setdefault(name, value)
+            await send(part)
+
+        await self._app(scope, receive, with_headers)

@@ -30,6 +30,7 @@ from recorder.model import (
     Uniqueid,
 )
 from recorder.policy import LinePolicy
+from recorder.signing_in import SignInAct, SignInAction
 from tests import facts
 from tests.facts import NODE, NOON, later
 
@@ -431,6 +432,9 @@ async def test_a_consent_event_that_makes_no_sense_is_refused(store: Catalogue, 
 # --------------------------------------------------------------------------- the schema's own rules, in SQL
 
 
+REFUSED_SIGN_IN = SignInAct(id=uuid4(), at=NOON, user=None, action=SignInAction.REFUSED, actor=None)
+
+
 async def say(store: Catalogue, statement: str) -> None:
     def work(connection: Connection) -> None:
         connection.execute(text(statement))
@@ -446,8 +450,16 @@ async def test_what_is_append_only_cannot_be_changed_or_removed(store: Catalogue
     await store.write_file_act(facts.file_act())
     await store.write_policies(NODE, NOON, "1.0", [LinePolicy(line="support", settings="{}")])
     await store.write_user_acts([facts.user_act()])
+    await store.write_sign_in(REFUSED_SIGN_IN)
     columns = {"prompts": "text", "audit": "actor", "consent_events": "policy", "call_events": "name"}
-    column = {**columns, "file_acts": "reason", "chain": "body", "policies": "settings", "user_acts": "actor"}[table]
+    columns |= {
+        "file_acts": "reason",
+        "chain": "body",
+        "policies": "settings",
+        "user_acts": "actor",
+        "sign_ins": "actor",
+    }
+    column = columns[table]
 
     for statement in (f"UPDATE {table} SET {column} = 'x'", f"DELETE FROM {table}"):
         with pytest.raises(CatalogueRefused, match="append-only"):
@@ -488,6 +500,10 @@ async def test_what_is_append_only_cannot_be_replaced(store: Catalogue) -> None:
     for which in (f"seq + 1, id, {kept}", f"seq, '{'0' * 32}', {kept}"):
         with pytest.raises(CatalogueRefused, match="append-only"):
             await say(store, f"REPLACE INTO user_acts (seq, id, {kept.partition(' FROM')[0]}) SELECT {which}")
+    await store.write_sign_in(REFUSED_SIGN_IN)
+    for which in ("seq + 1, id", f"seq, '{'0' * 32}'"):
+        with pytest.raises(CatalogueRefused, match="append-only"):
+            await say(store, f"REPLACE INTO sign_ins (seq, id, at, action) SELECT {which}, at, action FROM sign_ins")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import http.client
 import json
 import re
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import GenericAlias
@@ -17,11 +17,15 @@ from uuid import UUID
 
 import httpx2
 import pytest
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 from recorder.books import Code
 from recorder.commands.status import EVERYWHERE, StatusUnknown, status_from
-from recorder.http import Answers, HttpServer, make_app
-from recorder.http.app import FORWARDING_HEADERS
+from recorder.http import Answers, Door, HttpServer, api_routes, make_app, page_routes
+from recorder.http.rules import FORWARDING_HEADERS, Rule, Who
 from recorder.status import (
     BacklogView,
     CallView,
@@ -314,9 +318,74 @@ def test_every_metric_is_documented_and_the_other_way_round() -> None:
     assert sorted(documented("Metrics")) == sorted(made)
 
 
+def whole_app() -> FastAPI:
+    """With every route; what they would ask is not there."""
+    nothing: Any = None
+    door = Door(nothing, lambda: NOON)
+    door.close()
+    return make_app(answers(), api_routes(door, nothing, nothing), page_routes(door, nothing, nothing))
+
+
+def routes_of(routes: Iterable[BaseRoute]) -> Iterator[APIRoute]:
+    for route in routes:
+        if isinstance(route, APIRoute):
+            yield route
+        else:
+            yield from routes_of(route.original_router.routes)  # type: ignore[attr-defined]
+
+
 def test_every_route_is_documented_and_the_other_way_round() -> None:
-    assert sorted(documented("HTTP")) == sorted(["/healthz", *GUARDED])
-    assert sorted(route.path for route in make_app(answers()).routes) == sorted(["/healthz", *GUARDED])  # type: ignore[attr-defined]
+    assert set(documented("HTTP")) == {route.path for route in routes_of(whole_app().routes)}
+
+
+MATRIX = {
+    Who.ANYONE: [
+        "GET /",
+        "GET /healthz",
+        "GET /language/{language}",
+        "GET /sign-in",
+        "GET /static/{name}",
+        "POST /sign-in",
+    ],
+    Who.MONITOR: ["GET /metrics", "GET /readyz", "GET /status"],
+    Who.SIGNED_IN: [
+        "GET /api/v1/live",
+        "GET /api/v1/live/changes",
+        "GET /api/v1/live/{call}",
+        "GET /api/v1/me",
+        "GET /api/v1/openapi.json",
+        "POST /api/v1/live/{call}/{act}",
+    ],
+    Who.IN_PERSON: ["GET /live", "GET /live/changes", "POST /live/{call}/{act}"],
+    Who.CHANGING: ["GET /password", "POST /password", "POST /sign-out"],
+}
+"""Who may come to what. A new route stands here, or the next test fails."""
+
+
+def rules_of(part: Dependant) -> Iterator[Rule]:
+    for dependency in part.dependencies:
+        if isinstance(dependency.call, Rule):
+            yield dependency.call
+        yield from rules_of(dependency)
+
+
+def test_each_route_has_exactly_one_rule_and_is_for_whom_the_matrix_says() -> None:
+    found: dict[Who, list[str]] = {who: [] for who in Who}
+    for route in routes_of(whole_app().routes):
+        (rule,) = rules_of(route.dependant)
+        found[rule.who] += [f"{method} {route.path}" for method in (route.methods or set()) - {"HEAD"}]
+    assert {who: sorted(routes) for who, routes in found.items()} == MATRIX
+
+
+async def test_a_route_that_is_not_for_anyone_lets_nobody_in_who_shows_nothing() -> None:
+    """From elsewhere, without a token or a session, whatever the path is."""
+    transport = httpx2.ASGITransport(app=whole_app(), client=REMOTE)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://recorder") as asking:
+        for who, routes in MATRIX.items():
+            for method, path in (route.split() for route in routes if who is not Who.ANYONE):
+                answer = await asking.request(method, path.format(call=UUID(int=1), act="pause"))
+                sent_away = answer.status_code == 303 and answer.headers["location"] == "/sign-in"
+                assert answer.status_code == 401 or sent_away, f"{method} {path}: {answer.status_code}"
 
 
 def test_every_code_of_the_books_is_documented_and_the_other_way_round() -> None:

@@ -16,6 +16,7 @@ from recorder.catalogue import CatalogueSchema, open_catalogue
 from recorder.model import (
     ConsentEventId,
     ConsentState,
+    KeyAct,
     Link,
     LocalOptimised,
     RecordingId,
@@ -25,9 +26,10 @@ from recorder.model import (
     Uniqueid,
 )
 from recorder.rights import Denied
+from recorder.signing_in import SignInAct, SignInAction
 from tests.books import BRIDGE, Story
-from tests.core.call_cast import LINK_FAR, LINK_NEAR, line_reached, pressed, resynchronised
-from tests.facts import agent, caller, later, user_act
+from tests.core.call_cast import LINK_FAR, LINK_NEAR, key, line_reached, pressed, resynchronised
+from tests.facts import NOON, agent, caller, later, user_act
 
 
 def talking(event: CallEvent | Callable[[Story], CallEvent]) -> Story:
@@ -134,4 +136,30 @@ async def test_who_may_do_what_stays_on_the_way_back_and_is_there_again(catalogu
     assert catalogue.upgrade(catalogue_url) == catalogue.newest()
     store = await open_catalogue(catalogue_url)
     assert [act.user for act in await store.user_acts()] == ["alice"]
+    await store.close()
+
+
+@pytest.mark.parametrize("by", ["alice", None], ids=["on a page", "at a telephone"])
+@pytest.mark.parametrize("is_over", [True, False], ids=["over", "in progress"])
+async def test_it_waits_for_what_was_asked_on_a_page_of_a_call_in_progress(
+    catalogue_url: str, by: str | None, is_over: bool
+) -> None:
+    story = talking(replace(key(KeyAct.PAUSE), by=by))
+    await stood(catalogue_url, story.hung_up() if is_over else story)
+    if by is None or is_over:
+        assert catalogue.downgrade(catalogue_url, "0008") == "0008"
+        return
+    with pytest.raises(CatalogueSchema, match=rf"cannot read by whom: {story.call}\. Start this recorder again"):
+        catalogue.downgrade(catalogue_url, "0008")
+    assert catalogue.current(catalogue_url) == catalogue.newest()
+
+
+async def test_who_came_in_stays_on_the_way_back_and_is_there_again(catalogue_url: str) -> None:
+    store = await open_catalogue(catalogue_url)
+    await store.write_sign_in(SignInAct(id=uuid4(), at=NOON, user="alice", action=SignInAction.REFUSED, actor=None))
+    await store.close()
+    assert catalogue.downgrade(catalogue_url, "0008") == "0008"
+    assert catalogue.upgrade(catalogue_url) == catalogue.newest()
+    store = await open_catalogue(catalogue_url)
+    assert [act.user for act in await store.sign_ins_of("alice")] == ["alice"]
     await store.close()

@@ -1,0 +1,106 @@
+"""The daemon's side of recorder.live: shows the calls in progress, and carries in what a page or a program asks of one.
+
+Must not decide who may ask. The invariant: what is asked goes the way of an agent's key, in the call's own turn, and is
+answered by what Asterisk confirmed, never by our having asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID, uuid4
+
+from recorder.call import KeyAnswer, KeyPressed, Phase, is_agent, standing_with
+from recorder.daemon.calls import CallBook
+from recorder.daemon.runner import CallRunner
+from recorder.do_not_record import interface_of, member_of
+from recorder.live import LiveCall, NotDone, heard
+from recorder.model import CallId, Channel, ConsentEventId, KeyAct, Linkedid
+
+ANSWERED_WITHIN: Final = timedelta(seconds=3)
+"""A pause that is not confirmed in 0.3 s ends the capture, and speech that is not in 2 s (runner.py): to each of them
+there is an answer by then."""
+
+
+class LiveDesk:
+    """See recorder.live.Live."""
+
+    def __init__(self, book: CallBook, now: Callable[[], datetime], long: Callable[[], Collection[CallId]]) -> None:
+        self._book = book
+        self._now = now
+        self._long = long
+        self._asked: dict[UUID, asyncio.Future[KeyAnswer]] = {}
+
+    @property
+    def node(self) -> str:
+        return self._book.node
+
+    def calls(self) -> Sequence[LiveCall]:
+        return sorted((self._view(runner) for runner in self._book if _is_on(runner)), key=lambda call: call.began_at)
+
+    def find(self, call: CallId) -> LiveCall | None:
+        runner = self._book.find(call)
+        return self._view(runner) if runner is not None and _is_on(runner) else None
+
+    async def press(self, call: CallId, act: KeyAct, by: str, telephone: str | None) -> KeyAnswer | NotDone:
+        runner = self._book.find(call)
+        if runner is None or not _is_on(runner):
+            return NotDone.OVER
+        presser = _agents_leg(runner, telephone)
+        if presser is None:
+            return NotDone.NOBODY
+        asked = uuid4()
+        answer = self._asked[asked] = asyncio.get_running_loop().create_future()
+        event = KeyPressed(
+            at=self._now(), act=act, presser=presser, consent=ConsentEventId(uuid4()), audit=asked, by=by
+        )
+        runner.put(event)
+        try:
+            return await asyncio.wait_for(answer, ANSWERED_WITHIN.total_seconds())
+        except TimeoutError:
+            return NotDone.UNCONFIRMED
+        finally:
+            del self._asked[asked]
+
+    def answered(self, asked: UUID, answer: KeyAnswer) -> None:
+        """The call says what became of it. Whoever asked an earlier daemon waits no more."""
+        waiting = self._asked.get(asked)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
+
+    def _view(self, runner: CallRunner) -> LiveCall:
+        state = runner.state
+        return LiveCall(
+            call=state.call,
+            node=state.node,
+            line=state.line,
+            direction=state.direction,
+            phase=state.phase,
+            consent=state.consent,
+            heard=heard(state),
+            began_at=runner.started_at,
+            paused_at=state.paused.at if state.paused is not None else None,
+            paused_long=state.call in self._long(),
+            telephones=frozenset(interface_of(leg.name) for leg in _agents_legs(runner)),
+            member=member_of(state.interface) if state.interface else None,
+        )
+
+
+def _is_on(runner: CallRunner) -> bool:
+    return runner.state.phase not in (Phase.OVER, Phase.CLOSED)
+
+
+def _agents_legs(runner: CallRunner) -> list[Channel]:
+    """The agents' channels that stand in a bridge, each by its newest name; first who stands with the caller."""
+    state = runner.state
+    newest = {leg: name for name, leg in runner.names.items() if leg in state.bridges and is_agent(state, leg)}
+    linkedid = state.caller.linkedid if state.caller is not None else Linkedid("")
+    legs = [Channel(name=name, uniqueid=leg, linkedid=linkedid) for leg, name in newest.items()]
+    return sorted(legs, key=lambda leg: not standing_with(state, leg.uniqueid))
+
+
+def _agents_leg(runner: CallRunner, telephone: str | None) -> Channel | None:
+    legs = _agents_legs(runner)
+    return next((leg for leg in legs if telephone in (None, interface_of(leg.name))), None)

@@ -1,0 +1,203 @@
+"""The pages: signing in and out, the password, and the calls in progress. Rendered here, with a little script.
+
+Must not touch the PBX or a table. The invariants: every word is in every language; what a script does a form does too.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from recorder.http.api import one_more, press
+from recorder.http.door import COOKIE, Door, Entered, Unlet, is_from_here, is_private, stamp_of
+from recorder.http.problems import MEANINGS, Code, NotDone
+from recorder.http.rules import Forged, Who, anyone, fields_of, signed_in
+from recorder.http.watching import Shown, Watching
+from recorder.http.words import LANGUAGES, Words, language_of
+from recorder.live import Live
+from recorder.model import CallId, KeyAct
+from recorder.signing_in import FEWEST_DIFFERENT, LONGEST_PASSWORD, SHORTEST_PASSWORD, Asker
+
+LANGUAGE_COOKIE: Final = "recorder_language"
+A_YEAR: Final = 365 * 24 * 3600
+SCRIPT_HEADER: Final = "x-recorder-script"
+STATIC: Final = {"recorder.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
+LIMITS: Final = {"shortest": SHORTEST_PASSWORD, "longest": LONGEST_PASSWORD, "different": FEWEST_DIFFERENT}
+
+
+class Pages:
+    """Renders a page for a request, in its language."""
+
+    def __init__(self) -> None:
+        self._made = Environment(
+            loader=PackageLoader("recorder.http"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._made.filters["clock"] = _clock
+
+    def page(self, name: str, request: Request, status: int = 200, **said: Any) -> HTMLResponse:
+        return HTMLResponse(self.text(name, request, **said), status)
+
+    def text(self, name: str, request: Request, **said: Any) -> str:
+        secret = request.cookies.get(COOKIE, "")
+        given = {"asker": None, "here": "", "why": "", "said": "", "stamp": stamp_of(secret), "path": request.url.path}
+        return self._made.get_template(name).render(t=words_for(request), **given | said)
+
+
+def words_for(request: Request) -> Words:
+    chosen, accepted = request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", "")
+    return Words(language_of(chosen, accepted))
+
+
+def page_routes(door: Door, live: Live, watching: Watching) -> APIRouter:
+    """Every page."""
+    routes = APIRouter(include_in_schema=False)
+    _signing_in(routes, door, Pages())
+    _calls(routes, door, live, watching, Pages())
+
+    @routes.get("/", dependencies=[Depends(anyone())])
+    async def first() -> Response:
+        return RedirectResponse("/live", 303)
+
+    @routes.get("/language/{language}", dependencies=[Depends(anyone())])
+    async def speak(language: str, back: str = "/") -> Response:
+        is_ours = back.startswith("/") and not back.startswith(("//", "/\\"))
+        answer = RedirectResponse(back if is_ours else "/", 303)
+        if language in LANGUAGES:
+            answer.set_cookie(LANGUAGE_COOKIE, language, max_age=A_YEAR, httponly=True, samesite="lax")
+        return answer
+
+    @routes.get("/static/{name}", dependencies=[Depends(anyone())])
+    async def static(name: str) -> Response:
+        kind = STATIC.get(name)
+        if kind is None:
+            return Response(status_code=404)
+        return Response(_static(name), media_type=kind, headers={"cache-control": "max-age=300"})
+
+    return routes
+
+
+def _signing_in(routes: APIRouter, door: Door, pages: Pages) -> None:
+    """The ways in and out. What they change comes from a page of ours, as far as a browser says."""
+    here = Depends(signed_in(door, Who.CHANGING))
+
+    @routes.get("/sign-in", dependencies=[Depends(anyone())])
+    async def sign_in_page(request: Request) -> Response:
+        why = "" if is_private(request) else Unlet.NOT_HERE
+        return pages.page("sign_in.html", request, why=why)
+
+    @routes.post("/sign-in", dependencies=[Depends(anyone())])
+    async def sign_in(request: Request) -> Response:
+        if not is_from_here(request):
+            raise Forged
+        if not is_private(request):
+            return pages.page("sign_in.html", request, 403, why=Unlet.NOT_HERE)
+        given = await fields_of(request)
+        entered = await door.sign_in(given.get("name", "").strip(), given.get("password", ""), _address(request))
+        if isinstance(entered, Unlet):
+            return pages.page("sign_in.html", request, STATUS[entered], why=entered)
+        return _let_in(request, entered, "/password" if entered.asker.must_change else "/live")
+
+    @routes.post("/sign-out")
+    async def sign_out(request: Request, asker: Asker = here) -> Response:
+        await door.sign_out(asker, _address(request))
+        answer = RedirectResponse("/sign-in", 303)
+        answer.delete_cookie(COOKIE)
+        return answer
+
+    @routes.get("/password")
+    async def password_page(request: Request, saved: bool = False, asker: Asker = here) -> Response:
+        return pages.page("password.html", request, asker=asker, here="password", saved=saved, **LIMITS)
+
+    @routes.post("/password")
+    async def change_password(request: Request, asker: Asker = here) -> Response:
+        changed = await _changed(request, door, asker)
+        if isinstance(changed, Entered):
+            return _let_in(request, changed, "/password?saved=true")
+        why = words_for(request)(changed, **LIMITS)
+        return pages.page("password.html", request, 422, asker=asker, here="password", saved=False, why=why, **LIMITS)
+
+
+async def _changed(request: Request, door: Door, asker: Asker) -> Entered | str:
+    """Somebody signed in with their new password, or the words' key for why it is not theirs."""
+    given = await fields_of(request)
+    new = given.get("new", "")
+    if new != given.get("again", ""):
+        return "password.differ"
+    changed = await door.change_password(asker, given.get("old", ""), new, _address(request))
+    if isinstance(changed, Entered):
+        return changed
+    return f"sign_in.{changed}" if changed in (Unlet.LOCKED, Unlet.BUSY) else f"password.{changed}"
+
+
+STATUS: Final = {Unlet.WRONG: 401, Unlet.LOCKED: 429, Unlet.BUSY: 503, Unlet.NOT_HERE: 403}
+
+
+def _let_in(request: Request, entered: Entered, to: str) -> Response:
+    answer = RedirectResponse(to, 303)
+    is_encrypted = request.url.scheme == "https"
+    answer.set_cookie(COOKIE, entered.secret, httponly=True, samesite="lax", secure=is_encrypted)
+    return answer
+
+
+def _calls(routes: APIRouter, door: Door, live: Live, watching: Watching, pages: Pages) -> None:
+    """The calls in progress, and the buttons on them."""
+    rule = signed_in(door, Who.IN_PERSON)
+    here, watcher = Depends(rule), Depends(one_more(watching, rule))
+
+    @routes.get("/live")
+    async def calls(request: Request, asker: Asker = here) -> Response:
+        return pages.page("live.html", request, asker=asker, here="live", shown=await watching.shown(asker))
+
+    @routes.get("/live/changes", response_class=EventSourceResponse)
+    async def changes(request: Request, _: Asker = watcher) -> AsyncIterator[ServerSentEvent]:
+        async for shown in watching.changes(lambda: door.asker(request)):
+            yield _told(pages, request, shown)
+        yield ServerSentEvent(event="over", raw_data="over")
+
+    @routes.post("/live/{call}/{act}")
+    async def press_it(request: Request, call: UUID, act: KeyAct, asker: Asker = here) -> Response:
+        try:
+            answer = await press(live, watching, asker, CallId(call), act)
+            status, said = 200, words_for(request)(f"answer.{answer}")
+        except NotDone as error:
+            status, said = int(MEANINGS[error.code][0]), words_for(request)(f"problem.{error.code}")
+        if SCRIPT_HEADER in request.headers:
+            return Response(said, status, media_type="text/plain")
+        shown = await watching.shown(asker)
+        return pages.page("live.html", request, status, asker=asker, here="live", shown=shown, said=said)
+
+
+def _told(pages: Pages, request: Request, shown: list[Shown] | None) -> ServerSentEvent:
+    if shown is None:
+        return ServerSentEvent(comment="still here")
+    return ServerSentEvent(event="calls", raw_data=pages.text("_calls.html", request, shown=shown))
+
+
+def problem_page(request: Request, code: Code) -> Response:
+    """What a person reads in place of a page that cannot be had."""
+    return Pages().page("problem.html", request, int(MEANINGS[code][0]), code=code)
+
+
+def _address(request: Request) -> str:
+    return request.client.host[:64] if request.client is not None else ""
+
+
+@cache
+def _static(name: str) -> bytes:
+    return resources.files("recorder.http").joinpath("static", name).read_bytes()
+
+
+def _clock(at: datetime) -> str:
+    """As the recorder's own machine has it."""
+    return f"{at.astimezone():%H:%M:%S}"

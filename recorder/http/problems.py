@@ -1,0 +1,79 @@
+"""What a program is answered when something is not done: RFC 9457, with a code that does not change.
+
+Owns the codes. Must not hold what was asked for: no value that somebody sent is part of an answer.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Final
+
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+
+class Code(StrEnum):
+    """Each with its status and what it means for a person."""
+
+    NOT_SIGNED_IN = "not_signed_in"
+    MUST_CHANGE = "password_to_be_changed"
+    FORGED = "not_from_a_page_of_ours"
+    NOT_PERMITTED = "not_permitted"
+    NOT_FOUND = "not_found"
+    CALL_OVER = "call_is_over"
+    NO_AGENT = "no_agent_in_the_call"
+    REFUSED = "refused"
+    STOPPED = "capture_stopped"
+    UNCONFIRMED = "not_confirmed_in_time"
+    INVALID = "not_understood"
+    TOO_MANY = "too_many"
+    NOT_ALLOWED = "method_not_allowed"
+    CATALOGUE_AWAY = "catalogue_away"
+
+
+MEANINGS: Final[dict[Code, tuple[HTTPStatus, str]]] = {
+    Code.NOT_SIGNED_IN: (HTTPStatus.UNAUTHORIZED, "Show who you are: a token, as `Authorization: Bearer rec_...`."),
+    Code.MUST_CHANGE: (HTTPStatus.FORBIDDEN, "Sign in on the page and change your password first."),
+    Code.FORGED: (HTTPStatus.FORBIDDEN, "It came from a browser, and from no page of ours: open the page again."),
+    Code.NOT_PERMITTED: (HTTPStatus.FORBIDDEN, "You may see it, and may not do this: the right is not yours there."),
+    Code.NOT_FOUND: (HTTPStatus.NOT_FOUND, "There is no such thing that you may see."),
+    Code.CALL_OVER: (HTTPStatus.NOT_FOUND, "There is no such call in progress that you may see."),
+    Code.NO_AGENT: (HTTPStatus.CONFLICT, "No agent stands in the call now, in whose name this could be done."),
+    Code.REFUSED: (HTTPStatus.CONFLICT, "The call stands so that this cannot be: nothing was changed."),
+    Code.STOPPED: (HTTPStatus.CONFLICT, "Asterisk did not confirm it: the capture was ended instead."),
+    Code.UNCONFIRMED: (HTTPStatus.GATEWAY_TIMEOUT, "It was asked for, and not confirmed in time: look at the call."),
+    Code.INVALID: (HTTPStatus.UNPROCESSABLE_ENTITY, "The request is not as the document describes it."),
+    Code.TOO_MANY: (HTTPStatus.TOO_MANY_REQUESTS, "Too many at once: try again in a while."),
+    Code.NOT_ALLOWED: (HTTPStatus.METHOD_NOT_ALLOWED, "This cannot be done here."),
+    Code.CATALOGUE_AWAY: (HTTPStatus.SERVICE_UNAVAILABLE, "The catalogue cannot be asked now, and nothing is shown."),
+}
+
+
+class Problem(BaseModel):
+    """The body."""
+
+    type: str
+    title: str
+    status: int
+    code: Code
+    detail: str
+
+
+class NotDone(Exception):
+    """Raised by a route; app.py answers with the problem."""
+
+    def __init__(self, code: Code) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def answered(code: Code) -> JSONResponse:
+    status, meaning = MEANINGS[code]
+    problem = Problem(
+        type=f"urn:recorder:problem:{code}", title=status.phrase, status=status, code=code, detail=meaning
+    )
+    headers = {"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else None
+    return JSONResponse(problem.model_dump(mode="json"), status, headers, MEDIA_TYPE)

@@ -1,0 +1,95 @@
+"""The pages' words: the same in every language, and every one that a page asks for is there (TA-06)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from string import Formatter
+
+import pytest
+
+from recorder.call import KeyAnswer, Phase
+from recorder.http.door import Unlet
+from recorder.http.problems import Code
+from recorder.http.words import LANGUAGES, _read, language_of
+from recorder.live import Heard
+from recorder.model import Direction, KeyAct
+from recorder.signing_in import Weak
+
+TEMPLATES = Path(__file__).parents[2] / "recorder" / "http" / "templates"
+EVERY = {language: _read(language) for language in LANGUAGES}
+
+
+def asked(text: str) -> frozenset[str]:
+    """The names that a sentence has places for."""
+    return frozenset(name for _, name, _, _ in Formatter().parse(text) if name is not None)
+
+
+def test_every_language_has_the_same_keys_and_places() -> None:
+    first, *others = EVERY.values()
+    assert len(first) > 50
+    for other in others:
+        assert sorted(other) == sorted(first)
+        assert {key: asked(text) for key, text in other.items()} == {key: asked(text) for key, text in first.items()}
+
+
+def test_no_language_has_anothers_sentences() -> None:
+    named = {"product", "other_language", "other_language_code"}
+    same = [key for key, text in EVERY["en"].items() if text == EVERY["fr"][key] and " " in text and key not in named]
+    assert same == []
+
+
+def test_every_word_that_a_page_asks_for_is_there_and_the_other_way_round() -> None:
+    text = "\n".join(file.read_text("utf-8") for file in TEMPLATES.glob("*.html"))
+    named = set(re.findall(r"""\bt\(["']([a-z_.]+)["']""", text)) - {
+        "phase.",
+        "heard.",
+        "act.",
+        "live.",
+        "sign_in.",
+        "problem.",
+    }
+    by_word = {
+        *(f"phase.{word}" for word in Phase),
+        *(f"heard.{word}" for word in Heard),
+        *(f"act.{word}" for word in KeyAct),
+        *(f"live.{word}" for word in Direction),
+        *(f"sign_in.{word}" for word in Unlet),
+        *(f"password.{word}" for word in Weak),
+        *(f"answer.{word}" for word in KeyAnswer if word not in UNHEARD),
+        *(f"problem.{word}" for word in SHOWN),
+        *("password.differ", "password.wrong"),
+    }
+    assert named | by_word == set(EVERY["en"])
+
+
+UNHEARD = (KeyAnswer.REFUSED, KeyAnswer.CAPTURED, KeyAnswer.EXCLUDED)
+"""No button is answered so: they are problems, or answers to other keys."""
+SHOWN = (
+    Code.NOT_PERMITTED,
+    Code.CALL_OVER,
+    Code.NO_AGENT,
+    Code.REFUSED,
+    Code.STOPPED,
+    Code.UNCONFIRMED,
+    Code.FORGED,
+    Code.CATALOGUE_AWAY,
+)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "accepted", "language"),
+    [
+        (None, "", "en"),
+        (None, "fr-CA,fr;q=0.9,en;q=0.8", "fr"),
+        (None, "de, en;q=0.3, fr;q=0.5", "fr"),
+        (None, "fr;q=0, de", "en"),
+        (None, "fr;q=much", "en"),
+        ("fr", "en", "fr"),
+        ("de", "fr", "fr"),
+    ],
+)
+def test_a_page_speaks_as_was_chosen_or_as_the_browser_would_rather_have_it(
+    chosen: str | None, accepted: str, language: str
+) -> None:
+    assert language_of(chosen, accepted) == language
