@@ -13,6 +13,7 @@ from uuid import uuid4
 import httpx2
 
 from recorder import passwords
+from recorder.catalogue import Catalogue
 from recorder.rights import Right, Role, UserAction
 from recorder.signing_in import Password, SignInAct, SignInAction, Token, digest_of
 from tests.edge.centre import Centre
@@ -31,18 +32,34 @@ async def enters(
     centre: Centre, name: str, *roles: Role, at: str | None = None, line: str = "support", must_change: bool = False
 ) -> None:
     """Somebody is entered, with these roles on the line, a telephone and SECRET for a password."""
+    now = centre.assembly.now()
+    await enters_in(centre.catalogue, name, *roles, at=at, line=line, must_change=must_change, now=now)
+
+
+async def enters_in(
+    books: Catalogue,
+    name: str,
+    *roles: Role,
+    at: str | None = None,
+    line: str = "support",
+    must_change: bool = False,
+    now: datetime | None = None,
+) -> None:
+    """The same in a catalogue whose daemon runs by itself."""
     acts = [user_act(user=name)]
     acts += [user_act(UserAction.SEATED, name, at=at)] if at is not None else []
     acts += [user_act(UserAction.GRANTED, name, line=line, role=role) for role in roles]
-    await centre.catalogue.write_user_acts(acts)
-    await sets_password(centre, name, must_change=must_change)
+    await books.write_user_acts(acts)
+    await _set(books, name, SECRET, now or datetime.now(UTC), must_change=must_change)
 
 
-async def sets_password(centre: Centre, name: str, password: str = SECRET, *, must_change: bool = False) -> None:
-    now = centre.assembly.now()
+async def sets_password(centre: Centre, name: str, password: str) -> None:
+    await _set(centre.catalogue, name, password, centre.assembly.now())
+
+
+async def _set(books: Catalogue, name: str, password: str, now: datetime, *, must_change: bool = False) -> None:
     act = SignInAct(id=uuid4(), at=now, user=name, action=SignInAction.PASSWORD_SET, actor="root")
-    given = Password(user=name, kept=kept(password), set_at=now, must_change=must_change)
-    await centre.catalogue.set_password(given, act)
+    await books.set_password(Password(user=name, kept=kept(password), set_at=now, must_change=must_change), act)
 
 
 async def token_of(
@@ -51,9 +68,18 @@ async def token_of(
     *,
     rights: frozenset[Right] | None = None,
     lines: frozenset[str] | None = None,
-    days: int = 1,
 ) -> tuple[Token, str]:
     """A token in somebody's name, and its secret."""
+    return await token_in(centre.catalogue, name, rights=rights, lines=lines)
+
+
+async def token_in(
+    books: Catalogue,
+    name: str,
+    *,
+    rights: frozenset[Right] | None = None,
+    lines: frozenset[str] | None = None,
+) -> tuple[Token, str]:
     secret, now = f"rec_{uuid4().hex}{uuid4().hex}", datetime.now(UTC)
     token = Token(
         id=uuid4(),
@@ -62,12 +88,12 @@ async def token_of(
         label="payment page",
         issued_at=now,
         issued_by="root",
-        until=now + timedelta(days=days),
+        until=now + timedelta(days=1),
         rights=rights,
         lines=lines,
     )
     act = SignInAct(id=uuid4(), at=now, user=name, action=SignInAction.TOKEN_ISSUED, actor="root", token=token.id)
-    await centre.catalogue.issue_token(token, act)
+    await books.issue_token(token, act)
     return token, secret
 
 
