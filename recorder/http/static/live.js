@@ -6,11 +6,15 @@ const calls = document.getElementById("calls");
 const said = document.getElementById("said");
 const link = document.getElementById("link");
 
+// Whoever works by keyboard stays where they were: on the same button, or where it is gone on the first of its call.
 function show(html) {
-  const focused = document.activeElement && document.activeElement.id;
+  const focused = calls.contains(document.activeElement) ? document.activeElement : null;
+  const row = focused && focused.closest("tr");
   calls.innerHTML = html;
-  const again = focused && document.getElementById(focused);
-  if (again) again.focus();
+  const again = focused && document.getElementById(focused.id);
+  const beside = row && document.getElementById(row.id);
+  const first = again || (beside && beside.querySelector("button"));
+  if (first) first.focus();
 }
 
 const changes = new EventSource(calls.dataset.from);
@@ -30,7 +34,8 @@ calls.addEventListener("submit", async (event) => {
   event.preventDefault();
   const form = event.target;
   const button = event.submitter;
-  button.disabled = true;
+  if (button.getAttribute("aria-disabled") === "true") return;
+  button.setAttribute("aria-disabled", "true");
   try {
     const answer = await fetch(form.action, {
       method: "POST",
@@ -41,6 +46,6 @@ calls.addEventListener("submit", async (event) => {
   } catch {
     said.textContent = link.dataset.lost;
   } finally {
-    button.disabled = false;
+    button.removeAttribute("aria-disabled");
   }
 });
