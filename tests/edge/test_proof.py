@@ -57,6 +57,7 @@ class House:
         )
         self.stories = {"agreed": books.agreed(self.storage), "refused": books.refused(), "open": Story().admitted()}
         self.stories["open"].answered()
+        self.stories["overridden"] = Story().admitted().answered(ConsentState.REFUSED).talking().overridden("Act, s. 1")
         for story in self.stories.values():
             story.events = [
                 replace(event, prompt=prompt_of(WAV)) if isinstance(event, PromptPlayed | ConsentAnswered) else event
@@ -220,6 +221,20 @@ def test_a_proof_holds_what_was_heard_and_everything_that_was_kept_of_the_consen
     assert proof["policies"] == [{"digest": POLICY.digest, "line": "support", "settings": POLICY.settings}]
     assert (end["outcome"], end["consents"]) == ("recorded", 2)
     assert [prompt["sha256"] for prompt in proof["prompts"]] == [asked["prompt"]["sha256"]]
+
+
+def test_an_override_is_disclosed_with_the_refusal_before_it_its_reason_its_basis_and_whose_it_was(
+    house: House, tmp_path: Path
+) -> None:
+    proof = house.proof("overridden")
+    _, refused, overridden = (act["body"] for act in proof["acts"])
+    assert (refused["after"], overridden["before"], overridden["after"]) == ("refused", "refused", "overridden")
+    assert (overridden["reason"], overridden["basis"], overridden["actor"]) == ("emergency", "Act, s. 1", "PJSIP/alice")
+    file = tmp_path / "proof.json"
+    file.write_text(json.dumps(proof))
+    checked = house.run("consents", "check", str(file))
+    assert checked.exit_code == 0
+    assert "overridden" in unwrapped(checked.stdout)
 
 
 def test_of_settings_that_were_not_kept_a_proof_has_the_digest_alone_and_says_so(house: House, tmp_path: Path) -> None:
