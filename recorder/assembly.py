@@ -59,7 +59,8 @@ from recorder.daemon import (
 )
 from recorder.fallback_file import written
 from recorder.figures import alarm_figures, backlog_figures, disk_figures, sweep_figures
-from recorder.http import Answers, Door, HttpServer, Watching, api_routes, make_app, page_routes
+from recorder.http import Answers, Door, HttpServer, Watching, api_routes, hearing_routes, make_app, page_routes
+from recorder.listening import Listening
 from recorder.local_journal import Journal, file_of, folder_of
 from recorder.model import LostReason, RecordingStatus, RivalKind, Uniqueid
 from recorder.priority import step_back
@@ -246,6 +247,10 @@ class Assembly:
         fullness = FullnessWatch(
             [(_marks(SPOOL, settings.capture), self.spool), (_marks(STORAGE, settings.storage), self.storage)]
         )
+        listening = Listening(
+            self.catalogue, self.storage, settings.listening.rules(), self.now, node=settings.node.name
+        )
+        closing.push_async_callback(listening.close)
         host, port = host_and_port(settings.agi.bind)
         ivr = ConsentIvr(
             front,
@@ -283,6 +288,7 @@ class Assembly:
             overrides=OverrideWatch(self.catalogue, node=settings.node.name, now=self.now),
             readiness=readiness,
             growth=GrowthWatch(book, capture),
+            listening=listening,
             live=LiveDesk(book, self.now, lambda: daemon.parts.pauses.long),
             numbers=numbers,
             policies=PolicyWatch(
@@ -317,7 +323,8 @@ class Assembly:
         door, live = Door(self.catalogue, self.now), self.daemon.parts.live
         closing.callback(door.close)
         watching = Watching(live, self.catalogue)
-        app = make_app(answers, api_routes(door, live, watching), page_routes(door, live, watching))
+        hearing = hearing_routes(door, self.daemon.parts.listening, self.catalogue)
+        app = make_app(answers, api_routes(door, live, watching), hearing, page_routes(door, live, watching))
         return HttpServer(app, *host_and_port(self.settings.http.bind))
 
     async def run(self) -> None:

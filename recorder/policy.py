@@ -92,6 +92,16 @@ class LinePolicy:
         """Whether `digest` was taken of this text. Older recorders' has its first 16 digits; no other part is one."""
         return digest in (self.digest, self.digest[:OLDER_DIGITS])
 
+    @property
+    def purposes(self) -> frozenset[str]:
+        """For what the line announces that it records; nothing where the text does not say it."""
+        try:
+            read = json.loads(self.settings)
+        except ValueError:
+            return frozenset()
+        named = read.get("purposes") if isinstance(read, dict) else None
+        return frozenset(str(name) for name in named) if isinstance(named, list) else frozenset()
+
     def told(self) -> dict[str, str]:
         """Each setting's name and its value, as TOML would have them on one line; ValueError where it is no JSON."""
         read = json.loads(self.settings)

@@ -24,6 +24,10 @@ class Right(StrEnum):
     CONTROL_OWN = "call.control.own"  # to pause, resume, stop or take out the call at one's own telephone
     CONTROL = "call.control"  # the same of every call of the line: for a page on which callers pay (PR-01)
     WATCH = "call.watch"  # to see the line's calls in progress
+    SEARCH = "call.search"  # to find the line's calls, and see how they went
+    LISTEN = "recording.listen"
+    DOWNLOAD = "recording.download"  # to take it away
+    VIEW_LOG = "log.view"  # to see who listened to what
     ASK_RELEASE = "line.release.ask"  # to ask that a line which is never recorded may be recorded (MS-01)
     APPROVE_RELEASE = "line.release.approve"  # the other half of it
 
@@ -34,6 +38,9 @@ class Role(StrEnum):
     OVERRIDER = "overrider"
     AGENT = "agent"
     SUPERVISOR = "supervisor"
+    QUALITY = "quality"
+    DOWNLOADER = "downloader"
+    AUDITOR = "auditor"
     PAYMENT = "payment"  # a program of the house's that pauses while a caller pays
     PRIVACY_OFFICER = "privacy_officer"
     ADMINISTRATOR = "administrator"
@@ -43,9 +50,12 @@ RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
     {
         Role.OVERRIDER: frozenset({Right.OVERRIDE}),
         Role.AGENT: frozenset({Right.CONTROL_OWN}),
-        Role.SUPERVISOR: frozenset({Right.WATCH}),
+        Role.SUPERVISOR: frozenset({Right.WATCH, Right.SEARCH, Right.LISTEN}),
+        Role.QUALITY: frozenset({Right.SEARCH, Right.LISTEN}),
+        Role.DOWNLOADER: frozenset({Right.SEARCH, Right.LISTEN, Right.DOWNLOAD}),
+        Role.AUDITOR: frozenset({Right.VIEW_LOG}),
         Role.PAYMENT: frozenset({Right.CONTROL}),
-        Role.PRIVACY_OFFICER: frozenset({Right.APPROVE_RELEASE}),
+        Role.PRIVACY_OFFICER: frozenset({Right.APPROVE_RELEASE, Right.VIEW_LOG}),
         Role.ADMINISTRATOR: frozenset({Right.ASK_RELEASE}),
     }
 )

@@ -28,9 +28,11 @@ from pydantic import (
 from recorder.alarms import AlarmKind
 from recorder.chain import canonical
 from recorder.do_not_record import DoNotRecord, checked_interface, is_region, written_number
+from recorder.listens import LONGEST_EXPLANATION, PRIVATE, Explaining, ExplanationRule
 from recorder.model import ConsentMode, OverrideReason, RecorderError, RivalPolicy
 from recorder.numbers import SHORTEST_KEY, NumberKey
 from recorder.policy import LinePolicy, LineRules, OverrideTerms
+from recorder.rights import Role
 
 ENVIRONMENT_PREFIX = "RECORDER_"
 LINE_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -198,6 +200,33 @@ class Http(Section):
 
     def token(self) -> str | None:
         return _read_secret(self.token_file) if self.token_file is not None else None
+
+
+class Explained(Section):
+    """Whether somebody says why they listen. What is named narrows it to a role, a line or a purpose (LL-03)."""
+
+    explanation: Explaining
+    shortest: Annotated[int, Field(ge=1, le=LONGEST_EXPLANATION)] = PRIVATE.shortest
+    role: Role | None = None
+    line: str | None = None
+    purpose: str | None = None
+
+    def rule(self) -> ExplanationRule:
+        return ExplanationRule(
+            explaining=self.explanation, shortest=self.shortest, role=self.role, line=self.line, purpose=self.purpose
+        )
+
+
+class Listened(Section):
+    """Hearing recordings. `rule.NAME` is any number of exceptions; which one counts `recorder.listens` says."""
+
+    explanation: Explaining = PRIVATE.explaining
+    shortest: Annotated[int, Field(ge=1, le=LONGEST_EXPLANATION)] = PRIVATE.shortest
+    rule: dict[str, Explained] = Field(default_factory=dict)
+
+    def rules(self) -> tuple[ExplanationRule, ...]:
+        whole = ExplanationRule(explaining=self.explanation, shortest=self.shortest)
+        return (whole, *(explained.rule() for explained in self.rule.values()))
 
 
 class Override(Section):
@@ -390,6 +419,7 @@ class Settings(Section):
     journal: JournalAt = JournalAt()
     storage: StorageAt = StorageAt()
     http: Http = Http()
+    listening: Listened = Listened()
     do_not_record: NotRecorded = NotRecorded()
     numbers: Numbers = Numbers()
     line: dict[str, Line] = Field(default_factory=dict)

@@ -14,7 +14,7 @@ import signal
 import sys
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -53,6 +53,9 @@ class Whose:
     ledgers: Ledgers = field(default_factory=Ledgers)
 
 
+HEADS: Final = ("head", "listening_head")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balanced:
     """What does not fit, counted, and the first by their ids; never the words: a caller's own may stand in them."""
@@ -61,6 +64,7 @@ class Balanced:
     first: tuple[str, ...] = ()
     personal_calls: int | None = None
     head: Head | None = None
+    listening_head: Head | None = None
 
     @classmethod
     def of(cls, books: Books) -> Balanced:
@@ -69,6 +73,7 @@ class Balanced:
             first=tuple(_named(item) for item in books.mismatches[:FIRST_NAMED]),
             personal_calls=books.personal_calls,
             head=books.head,
+            listening_head=books.listening_head,
         )
 
 
@@ -142,7 +147,7 @@ def _answer(told: dict[str, Any]) -> Balanced:
         found=Counter({Code(code): count for code, count in told["found"].items()}),
         first=tuple(told["first"]),
         personal_calls=told["personal_calls"],
-        head=Head(**told["head"]) if told["head"] else None,
+        **{name: Head(**told[name]) if told[name] else None for name in HEADS},
     )
 
 
@@ -185,9 +190,7 @@ def main() -> None:
             "found": balanced.found,
             "first": balanced.first,
             "personal_calls": balanced.personal_calls,
-            "head": {"node": balanced.head.node, "seq": balanced.head.seq, "digest": balanced.head.digest}
-            if balanced.head
-            else None,
+            **{name: asdict(head) if (head := getattr(balanced, name)) is not None else None for name in HEADS},
         }
     print(json.dumps(told))
 

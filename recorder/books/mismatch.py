@@ -47,6 +47,9 @@ class Code(StrEnum):
     CHAINED_ACT_REMOVED = "chained_act_removed"
     ACT_UNCHAINED = "act_unchained"
     POLICY_CHANGED = "policy_changed"
+    # the listening log
+    LISTENING_REMOVED = "listening_removed"
+    LISTENING_CHANGED = "listening_changed"
     # the call and its recordings
     RECORDED_WITHOUT_RECORDING = "recorded_without_recording"
     RECORDING_AGAINST_OUTCOME = "recording_against_outcome"
@@ -142,6 +145,8 @@ MENDS: Final[dict[Code, str]] = {
         " `recorder db upgrade` chains.)"
     ),
     Code.POLICY_CHANGED: _CHAIN_TAMPERED,
+    Code.LISTENING_REMOVED: _CHAIN_TAMPERED,
+    Code.LISTENING_CHANGED: _CHAIN_TAMPERED,
     Code.RECORDED_WITHOUT_RECORDING: _TAMPERED,
     Code.RECORDING_AGAINST_OUTCOME: _UNLAWFUL,
     Code.FAILURE_UNACCOUNTED: "Read `recorder calls show` for it: part of the call was lost and no outcome says so.",

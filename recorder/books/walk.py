@@ -29,8 +29,9 @@ from recorder.books.files import (
 )
 from recorder.books.join import Told
 from recorder.books.links import judge_head, judge_links, judge_policy, judge_unchained
+from recorder.books.listened import judge_logged, judge_noted
 from recorder.books.mismatch import Code, Mismatch, Remark
-from recorder.catalogue import Catalogue, FileAct, RecordingRow, WholeCall, booked
+from recorder.catalogue import LISTENING_LOG, Catalogue, FileAct, RecordingRow, WholeCall, booked
 from recorder.chain import Head
 from recorder.model import CallId, Outcome, RecordingId, RecordingStatus
 from recorder.silences import UNTOLD_LONGEST, spans_silenced
@@ -55,6 +56,8 @@ class Books:
     consent_events: int = 0
     links: int = 0
     head: Head | None = None  # of the node's chain
+    listening_rows: int = 0
+    listening_head: Head | None = None
     heads_noted: int = 0
     heads_compared: int = 0  # those of this node
     settled_bytes: int = 0
@@ -108,6 +111,7 @@ async def verify(
     await _walk_spool(books, catalogue, storage.spool, now)
     await _read_ledgers(books, catalogue, ledgers or Ledgers(), now, progress)
     await _walk_chain(books, catalogue, progress)
+    await _walk_listening(books, catalogue, progress)
     await _walk_calls(books, catalogue, storage, now, progress)  # last: of it alone a person is told how much there is
     await _compare_heads(books, catalogue, heads)
     _name_personal(books)
@@ -250,10 +254,24 @@ async def _walk_chain(books: Books, catalogue: Catalogue, progress: Progress) ->
     books.mismatches += [item for row in kept if (item := judge_policy(row)) is not None]
 
 
+async def _walk_listening(books: Books, catalogue: Catalogue, progress: Progress) -> None:
+    at = await catalogue.logged_before(books.node, books.since) if books.since else 0
+    while batch := await catalogue.logged_after(books.node, at, LINKS_AT_ONCE):
+        books.mismatches += await asyncio.to_thread(judge_logged, batch, at)
+        books.listening_rows += len(batch)
+        at = batch[-1].seq
+        progress("rows of the listening log", books.listening_rows, None)
+    books.listening_head = next(iter(await catalogue.listening_heads(books.node)), None)
+
+
 async def _compare_heads(books: Books, catalogue: Catalogue, heads: Iterable[Head]) -> None:
     every = tuple(heads)
     noted = [head for head in every if head.node == books.node]
-    books.heads_noted, books.heads_compared = len(every), len(noted)
+    of_log = [head for head in every if head.node == f"{books.node}{LISTENING_LOG}"]
+    books.heads_noted, books.heads_compared = len(every), len(noted) + len(of_log)
+    for head in of_log:
+        item = judge_noted(head, await catalogue.listening_digest(books.node, head.seq))
+        books.mismatches += [item] if item is not None else []
     found = await catalogue.links_named(books.node, {head.seq for head in noted})
     books.mismatches += [item for head in noted if (item := judge_head(head, found.get(head.seq))) is not None]
 

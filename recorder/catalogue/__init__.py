@@ -5,6 +5,8 @@ store.py is its door (`Catalogue`, `open_catalogue`); schema.py makes and upgrad
 
 from recorder.catalogue.engine import CALLER_WAITS
 from recorder.catalogue.errors import CatalogueAway, CatalogueError, CatalogueRefused, CatalogueSchema
+from recorder.catalogue.listening import LOG as LISTENING_LOG
+from recorder.catalogue.listening import Logged
 from recorder.catalogue.rows import (
     AuditRow,
     BookedCall,
@@ -29,6 +31,7 @@ from recorder.catalogue.store import READER_WAITS, Catalogue, open_catalogue
 
 __all__ = [
     "CALLER_WAITS",
+    "LISTENING_LOG",
     "READER_WAITS",
     "AuditRow",
     "BookedCall",
@@ -46,6 +49,7 @@ __all__ = [
     "FileAction",
     "JournalRow",
     "LegRow",
+    "Logged",
     "PolicyRow",
     "PromptRow",
     "RecordingRow",

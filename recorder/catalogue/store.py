@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from recorder.catalogue import reading, schema, signing_in, users, writing
+from recorder.catalogue import listening, reading, schema, signing_in, users, writing
 from recorder.catalogue.engine import CALLER_WAITS, Rooms, url_of
 from recorder.catalogue.rows import (
     BookedCall,
@@ -30,6 +30,7 @@ from recorder.catalogue.rows import (
     WholeCall,
 )
 from recorder.chain import Head
+from recorder.listens import Audible, ListenAct
 from recorder.model import (
     CallId,
     ConsentState,
@@ -179,6 +180,11 @@ class Catalogue:
     async def withdraw_token(self, token: UUID, act: SignInAct, within: timedelta = READER_WAITS) -> None:
         """Let a token count no more; CatalogueRefused where there is none that does."""
         await self.write(lambda connection: signing_in.withdraw_token(connection, token, act), within)
+
+    async def write_listens(self, acts: Iterable[ListenAct], within: timedelta = READER_WAITS) -> None:
+        """Add these rows to the listening log, in one transaction; what is in already changes nothing."""
+        together = tuple(acts)
+        await self.write(lambda connection: listening.add(connection, together), within)
 
     async def write_bookmark(
         self, node: str, name: str, value: Mapping[str, str | int], within: timedelta = READER_WAITS
@@ -372,6 +378,61 @@ class Catalogue:
     async def sign_ins_of(self, user: str, within: timedelta = READER_WAITS) -> tuple[SignInAct, ...]:
         """Return what happened to somebody's ways in, the oldest first."""
         return await self.read(lambda connection: signing_in.acts_of(connection, user), within)
+
+    async def listens(
+        self,
+        limit: int,
+        *,
+        listener: str | None = None,
+        lines: Collection[str] | None = None,
+        recording: RecordingId | None = None,
+        call: CallId | None = None,
+        listen: UUID | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        before: tuple[datetime, UUID] | None = None,
+        within: timedelta = READER_WAITS,
+    ) -> tuple[ListenAct, ...]:
+        """Return the newest rows of the listening log that match; `until` is exclusive, `lines` None is all."""
+        return await self.read(
+            lambda connection: listening.acts(
+                connection,
+                limit,
+                listener=listener,
+                lines=lines,
+                recording=recording,
+                call=call,
+                listen=listen,
+                since=since,
+                until=until,
+                before=before,
+            ),
+            within,
+        )
+
+    async def audible(
+        self, recording: RecordingId, within: timedelta = READER_WAITS
+    ) -> tuple[Audible, RecordingRow] | None:
+        """Return what is known of a recording that somebody would hear, with its row; None where there is none."""
+        return await self.read(lambda connection: listening.audible(connection, recording), within)
+
+    async def logged_after(
+        self, node: str, after: int, limit: int, within: timedelta = READER_WAITS
+    ) -> tuple[listening.Logged, ...]:
+        """Return the node's next rows of the listening log behind row `after`, with their links."""
+        return await self.read(lambda connection: listening.logged_after(connection, node, after, limit), within)
+
+    async def logged_before(self, node: str, since: datetime, within: timedelta = READER_WAITS) -> int:
+        """Return how many rows the node's listening log had at `since`."""
+        return await self.read(lambda connection: listening.logged_before(connection, node, since), within)
+
+    async def listening_heads(self, node: str | None = None, within: timedelta = READER_WAITS) -> tuple[Head, ...]:
+        """Return the newest row of each node's listening log, as a head that can be noted elsewhere."""
+        return await self.read(lambda connection: listening.heads(connection, node), within)
+
+    async def listening_digest(self, node: str, seq: int, within: timedelta = READER_WAITS) -> str | None:
+        """Return the digest of one row of a node's listening log; None where there is none."""
+        return await self.read(lambda connection: listening.digest_at(connection, node, seq), within)
 
     async def chain_after(
         self, node: str, after: int, limit: int, within: timedelta = READER_WAITS

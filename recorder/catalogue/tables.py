@@ -37,6 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from recorder.catalogue.rows import FileAction
+from recorder.listens import ListenKind, Medium, Unheard
 from recorder.model import (
     ConsentMode,
     ConsentState,
@@ -500,4 +501,52 @@ sign_ins = Table(
     Index(None, "user", "at"),
 )
 
-APPEND_ONLY = (file_acts, prompts, consent_events, audit, call_events, chain, policies, user_acts, sign_ins)
+listens = Table(
+    "listens",
+    metadata,
+    Column("node", String(64), nullable=False),
+    Column("seq", BigInteger, nullable=False),  # without a gap in each node
+    Column("id", Uuid, nullable=False),
+    Column("listen", Uuid, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("kind", Word(ListenKind), nullable=False),
+    Column("listener", String(64), nullable=False),
+    Column("recording", Uuid),  # no foreign keys: who listened outlives what they heard
+    Column("call", Uuid),
+    Column("line", String(64)),
+    Column("roles", Texts, nullable=False),
+    Column("token", String(64)),
+    Column("agents", Texts, nullable=False),
+    Column("medium", Word(Medium)),
+    Column("purpose", String(64)),
+    Column("explanation", Text),
+    Column("address", String(64)),
+    Column("policy", String(64)),
+    Column("why", Word(Unheard)),
+    Column("began_ms", BigInteger),
+    Column("ended_ms", BigInteger),
+    Column("chained_at", String(40), nullable=False),  # as the link has it
+    Column("salt", String(64), nullable=False),
+    Column("commitment", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    PrimaryKeyConstraint("node", "seq"),
+    UniqueConstraint("id"),
+    one_of("kind", ListenKind),
+    one_of("medium", Medium),
+    one_of("why", Unheard),
+    CheckConstraint(
+        "(kind <> 'log_viewed') = (recording IS NOT NULL AND call IS NOT NULL AND line IS NOT NULL)", name="of_what"
+    ),
+    CheckConstraint("(kind = 'refused') = (why IS NOT NULL)", name="why_where_refused"),
+    CheckConstraint("(kind IN ('sent', 'played')) = (began_ms IS NOT NULL)", name="span_where_heard"),
+    CheckConstraint("(began_ms IS NULL) = (ended_ms IS NULL)", name="span_whole"),
+    CheckConstraint("kind <> 'opened' OR (medium IS NOT NULL AND purpose IS NOT NULL)", name="opened_for"),
+    CheckConstraint("seq > 0", name="seq_from_one"),
+    Index(None, "listen"),
+    Index(None, "recording"),
+    Index(None, "call"),
+    Index(None, "listener", "at"),
+    Index(None, "at"),
+)
+
+APPEND_ONLY = (file_acts, prompts, consent_events, audit, call_events, chain, policies, user_acts, sign_ins, listens)

@@ -175,15 +175,22 @@ def _override_cells(row: Overrides) -> tuple[object, ...]:
 
 @app.command("head")
 def head(context: typer.Context, as_json: Json = False) -> None:
-    """Print the newest link of each node's chain. Keep it where the recorder cannot write: `--heads` compares it."""
-    heads = ask(settings_of(context), lambda catalogue: catalogue.heads())
+    """Print the newest link of each node's chain, and the newest row of its listening log.
+
+    Keep them where the recorder cannot write: `--heads` compares them.
+    """
+    heads = ask(settings_of(context), _every_head)
     if as_json:
         print_json(heads)
         return
     if not heads:
-        screen(error=True).print("No consent event is in the catalogue yet.")
+        screen(error=True).print("No consent event and no listening is in the catalogue yet.")
     for newest in heads:
         screen().print(text(f"{newest}  {datetime.now(UTC).isoformat(timespec='seconds')}"), soft_wrap=True)
+
+
+async def _every_head(catalogue: Catalogue) -> tuple[Head, ...]:
+    return (*await catalogue.heads(), *await catalogue.listening_heads())
 
 
 # --------------------------------------------------------------------------- making a proof

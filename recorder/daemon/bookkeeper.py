@@ -33,6 +33,7 @@ class Bookkeeper:
         self._now = now
         self._said: Counter[Code] = Counter()
         self._head: Head | None = None
+        self._listening_head: Head | None = None
         self.found: Counter[Code] = Counter()
         self.personal_calls: int | None = None
         self._unread: str | None = None
@@ -76,3 +77,6 @@ class Bookkeeper:
         if books.head is not None and books.head != self._head:  # a log that is sent elsewhere keeps it there
             log.info("chain_head", head=str(books.head))
             self._head = books.head
+        if books.listening_head is not None and books.listening_head != self._listening_head:
+            log.info("listening_head", head=str(books.listening_head))
+            self._listening_head = books.listening_head

@@ -44,6 +44,7 @@ from recorder.daemon.rivals import RivalWatch
 from recorder.daemon.runner import CallRunner
 from recorder.daemon.taking_up import take_up
 from recorder.fallback import ANSWER_EVENT
+from recorder.listening import Listening
 from recorder.local_journal import Journal
 from recorder.model import CallId, PbxEvent, TransferAttended, UserEventRaised
 from recorder.queue_log import Unseen
@@ -95,6 +96,7 @@ class Parts:
     readiness: Readiness
     growth: GrowthWatch
     live: LiveDesk
+    listening: Listening
     pauses: PauseWatch
     numbers: NumberWatch
     policies: PolicyWatch
@@ -460,6 +462,7 @@ class Daemon:
             Sweep("overrides", self.parts.overrides.look, timedelta(hours=1)),
             Sweep("growth", self.parts.growth.look, timedelta(seconds=5)),
             Sweep("pauses", self.parts.pauses.look, timedelta(seconds=5)),
+            Sweep("listening", self.parts.listening.look, LOOK_EVERY),
             Sweep("numbers", self.parts.numbers.look, timedelta(seconds=5)),
             Sweep("policies", self.parts.policies.look, timedelta(seconds=5)),
             Sweep("rivals", self._rivals, LOOK_EVERY),

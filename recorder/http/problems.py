@@ -28,6 +28,11 @@ class Code(StrEnum):
     REFUSED = "refused"
     STOPPED = "capture_stopped"
     UNCONFIRMED = "not_confirmed_in_time"
+    SEALED = "sealed"
+    NOT_SETTLED = "not_settled"
+    ANOTHER_PURPOSE = "another_purpose"
+    UNEXPLAINED = "unexplained"
+    NO_SOUND = "sound_not_there"
     INVALID = "not_understood"
     TOO_MANY = "too_many"
     NOT_ALLOWED = "method_not_allowed"
@@ -45,6 +50,11 @@ MEANINGS: Final[dict[Code, tuple[HTTPStatus, str]]] = {
     Code.REFUSED: (HTTPStatus.CONFLICT, "The call stands so that this cannot be: nothing was changed."),
     Code.STOPPED: (HTTPStatus.CONFLICT, "Asterisk did not confirm it: the capture was ended instead."),
     Code.UNCONFIRMED: (HTTPStatus.GATEWAY_TIMEOUT, "It was asked for, and not confirmed in time: look at the call."),
+    Code.SEALED: (HTTPStatus.LOCKED, "Captured by override: sealed until a second person has decided on it."),
+    Code.NOT_SETTLED: (HTTPStatus.CONFLICT, "There is nothing of it to hear: not yet, or no longer."),
+    Code.ANOTHER_PURPOSE: (HTTPStatus.FORBIDDEN, "It was not announced for that purpose, and is not heard for it."),
+    Code.UNEXPLAINED: (HTTPStatus.UNPROCESSABLE_ENTITY, "Say why you listen, in as many characters as it takes."),
+    Code.NO_SOUND: (HTTPStatus.GONE, "Its file is not there; `recorder verify` names it to an administrator."),
     Code.INVALID: (HTTPStatus.UNPROCESSABLE_ENTITY, "The request is not as the document describes it."),
     Code.TOO_MANY: (HTTPStatus.TOO_MANY_REQUESTS, "Too many at once: try again in a while."),
     Code.NOT_ALLOWED: (HTTPStatus.METHOD_NOT_ALLOWED, "This cannot be done here."),

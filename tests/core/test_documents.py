@@ -26,7 +26,7 @@ from recorder.doctor.releases import DEFECTS
 from recorder.fallback import ANSWER_EVENT
 from recorder.model import ConsentMode, ConsentState, LostReason, Outcome
 from recorder.quality import Finding
-from recorder.settings import ENVIRONMENT_PREFIX, LINE_NAME, Line, Override, Section, Settings, settings_from
+from recorder.settings import ENVIRONMENT_PREFIX, LINE_NAME, Explained, Line, Override, Section, Settings, settings_from
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -67,6 +67,8 @@ def settings() -> dict[str, str]:
         prefix = "line.NAME" if section == "line" else section
         found |= {f"{prefix}.{key}": shown(value.default) for key, value in model.model_fields.items()}
     del found["line.NAME.override"]  # a table for each reason
+    del found["listening.rule"]  # and one for each exception
+    found |= {f"listening.rule.NAME.{key}": shown(value.default) for key, value in Explained.model_fields.items()}
     of_reason = Override.model_fields.items()
     found |= {f"line.NAME.override.REASON.{key}": shown(value.default) for key, value in of_reason}
     return found

@@ -32,6 +32,7 @@ from recorder.model import (
 from recorder.policy import LinePolicy
 from recorder.signing_in import SignInAct, SignInAction
 from tests import facts
+from tests.core.test_listens import ACT
 from tests.facts import NODE, NOON, later
 
 RecordingPath = tuple[ConsentRecorded, RecordingAuthorised]
@@ -451,6 +452,7 @@ async def test_what_is_append_only_cannot_be_changed_or_removed(store: Catalogue
     await store.write_policies(NODE, NOON, "1.0", [LinePolicy(line="support", settings="{}")])
     await store.write_user_acts([facts.user_act()])
     await store.write_sign_in(REFUSED_SIGN_IN)
+    await store.write_listens([ACT])
     columns = {"prompts": "text", "audit": "actor", "consent_events": "policy", "call_events": "name"}
     columns |= {
         "file_acts": "reason",
@@ -459,6 +461,7 @@ async def test_what_is_append_only_cannot_be_changed_or_removed(store: Catalogue
         "user_acts": "actor",
         "sign_ins": "actor",
     }
+    columns["listens"] = "explanation"
     column = columns[table]
 
     for statement in (f"UPDATE {table} SET {column} = 'x'", f"DELETE FROM {table}"):
@@ -504,6 +507,13 @@ async def test_what_is_append_only_cannot_be_replaced(store: Catalogue) -> None:
     for which in ("seq + 1, id", f"seq, '{'0' * 32}'"):
         with pytest.raises(CatalogueRefused, match="append-only"):
             await say(store, f"REPLACE INTO sign_ins (seq, id, at, action) SELECT {which}, at, action FROM sign_ins")
+    await store.write_listens([ACT])
+    names = (
+        "kind, listener, recording, call, line, roles, agents, medium, purpose, chained_at, salt, commitment, digest"
+    )
+    for which in (f"node, seq + 1, id, listen, at, {names}", f"node, seq, '{'0' * 32}', listen, at, {names}"):
+        with pytest.raises(CatalogueRefused, match="append-only"):
+            await say(store, f"REPLACE INTO listens (node, seq, id, listen, at, {names}) SELECT {which} FROM listens")
 
 
 @pytest.mark.parametrize(

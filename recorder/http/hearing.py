@@ -1,0 +1,245 @@
+"""/api/v1/recordings and /api/v1/listens: hearing a recording, and who has heard what.
+
+Must not open a file: recorder.listening says what may be heard, once its row is written. Nothing here removes a row.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Final, Self
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import Field
+
+from recorder.catalogue import Catalogue
+from recorder.http.api import PREFIX, PROBLEMS, View, held
+from recorder.http.door import ASKED_WITHIN, Door
+from recorder.http.problems import Code, NotDone, Problem
+from recorder.http.rules import signed_in
+from recorder.http.sound import Sound
+from recorder.listening import Listen, Listening
+from recorder.listens import LONGEST_EXPLANATION, Explaining, ListenAct, ListenKind, Medium, Unheard
+from recorder.model import CallId, RecordingId
+from recorder.rights import EVERY_LINE, Right
+from recorder.signing_in import Asker
+
+log = structlog.get_logger(__name__)
+
+PURPOSE: Final = r"^[a-z][a-z0-9_]{0,39}$"
+AT_MOST: Final = 200
+REFUSED: Final[dict[Unheard, Code]] = {
+    Unheard.NOT_PERMITTED: Code.NOT_PERMITTED,
+    Unheard.SEALED: Code.SEALED,
+    Unheard.NOT_SETTLED: Code.NOT_SETTLED,
+    Unheard.ANOTHER_PURPOSE: Code.ANOTHER_PURPOSE,
+    Unheard.UNEXPLAINED: Code.UNEXPLAINED,
+    Unheard.TOO_LONG: Code.INVALID,
+}
+
+
+class AudibleView(View):
+    """A recording that you may know of, and what it takes to hear it. `explaining` is for each of its purposes."""
+
+    recording: UUID
+    call: UUID
+    line: str
+    settled: bool
+    sealed: bool
+    purposes: list[str]
+    explaining: dict[str, Explaining]
+    shortest: dict[str, int]
+
+
+class WishView(View):
+    """Why, for what, and how somebody wants to hear it."""
+
+    purpose: Annotated[str, Field(pattern=PURPOSE)]
+    explanation: Annotated[str, Field(max_length=LONGEST_EXPLANATION)] = ""
+    medium: Medium = Medium.STREAM
+
+
+class ListenView(View):
+    """A listening that has its row: the sound is at `audio`, to be begun within a minute."""
+
+    listen: UUID
+    audio: str
+    seconds: float
+
+    @classmethod
+    def of(cls, listen: Listen) -> Self:
+        audio = f"{PREFIX}/listens/{listen.id}/audio"
+        return cls(listen=listen.id, audio=audio, seconds=listen.duration_ms / 1000)
+
+
+class PlayedView(View):
+    """What the player has played, in milliseconds of the recording."""
+
+    spans: Annotated[list[tuple[int, int]], Field(max_length=200)]
+
+
+class ListenActView(View):
+    """A row of the listening log."""
+
+    id: UUID
+    listen: UUID
+    at: datetime
+    kind: ListenKind
+    listener: str
+    token: str | None
+    roles: list[str]
+    recording: UUID | None
+    call: UUID | None
+    line: str | None
+    agents: list[str]
+    medium: Medium | None
+    purpose: str | None
+    explanation: str | None
+    address: str | None
+    policy: str | None
+    why: Unheard | None
+    began_ms: int | None
+    ended_ms: int | None
+
+    @classmethod
+    def of(cls, act: ListenAct) -> Self:
+        return cls(**{name: getattr(act, name) for name in cls.model_fields})
+
+
+class ListenActsView(View):
+    """The newest first; `next` asks for those before, as `?before=`."""
+
+    rows: list[ListenActView]
+    next: str | None
+
+
+def hearing_routes(door: Door, listening: Listening, catalogue: Catalogue) -> APIRouter:
+    """Every route with which something is heard, or who has heard is seen."""
+    routes = APIRouter(prefix=PREFIX, responses=PROBLEMS)
+    somebody = Depends(signed_in(door))
+
+    @routes.get("/recordings/{recording}", summary="What it takes to hear a recording")
+    async def recording_view(recording: UUID, asker: Asker = somebody) -> AudibleView:
+        audible = await listening.audible(asker, RecordingId(recording))
+        if audible is None:
+            raise NotDone(Code.NOT_FOUND)
+        rules = {purpose: listening.rule_for(asker, audible.line, purpose) for purpose in sorted(audible.purposes)}
+        return AudibleView(
+            recording=audible.recording,
+            call=audible.call,
+            line=audible.line,
+            settled=audible.settled,
+            sealed=audible.sealed,
+            purposes=list(rules),
+            explaining={purpose: rule.explaining for purpose, rule in rules.items()},
+            shortest={purpose: rule.shortest for purpose, rule in rules.items()},
+        )
+
+    @routes.post(
+        "/recordings/{recording}/listens",
+        summary="Say why you listen; the row of the listening log is written before you can",
+        status_code=201,
+        responses={423: {"model": Problem, "content": {"application/problem+json": {}}}},
+    )
+    async def listen_to(request: Request, wish: WishView, recording: UUID, asker: Asker = somebody) -> ListenView:
+        return ListenView.of(await opened(listening, request, asker, RecordingId(recording), wish))
+
+    @routes.get("/listens/{listen}/audio", summary="The sound", response_class=Response)
+    async def audio(listen: UUID, asker: Asker = somebody) -> Response:
+        return sound_of(listening, asker, listen)
+
+    @routes.post("/listens/{listen}/played", summary="Which parts were played", status_code=204)
+    async def played(played: PlayedView, listen: UUID, asker: Asker = somebody) -> None:
+        found = listening.find(asker, listen)
+        if found is None:
+            raise NotDone(Code.NOT_FOUND)
+        for began, ended in played.spans:
+            listening.heard(found, ListenKind.PLAYED, began, ended)
+
+    @routes.get("/listens", summary="The listening log: yours, or all of it where you have the right to it")
+    async def listening_log(
+        request: Request,
+        all_of_them: Annotated[bool, Query(alias="all", description="Everybody's, on your lines.")] = False,
+        listener: Annotated[str | None, Query(max_length=64, description="Only this person's.")] = None,
+        recording: UUID | None = None,
+        call: UUID | None = None,
+        since: datetime | None = None,
+        until: Annotated[datetime | None, Query(description="Exclusive.")] = None,
+        before: Annotated[str | None, Query(max_length=100, description="`next` of the page before.")] = None,
+        limit: Annotated[int, Query(ge=1, le=AT_MOST)] = 50,
+        asker: Asker = somebody,
+    ) -> ListenActsView:
+        lines = lines_of(asker, Right.VIEW_LOG)
+        if all_of_them and lines is not None and not lines:
+            raise NotDone(Code.NOT_PERMITTED)
+        if all_of_them:
+            await listening.view_log(asker, address_of(request))
+        rows = await catalogue.listens(
+            limit,
+            listener=listener if all_of_them else asker.user.name,
+            lines=lines if all_of_them else None,
+            recording=None if recording is None else RecordingId(recording),
+            call=None if call is None else CallId(call),
+            since=aware(since),
+            until=aware(until),
+            before=before_of(before),
+            within=ASKED_WITHIN,
+        )
+        shown = [ListenActView.of(row) for row in rows]
+        return ListenActsView(
+            rows=shown, next=f"{rows[-1].at.isoformat()}_{rows[-1].id}" if len(rows) == limit else None
+        )
+
+    return routes
+
+
+async def opened(
+    listening: Listening, request: Request, asker: Asker, recording: RecordingId, wish: WishView
+) -> Listen:
+    """A listening with its row; NotDone where there is none."""
+    if listening.is_full:
+        raise NotDone(Code.TOO_MANY)
+    found = await listening.open(asker, recording, wish.medium, wish.purpose, wish.explanation, address_of(request))
+    if found is None:
+        raise NotDone(Code.NOT_FOUND)
+    if isinstance(found, Unheard):
+        raise NotDone(REFUSED[found])
+    return found
+
+
+def sound_of(listening: Listening, asker: Asker, listen: UUID) -> Response:
+    """What was opened, as bytes; NotDone where it is not open, or the file is not there."""
+    found = listening.find(asker, listen)
+    if found is None:
+        raise NotDone(Code.NOT_FOUND)
+    try:
+        return Sound(listening, found)
+    except OSError as error:
+        log.error("sound_not_there", recording=str(found.opened.recording), why=str(error))
+        raise NotDone(Code.NO_SOUND) from None
+
+
+def lines_of(asker: Asker, right: Right) -> frozenset[str] | None:
+    """The lines on which somebody has a right; None for every line."""
+    lines = frozenset(line for own, line in held(asker) if own is right)
+    return None if EVERY_LINE in lines else lines
+
+
+def address_of(request: Request) -> str:
+    return request.client.host[:64] if request.client is not None else ""
+
+
+def aware(at: datetime | None) -> datetime | None:
+    """A time without a zone is UTC."""
+    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
+
+
+def before_of(cursor: str | None) -> tuple[datetime, UUID] | None:
+    """The row that a page goes on behind; NotDone where it is none of ours."""
+    if cursor is None:
+        return None
+    at, _, row = cursor.partition("_")
+    try:
+        moment = datetime.fromisoformat(at)
+        return moment.astimezone(UTC), UUID(row)
+    except (ValueError, OverflowError):
+        raise NotDone(Code.INVALID) from None

@@ -1,0 +1,262 @@
+"""The only way in which a person hears audio, or takes it away: authorise, write the row, then open.
+
+Must not decide (recorder.listens does) and must not change a recording. The invariants: no byte goes out before the row
+that says so is committed; whoever cannot be written down hears nothing; what went out is written down too, however the
+listening ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+from uuid import UUID, uuid4
+
+import structlog
+
+from recorder.catalogue import Catalogue, CatalogueError, RecordingRow
+from recorder.listens import (
+    Audible,
+    ExplanationRule,
+    ListenAct,
+    ListenKind,
+    Medium,
+    Unheard,
+    Wish,
+    explanation_rule,
+    merged,
+    roles_on,
+    unheard,
+)
+from recorder.model import RecordingId
+from recorder.rights import Right
+from recorder.signing_in import Asker
+from recorder.storage import Storage
+
+log = structlog.get_logger(__name__)
+
+WRITTEN_WITHIN: Final = timedelta(seconds=2)
+BEGUN_WITHIN: Final = timedelta(seconds=60)
+"""So long after the row the first byte may be asked for (AC-05)."""
+IDLE_MOST: Final = timedelta(minutes=15)
+"""So long nothing may be asked for before a listening is over, and another row is needed."""
+NOTED_EVERY: Final = timedelta(seconds=5)
+"""What went out is written down in so large steps, while it goes."""
+OPEN_MOST: Final = 500
+
+
+@dataclass(slots=True, kw_only=True)
+class Listen:
+    """A listening in progress. `spans` are milliseconds that went out, or were played, and stand in no row yet."""
+
+    id: UUID
+    opened: ListenAct
+    path: Path
+    whole: RecordingRow
+    used_at: datetime
+    until: datetime
+    is_begun: bool = False
+    in_use: int = 0
+    noted_at: datetime
+    spans: dict[ListenKind, list[tuple[int, int]]] = field(default_factory=dict)
+
+    @property
+    def duration_ms(self) -> int:
+        samples, rate = self.whole.samples or 0, self.whole.rate or 8000
+        return samples * 1000 // rate
+
+
+class Listening:
+    """CatalogueError passes from `open`: without the row nobody hears."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        storage: Storage,
+        rules: Iterable[ExplanationRule],
+        now: Callable[[], datetime],
+        *,
+        node: str,
+    ) -> None:
+        self._node = node  # whose log it is: the one on which it was heard
+        self._catalogue = catalogue
+        self._storage = storage
+        self._rules = tuple(rules)
+        self._now = now
+        self._open: dict[UUID, Listen] = {}
+        self._owed: list[ListenAct] = []  # what the catalogue would not take yet
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._open) >= OPEN_MOST
+
+    def rule_for(self, asker: Asker, line: str, purpose: str) -> ExplanationRule:
+        """Whether this person has to say why, there and for that."""
+        return explanation_rule(self._rules, roles_on(asker, line), line, purpose)
+
+    async def audible(self, asker: Asker, recording: RecordingId) -> Audible | None:
+        """What they may know of a recording; None where there is none on a line of theirs."""
+        found = await self._catalogue.audible(recording, WRITTEN_WITHIN)
+        if found is None or not _may_know(asker, found[0].line):
+            return None
+        return found[0]
+
+    async def open(
+        self, asker: Asker, recording: RecordingId, medium: Medium, purpose: str, explanation: str, address: str
+    ) -> Listen | Unheard | None:
+        """Let somebody hear, once the row is in; a refusal leaves its row too. None where there is no such thing."""
+        found = await self._catalogue.audible(recording, WRITTEN_WITHIN)
+        if found is None or not _may_know(asker, found[0].line):
+            return None
+        audible, row = found
+        rule = self.rule_for(asker, audible.line, purpose)
+        wish = Wish(asker=asker, medium=medium, purpose=purpose, explanation=explanation, rule=rule)
+        why = unheard(wish, audible)
+        now = self._now()
+        act = _row(wish, audible, why, now, address, self._node)
+        await self._catalogue.write_listens([act], WRITTEN_WITHIN)
+        if why is not None:
+            log.warning("listening_refused", recording=str(recording), why=why)
+            return why
+        listen = Listen(
+            id=act.listen,
+            opened=act,
+            path=self._storage.path(row.id, row.authorised_at),
+            whole=row,
+            used_at=now,
+            until=now + BEGUN_WITHIN,
+            noted_at=now,
+        )
+        self._open[listen.id] = listen
+        return listen
+
+    def find(self, asker: Asker, listen: UUID) -> Listen | None:
+        """Their own listening, where it is still open; nobody else's."""
+        found = self._open.get(listen)
+        token = asker.token.label if asker.token is not None else None
+        if found is None or (found.opened.listener, found.opened.token) != (asker.user.name, token):
+            return None
+        return found if found.in_use or self._now() <= found.until else None
+
+    def use(self, listen: Listen) -> None:
+        """Bytes of it are about to go out."""
+        listen.is_begun = True
+        listen.in_use += 1
+        listen.used_at = self._now()
+
+    def used(self, listen: Listen) -> None:
+        """They have gone out, or whoever asked for them is gone."""
+        listen.in_use -= 1
+        listen.used_at = self._now()
+        listen.until = listen.used_at + IDLE_MOST
+
+    def heard(self, listen: Listen, kind: ListenKind, began_ms: int, ended_ms: int) -> None:
+        """So much of it went out, or was played; written down by `look`."""
+        began, ended = max(0, began_ms), min(ended_ms, listen.duration_ms)
+        if began < ended:
+            listen.spans.setdefault(kind, []).append((began, ended))
+
+    async def view_log(self, asker: Asker, address: str) -> None:
+        """Somebody is about to see what others have heard: that is a row too, and comes before what they see."""
+        act = ListenAct(
+            id=uuid4(),
+            listen=uuid4(),
+            at=self._now(),
+            kind=ListenKind.LOG_VIEWED,
+            listener=asker.user.name,
+            token=asker.token.label if asker.token is not None else None,
+            node=self._node,
+            roles=tuple(sorted({grant.role for grant in asker.user.grants})),
+            address=address,
+        )
+        await self._catalogue.write_listens([act], WRITTEN_WITHIN)
+
+    async def look(self) -> bool:
+        """Write down what went out since the last look, and end what nobody uses.
+
+        CatalogueError passes: what could not be written stays owed.
+        """
+        now = self._now()
+        for listen in list(self._open.values()):
+            is_over = not listen.in_use and now > listen.until
+            if is_over or now - listen.noted_at >= NOTED_EVERY:
+                self._note(listen, now)
+            if is_over:
+                self._owed.append(_later(listen, ListenKind.CLOSED, now))
+                del self._open[listen.id]
+        await self._pay()
+        return False
+
+    async def close(self) -> None:
+        """The daemon ends: whatever is still to be written down is written now, where that can be."""
+        now = self._now()
+        for listen in self._open.values():
+            self._note(listen, now)
+            self._owed.append(_later(listen, ListenKind.CLOSED, now))
+        self._open.clear()
+        try:
+            await self._pay()
+        except CatalogueError as error:
+            log.error("listening_not_noted", rows=len(self._owed), why=str(error))
+
+    def _note(self, listen: Listen, now: datetime) -> None:
+        listen.noted_at = now
+        for kind, spans in listen.spans.items():
+            for began, ended in merged(spans):
+                self._owed.append(_later(listen, kind, now, began, ended))
+        listen.spans = {}
+
+    async def _pay(self) -> None:
+        """Each row has its id: what is written twice is there once."""
+        owed = tuple(self._owed)
+        if owed:
+            await asyncio.shield(self._catalogue.write_listens(owed))
+            self._owed = self._owed[len(owed) :]
+
+
+def _may_know(asker: Asker, line: str) -> bool:
+    """Whether that there is a recording is theirs to know."""
+    return any(asker.may(right, line) for right in (Right.SEARCH, Right.LISTEN, Right.DOWNLOAD))
+
+
+def _row(wish: Wish, audible: Audible, why: Unheard | None, now: datetime, address: str, node: str) -> ListenAct:
+    """The row that comes before the first byte, or says that there is none."""
+    said = wish.explanation.strip()
+    return ListenAct(
+        id=uuid4(),
+        listen=uuid4(),
+        at=now,
+        kind=ListenKind.OPENED if why is None else ListenKind.REFUSED,
+        listener=wish.asker.user.name,
+        token=wish.asker.token.label if wish.asker.token is not None else None,
+        recording=audible.recording,
+        call=audible.call,
+        node=node,
+        line=audible.line,
+        roles=tuple(sorted(roles_on(wish.asker, audible.line))),
+        agents=audible.agents,
+        medium=wish.medium,
+        purpose=wish.purpose[:64],
+        explanation=said[:500] if said else None,
+        address=address,
+        policy=audible.policy,
+        why=why,
+    )
+
+
+def _later(
+    listen: Listen, kind: ListenKind, now: datetime, began_ms: int | None = None, ended_ms: int | None = None
+) -> ListenAct:
+    """A later row of the same listening; what its first row says of why is not said again."""
+    return replace(
+        listen.opened,
+        id=uuid4(),
+        at=now,
+        kind=kind,
+        explanation=None,
+        began_ms=began_ms,
+        ended_ms=ended_ms,
+    )
