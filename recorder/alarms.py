@@ -22,6 +22,7 @@ class AlarmKind(StrEnum):
     UNREADY = "unready"  # nothing new can be captured
     DISK = "disk"  # a file system of ours fills up
     RIVAL = "rival"  # a capture that we did not authorise was seen
+    PAUSE = "pause"  # a call is paused for longer than its line allows
 
 
 class Occasion(StrEnum):
@@ -83,6 +84,8 @@ def rules(*, unready: timedelta, digest: timedelta, over: timedelta) -> Mapping[
         AlarmKind.UNREADY: Rule(after=unready, over_after=unready, again=timedelta(hours=1), only_news=False),
         AlarmKind.DISK: Rule(after=timedelta(minutes=1), over_after=over, again=timedelta(days=1), only_news=False),
         AlarmKind.RIVAL: Rule(after=at_once, over_after=over, again=digest, only_news=True),
+        # How long is too long the line has said, and whoever is on the way to the agent should hear that it is mended.
+        AlarmKind.PAUSE: Rule(after=at_once, over_after=at_once, again=digest, only_news=True),
     }
 
 
@@ -215,6 +218,7 @@ WHAT: Final[Mapping[AlarmKind | None, str]] = {
     AlarmKind.UNREADY: "nothing new can be captured",
     AlarmKind.DISK: "a disk fills up",
     AlarmKind.RIVAL: "captures were seen that the recorder did not authorise",
+    AlarmKind.PAUSE: "calls are paused for longer than their line allows",
     None: "this is a test; nothing is wrong",
 }
 HOW: Final[Mapping[Occasion, str]] = {

@@ -199,6 +199,13 @@ class Assembly:
             lists=lists,
         )
         lines = settings.rules()
+        pauses = PauseWatch(
+            book,
+            lines,
+            self.now,
+            capture.remind,
+            alarm=lambda: daemon.parts.alarms.happened(AlarmKind.PAUSE, "paused"),
+        )
         readiness = Readiness()
         members = Members(ami)
         numbers = NumberWatch(self.catalogue)
@@ -294,7 +301,7 @@ class Assembly:
             policies=PolicyWatch(
                 self.catalogue, settings.policies(), node=settings.node.name, version=__version__, now=self.now
             ),
-            pauses=PauseWatch(book, lines, self.now, capture.remind),
+            pauses=pauses,
             rivals=rivals,
             fullness=fullness,
             alarms=AlarmWatch(
@@ -307,6 +314,7 @@ class Assembly:
                 hindrances=lambda: readiness.reasons,
                 disks=lambda: fullness.disks,
                 at_large=lambda: rivals.at_large,
+                paused_long=lambda: len(pauses.long),
                 now=self.now,
             ),
             now=self.now,
@@ -454,6 +462,10 @@ class Assembly:
             ),
             "recorder_rivals_at_large": Figure(
                 about="Recorders that capture or hear a call of ours now", values={"": float(parts.rivals.at_large)}
+            ),
+            "recorder_pauses_long": Figure(
+                about="Calls that are paused for longer than their line allows",
+                values={"": float(len(parts.pauses.long))},
             ),
             "recorder_events_unexpected": Figure(
                 about="Events that did not fit the state of their call", values={"": counters.unexpected}, counts=True

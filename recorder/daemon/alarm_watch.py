@@ -36,6 +36,7 @@ class AlarmWatch:
         hindrances: Callable[[], Sequence[str]],
         disks: Callable[[], Sequence[Disk]],
         at_large: Callable[[], int],
+        paused_long: Callable[[], int],
         now: Callable[[], datetime],
     ) -> None:
         self.alarms = alarms
@@ -47,6 +48,7 @@ class AlarmWatch:
         self._hindrances = hindrances
         self._disks = disks
         self._at_large = at_large  # captures of others that run on
+        self._paused_long = paused_long  # calls
         self._now = now
         self._counted: dict[str, int] = {}
         self._news: dict[AlarmKind, dict[str, int]] = {}
@@ -80,6 +82,7 @@ class AlarmWatch:
         if at_large := self._at_large():
             running = f"{at_large} of them {'runs' if at_large == 1 else 'run'} on"
             seen[AlarmKind.RIVAL] = Seen(happened=news.get(AlarmKind.RIVAL, {}), stands=(running,))
+        seen[AlarmKind.PAUSE] = _pauses_seen(news.get(AlarmKind.PAUSE, {}), self._paused_long())
         seen[AlarmKind.DISK] = _disks_seen(self._disks())
         for notice in self.alarms.look(seen, self._now()):
             await self._tell(notice)
@@ -121,3 +124,9 @@ class AlarmWatch:
 def _disks_seen(disks: Sequence[Disk]) -> Seen:
     full = [disk for disk in disks if disk.level > DiskLevel.ROOM]
     return Seen(stands=tuple(disk.words for disk in full), urgent=any(disk.level is DiskLevel.ALARM for disk in full))
+
+
+def _pauses_seen(news: Mapping[str, int], now: int) -> Seen:
+    """Nobody need be woken: nothing is lost, and what should not be heard is not."""
+    standing = (f"{now} of them {'is' if now == 1 else 'are'} so now",) if now else ()
+    return Seen(happened=news, stands=standing, urgent=False)

@@ -1,7 +1,8 @@
 """Is a pause forgotten? The one look that tells a card number from an agent who never resumed (PR-07).
 
 Must not end a pause: what is silent stays silent until somebody presses the key. The invariant: a pause longer than its
-line allows is said once in the log and once to the agent, and stands in the status for as long as it lasts.
+line allows is said once in the log, once to the agent and once to whoever hears the alarms, and stands in the status
+for as long as it lasts.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ class PauseWatch:
         lines: Mapping[str, LineRules],
         now: Callable[[], datetime],
         remind: Callable[[Channel], Awaitable[None]],
+        alarm: Callable[[], None] = lambda: None,
     ) -> None:
         self._calls = calls
         self._lines = lines
         self._now = now
         self._remind = remind
+        self._alarm = alarm
         self.long: dict[CallId, datetime] = {}
         self._reminded: dict[CallId, datetime] = {}
 
@@ -58,6 +61,7 @@ class PauseWatch:
         for call, since in self.long.items():
             if before.get(call) != since:
                 log.warning("pause_long", call=str(call), seconds=round((self._now() - since).total_seconds()))
+                self._alarm()
         await self._remind_agents()
         return False
 

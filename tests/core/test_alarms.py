@@ -29,7 +29,7 @@ from tests.facts import NOON
 
 MINUTE = timedelta(minutes=1)
 RULES = rules(unready=MINUTE, digest=15 * MINUTE, over=15 * MINUTE)
-LOST, UNREADY, DISK, RIVAL = AlarmKind
+LOST, UNREADY, DISK, RIVAL, PAUSE = AlarmKind
 
 
 class Night:
@@ -176,6 +176,38 @@ def test_a_full_disk_is_over_when_it_was_below_for_a_while(night: Night) -> None
     assert night.looks(1) == [("disk", "over")]
 
 
+# --------------------------------------------------------------------------- pauses
+
+
+def paused(now: int, begun: int = 0) -> Seen:
+    return Seen(happened={"paused": begun}, stands=(f"{now} now",) if now else (), urgent=False)
+
+
+def test_a_long_pause_is_told_once_at_once_and_its_end_at_once_and_nobody_is_woken(night: Night) -> None:
+    assert night.looks(pause=paused(1, begun=1)) == [("pause", "raised")]
+    assert [night.looks(1, pause=paused(1)) for _ in range(120)] == [[]] * 120
+    assert night.looks(0.1) == [("pause", "over")]
+    assert not any(notice.urgent for notice in night.told)
+
+
+def test_long_pauses_of_several_calls_are_one_alarm_that_counts_them_and_ends_with_the_last(night: Night) -> None:
+    night.looks(pause=paused(1, begun=1))
+    night.looks(1, pause=paused(2, begun=1))
+    night.looks(1, pause=paused(3, begun=1))
+    assert night.looks(13, pause=paused(1)) == [("pause", "again")]
+    assert dict(night.told[-1].counts) == {"paused": 3}
+    assert night.told[-1].reasons == ("1 now",)
+    assert night.looks(1) == [("pause", "over")]
+    assert len({notice.alarm for notice in night.told}) == 1
+
+
+def test_the_next_long_pause_is_an_alarm_of_its_own(night: Night) -> None:
+    night.looks(pause=paused(1, begun=1))
+    night.looks(1)
+    assert night.looks(0.1, pause=paused(1, begun=1)) == [("pause", "raised")]
+    assert dict(night.told[-1].counts) == {"paused": 1}
+
+
 # --------------------------------------------------------------------------- the table
 
 
@@ -203,7 +235,8 @@ WHATS = [
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from([0, 0.1, 1, 14, 16, 61, 1500]), st.lists(st.sampled_from(WHATS), min_size=4, max_size=4)
+            st.sampled_from([0, 0.1, 1, 14, 16, 61, 1500]),
+            st.lists(st.sampled_from(WHATS), min_size=len(KINDS), max_size=len(KINDS)),
         )
     )
 )

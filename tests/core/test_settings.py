@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from recorder.alarms import AlarmKind
 from recorder.model import ConsentMode, OverrideReason
 from recorder.policy import OverrideTerms
 from recorder.settings import Line, Settings, SettingsMistaken, host_and_port, load, settings_from
@@ -337,6 +338,12 @@ ALARM = LEAST + "[alarm]\n"
 def test_nobody_is_told_of_alarms_until_somebody_is_named() -> None:
     alarm = read().alarm
     assert (alarm.hook, alarm.webhook, alarm.key()) == (None, None, b"")
+
+
+def test_who_names_no_kinds_is_told_of_every_alarm_and_who_names_some_of_those_alone() -> None:
+    assert read(ALARM).alarm.kinds == tuple(AlarmKind)
+    assert read(ALARM + 'kinds = ["lost", "unready", "disk", "rival"]').alarm.kinds == tuple(AlarmKind)[:4]
+    assert read(ALARM + 'kinds = ["pause"]').alarm.kinds == (AlarmKind.PAUSE,)
 
 
 def test_a_webhook_is_signed_with_one_secret_or_is_a_mistake(tmp_path: Path) -> None:

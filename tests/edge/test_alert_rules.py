@@ -21,7 +21,7 @@ import pytest
 
 from recorder.model import Channel, ChannelRenamed
 from tests import promtool
-from tests.edge.centre import Centre, Talk, forbid, until
+from tests.edge.centre import LINES, Centre, Talk, forbid, until
 from tests.edge.test_overrides import took
 from tests.fakes.pbx import FakePbx
 from tests.small_disk import small_disk
@@ -282,6 +282,17 @@ async def test_a_rival_that_cannot_be_stopped(centre: Centre) -> None:
     centre.rival(talk.caller, file="")
     await until_value(centre, "recorder_rivals_at_large", 1)
     promtool.play(before, await scrape(centre), ["RecorderRivalAtLarge", "RecorderRivalMet"], at=RISEN)
+
+
+@pytest.mark.slow
+async def test_a_pause_that_is_forgotten(unstarted: Centre) -> None:
+    unstarted.change("line", support={**LINES["support"], "pause_longest_seconds": 10})
+    await unstarted.start()
+    before = await well(unstarted)
+    talk = await captured(unstarted)
+    unstarted.marks(talk, "pause")
+    await until_value(unstarted, "recorder_pauses_long", 1)
+    promtool.play(before, await scrape(unstarted), ["RecorderPauseLong"])
 
 
 async def captured(centre: Centre) -> Talk:

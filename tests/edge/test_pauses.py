@@ -46,15 +46,17 @@ async def test_a_forgotten_pause_is_said_once_and_stands_until_somebody_ends_it(
         reminded.append(channel.name)
 
     lines = {"support": LineRules(name="support", pause_longest=timedelta(seconds=60))}
-    watch = PauseWatch([runner], lines, lambda: at, remind)
+    told: list[int] = []
+    watch = PauseWatch([runner], lines, lambda: at, remind, alarm=lambda: told.append(len(watch.long)))
     with capture_logs() as said:
         await watch.look()
-        assert watch.warnings == []
+        assert (watch.warnings, told) == ([], [])
         at = NOON + timedelta(seconds=61)
         await watch.look()
         await watch.look()
     assert [line["event"] for line in said] == ["pause_long"]
     assert reminded == [AGENT.name]
+    assert told == [1]
     assert watch.warnings == [f"call {CALL} is paused since 12:00:00 UTC: was it forgotten?"]
     assert runner.state.paused is not None
 

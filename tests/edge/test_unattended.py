@@ -18,7 +18,7 @@ import pytest
 from recorder.alarms import AlarmKind
 from recorder.priority import STEP_BACK, keep_pace, step_back
 from recorder.storage import Spool, StorageError, free_space
-from tests.edge.centre import Centre, until
+from tests.edge.centre import LINES, Centre, until
 from tests.edge.test_alert_rules import fill, ring
 from tests.fakes.pbx import FakePbx
 from tests.small_disk import small_disk
@@ -160,6 +160,62 @@ async def test_a_kind_that_nobody_wants_to_hear_of_runs_no_hook_and_stands_in_th
         await until(lambda: sum(_lost_alarm(centre).values()), "the alarm")
         (courier,) = centre.assembly.daemon.parts.alarms.couriers
         assert (courier.waiting, told()) == (0, [])
+
+
+async def pass_of(centre: Centre, name: str) -> None:
+    """A pass of a sweep that begins from now on has come to its end."""
+    sweep = centre.assembly.daemon.sweeps[name]
+    for _ in range(2):  # one may be on its way
+        before = sweep.last_ok_at
+        sweep.bell.set()
+        async with asyncio.timeout(10):
+            while sweep.last_ok_at == before:
+                await asyncio.sleep(0.01)
+
+
+async def looks_for_pauses(centre: Centre) -> None:
+    await pass_of(centre, "pauses")
+    await pass_of(centre, "alarms")
+
+
+async def until_paused(centre: Centre, calls: int) -> None:
+    await until(lambda: sum(row.state.paused is not None for row in centre.runners) == calls, f"{calls} paused calls")
+
+
+@pytest.mark.slow
+async def test_a_pause_beyond_its_lines_limit_runs_the_hook_once_and_once_more_when_it_is_over(
+    opened: Opens, told: Told
+) -> None:
+    async with opened(line={"support": {**LINES["support"], "pause_longest_seconds": 10}}) as centre:
+        patient, talk = (
+            await centre.asks(line="sales"),
+            await centre.asks(),
+        )  # a line of five minutes, one of ten seconds
+        centre.connects(patient, queue="sales")
+        centre.connects(talk)
+        await centre.until_talking(2)
+        centre.marks(patient, "pause")
+        centre.marks(talk, "pause")
+        await until_paused(centre, 2)
+        await looks_for_pauses(centre)
+        centre.marks(talk, "resume")
+        await until_paused(centre, 1)
+        await looks_for_pauses(centre)
+        assert told() == []  # of short ones
+        centre.marks(talk, "pause")
+        await until(lambda: told("pause"), "the hook", seconds=30)
+        await looks_for_pauses(centre)
+        (courier,) = centre.assembly.daemon.parts.alarms.couriers
+        assert (courier.waiting, len(told())) == (0, 1)
+        centre.marks(talk, "resume")
+        await until(lambda: len(told("pause")) == 2, "its end", seconds=20)
+        raised, over = told("pause")
+        assert (raised["occasion"], raised["urgent"], raised["counts"]) == ("raised", False, {"paused": 1})
+        assert raised["reasons"] == ["1 of them is so now"]
+        assert (over["occasion"], over["alarm"], over["counts"]) == ("over", raised["alarm"], {"paused": 1})
+        for call in await centre.catalogue.list_calls(10):
+            assert str(call.id) not in str((raised, over))
+            assert call.linkedid not in str((raised, over))
 
 
 async def test_what_is_kept_about_alarms_is_one_time_and_nothing_else(opened: Opens, told: Told) -> None:
