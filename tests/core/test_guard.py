@@ -609,6 +609,9 @@ def texts(draw: st.DrawFn) -> str:
 @given(st.lists(texts(), max_size=3), st.sampled_from(["en", "fr"]))
 @example(["password: 4111111111111111 ", "1234", "567 @"], "en")
 @example(["41-1111111111-1111 1234@example.com"], "fr")
+@example(["4111111111111111password: hunter2"], "en")
+@example(["4111111111111111GB82WEST12345698765432"], "en")
+@example(["4111 1111 1111 1111password: 1795298000.10"], "en")
 def test_a_text_that_was_redacted_holds_nothing_more_to_take_out(written: list[str], language: str) -> None:
     fields = {f"field{index}": text for index, text in enumerate(written)}
     once = redacted(fields, examine(fields), language)
