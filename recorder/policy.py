@@ -72,6 +72,9 @@ class LineRules:
         return next((terms for terms in self.override if terms.reason is reason), None)
 
 
+KEPT_UNRECORDED = "kept_unrecorded"
+KEPT_IN_TEXT = f'"{KEPT_UNRECORDED}":true'
+"""How canonical JSON says it. Nothing that a setting holds can read so: its quotes would have a stroke before them."""
 OLDER_DIGITS = 16
 """Of the digest, as older recorders wrote it. What is found with another text behind it in a lifetime proves little."""
 
@@ -87,6 +90,11 @@ class LinePolicy:
     def digest(self) -> str:
         """What names them in every consent event: the SHA-256, in hex, of name, blank and text."""
         return hashlib.sha256(f"{self.line} {self.settings}".encode()).hexdigest()
+
+    @property
+    def keeps_unrecorded(self) -> bool:
+        """Whether these settings say `never` in so many words: left out it is what an installation begins with."""
+        return KEPT_IN_TEXT in self.settings
 
     def gives(self, digest: str) -> bool:
         """Whether `digest` was taken of this text. Older recorders' has its first 16 digits; no other part is one."""

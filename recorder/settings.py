@@ -31,7 +31,8 @@ from recorder.do_not_record import DoNotRecord, checked_interface, is_region, wr
 from recorder.listens import LONGEST_EXPLANATION, PRIVATE, Explaining, ExplanationRule
 from recorder.model import ConsentMode, OverrideReason, RecorderError, RivalPolicy
 from recorder.numbers import SHORTEST_KEY, NumberKey
-from recorder.policy import LinePolicy, LineRules, OverrideTerms
+from recorder.policy import KEPT_UNRECORDED, LinePolicy, LineRules, OverrideTerms
+from recorder.releases import Said
 from recorder.rights import Role
 
 ENVIRONMENT_PREFIX = "RECORDER_"
@@ -263,6 +264,11 @@ class Line(Section):
     beep_seconds: Annotated[int, Field(ge=5, le=120)] | None = None
     fallback: Literal["skip", "dialplan"] = "skip"
 
+    @property
+    def keeps_unrecorded(self) -> bool:
+        """Whether `never` is said in so many words (MS-01)."""
+        return self.consent is ConsentMode.NEVER and "consent" in self.model_fields_set
+
     @field_validator("languages")
     @classmethod
     def _once(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
@@ -450,9 +456,16 @@ class Settings(Section):
         """The lines' settings as they are kept, so that what a consent event's digest stands for can be read later."""
         return tuple(_policy(name, line) for name, line in self.line.items())
 
+    def said(self) -> dict[str, Said]:
+        """The same with their text, as it is kept: what is in force on a line takes more (recorder.releases)."""
+        return {name: Said(rules=_rules(name, line), policy=_policy(name, line)) for name, line in self.line.items()}
+
 
 def _policy(name: str, line: Line) -> LinePolicy:
-    return LinePolicy(line=name, settings=canonical(line.model_dump(mode="json")))
+    settings = line.model_dump(mode="json")
+    if line.keeps_unrecorded:
+        settings[KEPT_UNRECORDED] = True  # in their text alone, so that no other line has another digest for it
+    return LinePolicy(line=name, settings=canonical(settings))
 
 
 def _rules(name: str, line: Line) -> LineRules:

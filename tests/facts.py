@@ -30,6 +30,7 @@ from recorder.model import (
     RecordingStatus,
     Uniqueid,
 )
+from recorder.releases import ReleaseAct, ReleaseAction
 from recorder.rights import Role, UserAct, UserAction
 
 NODE = "pbx1"
@@ -221,4 +222,33 @@ def user_act(
         interface=at,
         role=role if line is not None else None,
         line=line,
+    )
+
+
+RELEASE = UUID(int=9)
+UNTIL = NOON + timedelta(days=30)
+
+
+def release_act(
+    action: ReleaseAction = ReleaseAction.ASKED,
+    *,
+    by: str | None = None,
+    key: UUID = RELEASE,
+    line: str = "support",
+    at: datetime = NOON,
+    until: datetime = UNTIL,
+    reference: str = "Act 12, s. 3",
+) -> ReleaseAct:
+    """Done to a release of line support: alice asks, bob decides."""
+    is_asked = action is ReleaseAction.ASKED
+    return ReleaseAct(
+        id=key if is_asked else uuid4(),
+        at=at,
+        actor=by or ("alice" if is_asked else "bob"),
+        release=key,
+        line=line,
+        asker=by or "alice" if is_asked else "alice",
+        action=action,
+        reference=reference if is_asked else None,
+        until=until if is_asked else None,
     )

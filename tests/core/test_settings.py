@@ -90,13 +90,33 @@ def test_the_digest_of_a_line_changes_with_its_settings_and_with_nothing_else() 
 
 def test_the_settings_of_a_line_are_kept_as_the_text_of_which_the_digest_is_taken_and_hold_no_secret() -> None:
     settings = read(SUPPORT + 'consent = "opt_in"\nlanguages = ["en", "fr"]\n')
-    (policy,) = settings.policies()
+    policy = settings.said()["support"].policy
     taken = hashlib.sha256(f"support {policy.settings}".encode()).hexdigest()
     assert (policy.line, policy.digest, settings.rules()["support"].digest) == ("support", taken, taken)
     kept = json.loads(policy.settings)
     assert set(kept) == set(Line.model_fields)
     assert (kept["consent"], kept["languages"], kept["retries"]) == ("opt_in", ["en", "fr"], 2)
     assert SECRET not in policy.settings
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "keeps"),
+    [
+        ('consent = "never"\n', {}, True),
+        ("", {"RECORDER_LINE__SUPPORT__CONSENT": "never"}, True),
+        ("", {}, False),
+        ('consent = "opt_in"\n', {}, False),
+        ('consent = "opt_in"\npurposes = ["\\"kept_unrecorded\\":true"]\n', {}, False),
+    ],
+    ids=["said", "said by the environment", "left out", "another", "a purpose that reads so"],
+)
+def test_a_line_is_kept_unrecorded_by_never_in_so_many_words_and_by_nothing_else(
+    text: str, environment: dict[str, str], keeps: bool
+) -> None:
+    said = read(SUPPORT + text, **environment).said()["support"]
+    assert said.policy.keeps_unrecorded is keeps
+    assert said.rules.digest == said.policy.digest
+    assert json.loads(said.policy.settings).get("kept_unrecorded", False) is keeps
 
 
 MISTAKEN = """
