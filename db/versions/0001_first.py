@@ -36,7 +36,7 @@ LOST = (
 )
 
 
-WAYS_IN = ("passwords", "sessions", "tokens", "sign_ins", "listens")
+WAYS_IN = ("passwords", "sessions", "tokens", "sign_ins", "release_acts", "listens")
 
 
 def upgrade() -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from recorder.catalogue import listening, reading, schema, signing_in, users, writing
+from recorder.catalogue import listening, reading, releases, schema, signing_in, users, writing
 from recorder.catalogue.engine import CALLER_WAITS, Rooms, url_of
 from recorder.catalogue.rows import (
     BookedCall,
@@ -43,6 +43,7 @@ from recorder.model import (
 )
 from recorder.overrides import Overrides, told
 from recorder.policy import LinePolicy
+from recorder.releases import ReleaseAct
 from recorder.rights import Seat, User, UserAct
 from recorder.signing_in import Password, Session, SignInAct, Token
 
@@ -185,6 +186,10 @@ class Catalogue:
         """Add these rows to the listening log, in one transaction; what is in already changes nothing."""
         together = tuple(acts)
         await self.write(lambda connection: listening.add(connection, together), within)
+
+    async def write_release_act(self, act: ReleaseAct, within: timedelta = READER_WAITS) -> None:
+        """Do this to a release; CatalogueRefused, with why, where it makes no sense or is not theirs to do."""
+        await self.write(lambda connection: releases.add(connection, act), within)
 
     async def write_bookmark(
         self, node: str, name: str, value: Mapping[str, str | int], within: timedelta = READER_WAITS
@@ -433,6 +438,18 @@ class Catalogue:
     async def listening_digest(self, node: str, seq: int, within: timedelta = READER_WAITS) -> str | None:
         """Return the digest of one row of a node's listening log; None where there is none."""
         return await self.read(lambda connection: listening.digest_at(connection, node, seq), within)
+
+    async def kept_unrecorded(self, among: Collection[str], within: timedelta = READER_WAITS) -> frozenset[str]:
+        """Return those of these lines of which settings have said `never` in so many words, at any time, anywhere."""
+        lines = tuple(among)
+        return await self.read(lambda connection: releases.kept_unrecorded(connection, lines), within)
+
+    async def release_acts(
+        self, lines: Collection[str] | None = None, within: timedelta = READER_WAITS
+    ) -> tuple[ReleaseAct, ...]:
+        """Return what was done to every release, or to those of some lines, oldest first."""
+        wanted = None if lines is None else tuple(lines)
+        return await self.read(lambda connection: releases.acts(connection, wanted), within)
 
     async def chain_after(
         self, node: str, after: int, limit: int, within: timedelta = READER_WAITS

@@ -52,6 +52,7 @@ from recorder.model import (
     Silenced,
     utc,
 )
+from recorder.releases import ReleaseAction
 from recorder.rights import UserAction
 from recorder.signing_in import SignInAction
 
@@ -444,6 +445,34 @@ user_acts = Table(
     Index(None, "node", "interface"),
 )
 
+release_acts = Table(
+    "release_acts",
+    metadata,
+    Column("seq", COUNTER, nullable=False, autoincrement=True),
+    Column("id", Uuid, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("of_release", Uuid, key="release", nullable=False),  # the id of the act that asked for it
+    Column("line", String(64), nullable=False),
+    Column("asker", String(64), nullable=False),
+    # A word that this program does not know says nothing to it: rows outlive a way back.
+    Column("action", String(32), nullable=False),
+    Column("reference", String(200)),
+    Column("until", UtcDateTime),
+    PrimaryKeyConstraint("seq"),
+    UniqueConstraint("id"),
+    UniqueConstraint("id", "actor", "line"),  # for the reference below
+    UniqueConstraint("release", "action"),
+    # What is done to a release names who asked for it, and for which line, as the act that asked does ...
+    ForeignKeyConstraint(["release", "asker", "line"], ["release_acts.id", "release_acts.actor", "release_acts.line"]),
+    one_of("action", ReleaseAction),
+    CheckConstraint("(action = 'asked') = (of_release = id)", name="asked_first"),
+    CheckConstraint("(action = 'asked') = (reference IS NOT NULL AND until IS NOT NULL)", name="terms_where_asked"),
+    CheckConstraint("until IS NULL OR until > at", name="ends_later"),
+    CheckConstraint("action <> 'approved' OR actor <> asker", name="second_person"),  # ... so that this holds
+    Index(None, "line"),
+)
+
 passwords = Table(
     "passwords",
     metadata,
@@ -549,4 +578,4 @@ listens = Table(
     Index(None, "at"),
 )
 
-APPEND_ONLY = (file_acts, prompts, consent_events, audit, call_events, chain, policies, user_acts, sign_ins, listens)
+APPEND_ONLY = (file_acts, prompts, consent_events, audit, call_events, chain, policies, user_acts, release_acts, sign_ins, listens)

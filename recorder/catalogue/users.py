@@ -34,10 +34,15 @@ def who_sat_at(connection: Connection, seats: Collection[Seat]) -> tuple[User, .
     return tuple(users(_read(connection, wanted)).values())
 
 
-def add(connection: Connection, new: Iterable[UserAct]) -> None:
-    """Do these to the users; CatalogueRefused where one makes no sense. What is in already changes nothing."""
+def take_turns(connection: Connection) -> None:
+    """Wait for whoever else is adding what depends on who may do what."""
     if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
         connection.execute(select(func.pg_advisory_xact_lock(ADDING_LOCK)))
+
+
+def add(connection: Connection, new: Iterable[UserAct]) -> None:
+    """Do these to the users; CatalogueRefused where one makes no sense. What is in already changes nothing."""
+    take_turns(connection)
     for act in new:
         if connection.execute(select(user_acts.c.seq).where(user_acts.c.id == act.id)).first() is not None:
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -30,6 +30,7 @@ from recorder.model import (
     Uniqueid,
 )
 from recorder.policy import LinePolicy
+from recorder.releases import ReleaseAction
 from recorder.signing_in import SignInAct, SignInAction
 from tests import facts
 from tests.core.test_listens import ACT
@@ -443,6 +444,16 @@ async def say(store: Catalogue, statement: str) -> None:
     await store.write(work)
 
 
+async def released(store: Catalogue) -> None:
+    """A release that was asked for and approved, past the rules of who may."""
+    acts = [asdict(facts.release_act(action)) for action in (ReleaseAction.ASKED, ReleaseAction.APPROVED)]
+
+    def work(connection: Connection) -> None:
+        connection.execute(tables.release_acts.insert(), acts)
+
+    await store.write(work)
+
+
 @pytest.mark.parametrize("table", [table.name for table in tables.APPEND_ONLY])
 async def test_what_is_append_only_cannot_be_changed_or_removed(store: Catalogue, table: str) -> None:
     call = await opened_call(store)
@@ -451,6 +462,7 @@ async def test_what_is_append_only_cannot_be_changed_or_removed(store: Catalogue
     await store.write_file_act(facts.file_act())
     await store.write_policies(NODE, NOON, "1.0", [LinePolicy(line="support", settings="{}")])
     await store.write_user_acts([facts.user_act()])
+    await released(store)
     await store.write_sign_in(REFUSED_SIGN_IN)
     await store.write_listens([ACT])
     columns = {"prompts": "text", "audit": "actor", "consent_events": "policy", "call_events": "name"}
@@ -460,6 +472,7 @@ async def test_what_is_append_only_cannot_be_changed_or_removed(store: Catalogue
         "policies": "settings",
         "user_acts": "actor",
         "sign_ins": "actor",
+        "release_acts": "actor",
     }
     columns["listens"] = "explanation"
     column = columns[table]

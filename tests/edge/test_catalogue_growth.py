@@ -18,7 +18,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, bindparam, insert, select
 
-from recorder.catalogue import reading, tables
+from recorder.catalogue import reading, releases, tables
 from recorder.catalogue.engine import connect_engine, url_of
 from recorder.model import (
     CallId,
@@ -203,6 +203,8 @@ READ = {
     "some links after one": lambda at, newest: reading.chain_after(at, NODE, 2 * newest[0], 10),
     "the links before a time": lambda at, newest: reading.links_before(at, NODE, NOON + timedelta(minutes=newest[0])),
     "the links of a call": lambda at, newest: reading.links_of_call(at, call_id(newest[0])),
+    "the lines that are kept unrecorded": lambda at, _: releases.kept_unrecorded(at, ["support"]),
+    "what was done to releases": lambda at, _: releases.acts(at, ["support"]),
 }
 
 
