@@ -46,6 +46,7 @@ from recorder.daemon import (
     FullnessWatch,
     GrowthWatch,
     HouseWatch,
+    LineWatch,
     LiveDesk,
     Lookout,
     Members,
@@ -198,7 +199,8 @@ class Assembly:
             catalogue_failed=daemon.catalogue_failed,
             lists=lists,
         )
-        lines = settings.rules()
+        readiness = Readiness()
+        lines = LineWatch(self.catalogue, settings.said(), readiness, self.now)
         pauses = PauseWatch(
             book,
             lines,
@@ -206,7 +208,6 @@ class Assembly:
             capture.remind,
             alarm=lambda: daemon.parts.alarms.happened(AlarmKind.PAUSE, "paused"),
         )
-        readiness = Readiness()
         members = Members(ami)
         numbers = NumberWatch(self.catalogue)
         front = FrontDesk(
@@ -287,7 +288,7 @@ class Assembly:
                 daemon.spawn,
             ),
             house=HouseWatch(settings.pbx.rivals_note, self.now),
-            fallback=FallbackWatch(ami, lambda version: written(settings, version)),
+            fallback=FallbackWatch(ami, lambda version: written(settings, version, lines.kept)),
             ivr=ivr,
             sweeps=sweeps,
             unseen=unseen,
@@ -298,8 +299,13 @@ class Assembly:
             listening=listening,
             live=LiveDesk(book, self.now, lambda: daemon.parts.pauses.long),
             numbers=numbers,
+            lines=lines,
             policies=PolicyWatch(
-                self.catalogue, settings.policies(), node=settings.node.name, version=__version__, now=self.now
+                self.catalogue,
+                lambda: lines.policies,
+                node=settings.node.name,
+                version=__version__,
+                now=self.now,
             ),
             pauses=pauses,
             rivals=rivals,
@@ -365,6 +371,7 @@ class Assembly:
         warnings += parts.fullness.warnings
         warnings += [f"the capture of recording {recording} has stopped growing" for recording in parts.growth.stalled]
         warnings += parts.rivals.reasons(self.now())
+        warnings += parts.lines.warnings
         warnings += parts.pauses.warnings
         warnings += parts.fallback.warnings
         warnings += parts.house.warnings

@@ -452,10 +452,6 @@ class Settings(Section):
         """The lines as `policy` and `consent` read them, by name."""
         return {name: _rules(name, line) for name, line in self.line.items()}
 
-    def policies(self) -> tuple[LinePolicy, ...]:
-        """The lines' settings as they are kept, so that what a consent event's digest stands for can be read later."""
-        return tuple(_policy(name, line) for name, line in self.line.items())
-
     def said(self) -> dict[str, Said]:
         """The same with their text, as it is kept: what is in force on a line takes more (recorder.releases)."""
         return {name: Said(rules=_rules(name, line), policy=_policy(name, line)) for name, line in self.line.items()}

@@ -9,6 +9,7 @@ from recorder.daemon.fallback_watch import FallbackWatch
 from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.house_watch import HouseWatch
+from recorder.daemon.line_watch import LineWatch
 from recorder.daemon.live_desk import LiveDesk
 from recorder.daemon.members import Members
 from recorder.daemon.number_watch import NumberWatch
@@ -35,6 +36,7 @@ __all__ = [
     "FullnessWatch",
     "GrowthWatch",
     "HouseWatch",
+    "LineWatch",
     "LiveDesk",
     "Lookout",
     "Members",

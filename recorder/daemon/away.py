@@ -22,10 +22,10 @@ from recorder.capture import CaptureDesk
 from recorder.catalogue import Catalogue
 from recorder.daemon.calls import CallBook
 from recorder.daemon.history import Scene, answered, history, notes_of, permits_capture, rules_of, since_news
+from recorder.daemon.line_watch import LineWatch
 from recorder.daemon.runner import CallRunner
 from recorder.fallback import NotedAnswer, note_from_text
 from recorder.model import CallId, Channel, ConsentMode, ConsentState, Linkedid, Uniqueid, UserEventRaised
-from recorder.policy import LineRules
 from recorder.queue_log import Entry, Unseen, answer_noted, question_noted
 from recorder.storage import Spool
 
@@ -44,7 +44,7 @@ class AwayDesk:
         ami: Ami,
         capture: CaptureDesk,
         catalogue: Catalogue,
-        lines: Mapping[str, LineRules],
+        lines: LineWatch,
         orphanage: Orphanage,
         spool: Spool,
         spawn: Callable[[Coroutine[object, object, None], str], None],
@@ -53,11 +53,12 @@ class AwayDesk:
         self._ami = ami
         self._capture = capture
         self._catalogue = catalogue
-        self._lines = lines
+        self._watch = lines
+        self._lines = lines.without_us
         self._orphanage = orphanage
         self._spool = spool
         self._spawn = spawn
-        self._left: set[Uniqueid] = set()  # whose answer lay in the socket while we slept: the queue log tells of it
+        self._left: set[Uniqueid] = set()  # whose answer is left for the queue log to tell
 
     # ---- told at once: the daemon was there again by the time of the answer
 
@@ -65,14 +66,14 @@ class AwayDesk:
         """The dialplan has an answer and starts the capture itself, in a moment. Whatever follows, AMI tells.
 
         Not so of what lay in the socket while we `slept`: of that nobody knows any more when it was, but the queue log.
-        False where it must be read for it, once more.
+        Nor before it is known by which rules it is to be judged. False where the log must be read for it, once more.
         """
         note = note_from_text(event.fields.get("Note", ""))
         if note is None:
             log.warning("note_unreadable")
             return True
         runner = self._book.of_channel(event.channel)
-        if slept and event.at - note.at > LATEST:
+        if not self._watch.is_read or (slept and event.at - note.at > LATEST):
             self._left.add(event.channel.uniqueid)
             if runner is not None and permits_capture(note):
                 runner.expect_start(event.channel)
@@ -112,6 +113,7 @@ class AwayDesk:
         news = await self._news(unseen.asked)
         if not news:
             return False
+        self._watch.require_read()
         snapshot = await self._ami.channels()
         for caller, entries in news.items():
             async with asyncio.timeout(TAKEN_WITHIN.total_seconds()):

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from recorder.ami import Ami, AmiError
+from recorder.fallback import context_name
 from recorder.fallback_file import Written
 
 log = structlog.get_logger(__name__)
@@ -29,7 +30,7 @@ class FallbackWatch:
         self.warnings: tuple[str, ...] = ()
 
     async def look(self) -> bool:
-        """Ask about every line that is to be asked without us."""
+        """Ask about every line that is to be asked without us, or would be were it not kept unrecorded."""
         facts = self._ami.state.facts
         if not self._ami.state.connected or facts is None or facts.core is None:
             return False
@@ -41,6 +42,9 @@ class FallbackWatch:
                     found.append(f"line {line} is not asked while the recorder is away: {MEND}")
                 elif not await self._has(context, digest):
                     found.append(f"line {line} is asked by older settings or prompts while we are away: {MEND}")
+            for line in made.left_out:
+                if await self._has(context_name(line), "s"):
+                    found.append(f"line {line} is kept unrecorded, and asked while the recorder is away: {MEND}")
         except AmiError as error:
             log.info("fallback_not_compared", why=str(error))
             return False

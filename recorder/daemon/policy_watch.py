@@ -1,7 +1,7 @@
-"""Has the lines' settings written down at each start, so that what a consent event's digest stands for is known.
+"""Has what is in force on the lines written down, so that what a consent event's digest stands for is known.
 
-Must not keep anybody waiting: a catalogue that is away takes them later. Settings are read at the start alone, so those
-of the start are the ones in force.
+Must not keep anybody waiting: a catalogue that is away takes it later, with the time at which it was first seen to be
+in force. Settings are read at the start alone; what else may change it is recorder.daemon.line_watch's.
 """
 
 from __future__ import annotations
@@ -18,22 +18,24 @@ log = structlog.get_logger(__name__)
 
 
 class PolicyWatch:
-    """`begin` writes them before anybody is asked, `look` what `begin` could not."""
+    """`begin` writes them before anybody is asked, `look` what `begin` could not and what has come since."""
 
     def __init__(
         self,
         catalogue: Catalogue,
-        lines: tuple[LinePolicy, ...],
+        applying: Callable[[], tuple[LinePolicy, ...]],
         *,
         node: str,
         version: str,
         now: Callable[[], datetime],
     ) -> None:
         self._catalogue = catalogue
-        self._owed = list(lines)
+        self._applying = applying
+        self._seen: set[LinePolicy] = set()
+        self._owed: list[tuple[LinePolicy, datetime]] = []
         self._node = node
         self._version = version
-        self._since = now()
+        self._now = now
 
     async def begin(self) -> None:
         """Write them now, where the catalogue takes them; what it does not take is said and stays owed."""
@@ -49,9 +51,13 @@ class PolicyWatch:
 
     async def _write(self, within: timedelta) -> None:
         """Each line by itself: one that was changed past the recorder keeps no other from being kept."""
-        for line in tuple(self._owed):
+        news = [line for line in self._applying() if line not in self._seen]
+        self._seen.update(news)
+        self._owed += [(line, self._now()) for line in news]
+        for owed in tuple(self._owed):
+            line, since = owed
             try:
-                await self._catalogue.write_policies(self._node, self._since, self._version, [line], within)
+                await self._catalogue.write_policies(self._node, since, self._version, [line], within)
             except CatalogueRefused as error:  # trying again mends it no more; `verify` names it too
                 log.error("policy_refused", line=line.line, policy=line.digest, why=str(error))
-            self._owed.remove(line)
+            self._owed.remove(owed)

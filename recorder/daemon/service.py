@@ -32,6 +32,7 @@ from recorder.daemon.fullness import FullnessWatch
 from recorder.daemon.growth import GrowthWatch
 from recorder.daemon.house_watch import HouseWatch
 from recorder.daemon.keeping import SEEN, record_of_sight
+from recorder.daemon.line_watch import LineWatch
 from recorder.daemon.live_desk import LiveDesk
 from recorder.daemon.number_watch import NumberWatch
 from recorder.daemon.override_watch import OverrideWatch
@@ -95,6 +96,7 @@ class Parts:
     overrides: OverrideWatch
     readiness: Readiness
     growth: GrowthWatch
+    lines: LineWatch
     live: LiveDesk
     listening: Listening
     pauses: PauseWatch
@@ -375,6 +377,7 @@ class Daemon:
                 self._blind_from = max(seen_at, self._blind_from or seen_at)
             awake = group.create_task(self._stay_awake(), name="awake")
             await asyncio.sleep(0)
+            await parts.lines.begin()
             await parts.policies.begin()
             await parts.ivr.serve()
             tasks = [group.create_task(parts.ami.run(), name="ami")]
@@ -464,7 +467,7 @@ class Daemon:
             Sweep("pauses", self.parts.pauses.look, timedelta(seconds=5)),
             Sweep("listening", self.parts.listening.look, LOOK_EVERY),
             Sweep("numbers", self.parts.numbers.look, timedelta(seconds=5)),
-            Sweep("policies", self.parts.policies.look, timedelta(seconds=5)),
+            Sweep("policies", self._policies, timedelta(seconds=5)),
             Sweep("rivals", self._rivals, LOOK_EVERY),
             Sweep("fallback", self.parts.fallback.look, timedelta(seconds=60)),
             Sweep("house", self.parts.house.look, timedelta(seconds=10)),
@@ -477,6 +480,7 @@ class Daemon:
 
     async def _reconcile(self) -> bool:
         """Each step by itself: what one of them meets keeps no call from the outcome that another gives it."""
+        self.parts.lines.require_read()
         made = self.parts.sweeps
         steps = (made.remove_settled_leftovers, self._read_queue_log, self.parts.unseen.look)
         more, met = False, list[Exception]()
@@ -496,6 +500,11 @@ class Daemon:
         more = await self.parts.sweeps.read_queue_log()
         await self.parts.sweeps.begin_books()  # not before the log was looked at
         return more
+
+    async def _policies(self) -> bool:
+        """What is in force on each line; a release counts, and one that was ended no more, from here on."""
+        await self.parts.lines.look()
+        return await self.parts.policies.look()
 
     async def _rivals(self) -> bool:
         return self.parts.rivals.look(self.parts.book)

@@ -118,7 +118,7 @@ async def is_open(port: int) -> bool:
 async def test_what_the_catalogue_cannot_take_at_the_start_is_owed_and_stops_nobody(
     store: Catalogue, catalogue_url: str
 ) -> None:
-    watch = PolicyWatch(store, (FIRST, SALES), node=NODE, version="1.0", now=lambda: NOON)
+    watch = PolicyWatch(store, lambda: (FIRST, SALES), node=NODE, version="1.0", now=lambda: NOON)
     moved_to(catalogue_url, "9999")
     with capture_logs() as said:
         await watch.begin()
@@ -133,7 +133,7 @@ async def test_what_the_catalogue_cannot_take_at_the_start_is_owed_and_stops_nob
 
 
 async def test_who_has_written_them_does_not_write_again(store: Catalogue, catalogue_url: str) -> None:
-    watch = PolicyWatch(store, (FIRST,), node=NODE, version="1.0", now=lambda: NOON)
+    watch = PolicyWatch(store, lambda: (FIRST,), node=NODE, version="1.0", now=lambda: NOON)
     await watch.begin()
     moved_to(catalogue_url, "9999")
     assert await watch.look() is False
@@ -146,7 +146,7 @@ async def test_one_line_whose_kept_settings_were_changed_keeps_no_other_from_bei
     await store.write_policies(NODE, NOON, "1.0", [FIRST])
     with owner(catalogue_url) as connection:
         connection.exec_driver_sql("UPDATE policies SET settings = '{}'")
-    watch = PolicyWatch(store, (FIRST, SALES), node=NODE, version="1.0", now=lambda: NOON)
+    watch = PolicyWatch(store, lambda: (FIRST, SALES), node=NODE, version="1.0", now=lambda: NOON)
     with capture_logs() as said:
         await watch.begin()
         assert await watch.look() is False
