@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from recorder import __version__, logs
-from recorder.commands import alarm, calls, consents, listings, people, policies
+from recorder.commands import alarm, calls, consents, lines, listings, people, policies
 from recorder.commands.adopt import adopt
 from recorder.commands.asking import SETTINGS_MISTAKEN, mistaken, settings_of
 from recorder.commands.setting_up import doctor, init
@@ -40,6 +40,7 @@ app.command()(adopt)
 app.add_typer(db, name="db")
 app.add_typer(alarm.app, name="alarm")
 app.add_typer(people.app, name="user")
+app.add_typer(lines.app, name="line")
 
 
 @app.callback()

@@ -17,6 +17,7 @@ import typer
 
 from recorder.catalogue import Catalogue, open_catalogue
 from recorder.model import RecorderError
+from recorder.rights import ANYBODY, users
 from recorder.settings import Settings, SettingsMistaken, load
 from recorder.storage import Spool, Storage
 
@@ -74,6 +75,18 @@ def ask(settings: Settings, question: Callable[[Catalogue], Awaitable[T]]) -> T:
 def said_by(by: str | None) -> str:
     """Whose word this is: of whoever is named, else of who is logged in."""
     return by or os.environ.get("SUDO_USER") or getpass.getuser()
+
+
+def person(settings: Settings, by: str | None) -> str:
+    """Which of the entered people this is, by their name to the recorder; a sentence and exit 1 where it is none.
+
+    The one place that says so for what takes a right of the person's own.
+    """
+    name = said_by(by)
+    user = users(ask(settings, lambda catalogue: catalogue.user_acts(name))).get(name)
+    if user is None or name == ANYBODY:
+        wrong(f"nobody is entered as {name}: say who you are by --by NAME; `recorder user list` has everybody")
+    return user.name
 
 
 def storage_of(settings: Settings) -> Storage:

@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
@@ -46,7 +47,8 @@ from recorder.pbx_cli import (
 from recorder.policy import LineRules
 from recorder.prompts import PromptsUnreadable
 from recorder.prompts import load as load_prompts
-from recorder.rights import users
+from recorder.releases import Release, Standing, releases, standing_of
+from recorder.rights import User, users
 from recorder.settings import Settings, host_and_port
 from recorder.storage import (
     Marker,
@@ -78,10 +80,15 @@ class Examination:
         self.pbx: dict[str, str] = {}  # `core show settings`
         self.modules: frozenset[str] = frozenset()
         self.said = said
+        self.people: tuple[User, ...] = ()
+        self.kept: frozenset[str] = frozenset()  # the lines that are kept unrecorded
+        self.found: tuple[Release, ...] = ()
+        self.unanswered: str | None = None  # why the catalogue did not tell these
 
     async def run(self) -> list[Finding]:
         """Everything, in the order in which a person would mend it."""
         self.can_ask = await self._asterisk()
+        await self._ask_catalogue()
         for name, look in (
             ("AMI", self._ami),
             ("its account", self._account),
@@ -103,7 +110,9 @@ class Examination:
                 await look()
             except CliFailed as error:
                 self._add(unchecked(name.lower(), f"the PBX gave no answer: {error}", "look at [pbx] cli"))
-        self._add(judge.judge_lines(self.lines), judge.judge_number_key(self.settings.numbers.key_file))
+        applying = [standing.rules for standing in self.standings]
+        self._add(judge.judge_lines(applying), *judge.judge_kept(self.standings))
+        self._add(judge.judge_number_key(self.settings.numbers.key_file))
         return self.findings
 
     async def rivals_alone(self) -> list[Finding]:
@@ -190,7 +199,7 @@ class Examination:
 
     async def _fallback(self) -> None:
         """Whether Asterisk runs what `recorder init` would write now for when the daemon is away."""
-        made = written(self.settings, self.pbx.get("Version", ""))
+        made = written(self.settings, self.pbx.get("Version", ""), self.kept)
         names = {rules.name: context_name(rules.name) for rules in self.lines}
         texts = await self.cli.ask_all([f"dialplan show {name}" for name in names.values()])
         loaded = {line: dialplan_steps(text) for line, text in zip(names, texts, strict=True)}
@@ -358,18 +367,33 @@ class Examination:
 
     # ---------------------------------------------------------------- books
 
-    async def _catalogue(self) -> None:
+    async def _ask_catalogue(self) -> None:
+        """What several looks need of it; that it does not answer is found in its own place."""
+        lines = list(self.settings.line)
         try:
             catalogue = await open_catalogue(self.settings.catalogue.url)
             try:
-                known = users(await catalogue.user_acts()).values()
+                self.people = tuple(users(await catalogue.user_acts()).values())
+                self.kept = await catalogue.kept_unrecorded(lines)
+                self.found = tuple(releases(await catalogue.release_acts(lines)).values())
             finally:
                 await catalogue.close()
         except CatalogueError as error:
-            self._add(judge.judge_catalogue_failure(str(error)))
+            self.unanswered = str(error)
+
+    @property
+    def standings(self) -> list[Standing]:
+        """What is in force on each line, as far as the catalogue has told."""
+        now = datetime.now(UTC)
+        said = self.settings.said().items()
+        return [standing_of(one, kept=line in self.kept, found=self.found, now=now) for line, one in said]
+
+    async def _catalogue(self) -> None:
+        if self.unanswered is not None:
+            self._add(judge.judge_catalogue_failure(self.unanswered))
             return
         self._add(fine("catalogue", "it answers, at this version's revision"))
-        self._add(*judge.judge_overriders(self.settings.rules().values(), known, self.settings.node.name))
+        self._add(*judge.judge_overriders(self.settings.rules().values(), self.people, self.settings.node.name))
 
     async def _queue_log(self) -> None:
         path = self.settings.pbx.queue_log

@@ -16,6 +16,7 @@ from recorder.model import ConsentMode, PromptKind
 from recorder.pbx_cli import Account
 from recorder.policy import LineRules
 from recorder.prompts import PromptSet
+from recorder.releases import Ground, Standing
 from recorder.rights import ANYBODY, Right, User
 from recorder.settings import host_and_port
 from recorder.storage import Problem
@@ -254,6 +255,20 @@ def judge_lines(lines: Iterable[LineRules]) -> Finding:
             "lines", "consent is never on every line: nothing will be recorded", "set consent where it is lawful"
         )
     return fine("lines", ", ".join(f"{name} {mode}" for name, mode in modes.items()))
+
+
+def judge_kept(standings: Iterable[Standing]) -> list[Finding]:
+    """Lines that are kept unrecorded though their settings say otherwise, and until when others are released."""
+    found = []
+    for standing in standings:
+        line = standing.rules.name
+        if standing.ground is Ground.HELD:
+            what = f"line {line} stays never recorded: its settings say {standing.settings}, and it is kept unrecorded"
+            mend = f"`recorder line release {line}` asks for a release, which another person must approve;"
+            found.append(note("lines", what, f'{mend} or let its settings say consent = "never"'))
+        elif standing.release is not None:
+            found.append(fine("lines", f"line {line} is released until {standing.release.until:%Y-%m-%d %H:%M} UTC"))
+    return found
 
 
 def judge_number_key(path: Path | None) -> Finding:

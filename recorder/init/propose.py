@@ -6,6 +6,7 @@ run proposes nothing; and a file that the house may have made its own (settings,
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from recorder import shipped
+from recorder.catalogue import CatalogueError, CatalogueSchema, open_catalogue
 from recorder.fallback_file import FILE as FALLBACK
 from recorder.fallback_file import Written, written
 from recorder.init.changes import CLOSED, OWN, Change, change_to
@@ -26,7 +28,7 @@ from recorder.init.texts import (
     with_digits_kept,
     with_include,
 )
-from recorder.model import RecorderError
+from recorder.model import ConsentMode, RecorderError
 from recorder.pbx_cli import Cli, CliFailed, ami_account, core_settings, queue_names, running_modules, worded
 from recorder.settings import Settings, host_and_port, load
 
@@ -112,13 +114,14 @@ def plan(choices: Choices, known: Known, environment: Mapping[str, str] | None =
         changes.append(_number_key(choices.config.with_name(NUMBER_KEY)))
     if secret_file is not None:
         changes.append(change_to(secret_file, f"{secret}\n", mode=CLOSED, group=GROUP, hidden=secret))
-    asked = written(settings, known.pbx.get("Version", "")) if settings else Written()
-    changes += _dialplan(etc, asked)
+    kept, unknown = _kept_unrecorded(settings)
+    asked = written(settings, known.pbx.get("Version", ""), kept) if settings else Written()
+    changes += _dialplan(etc, asked, stays=unknown != "")
     changes += _account(etc, username, secret, known, has_settings=settings is not None)
     changes += _prompts(prompts)
     return Plan(
         changes=tuple(change for change in changes if change.is_needed),
-        remarks=(*_remarks(choices, known, settings, etc), *_fallback_remarks(asked)),
+        remarks=(*_remarks(choices, known, settings, etc), *_fallback_remarks(asked, unknown)),
         dialplan={name: dialplan_lines(name, queues) for name, queues in lines.items()},
     )
 
@@ -201,11 +204,12 @@ def _including(etc: Path, name: str, *included: str) -> Change:
     return change_to(path, text.encode("utf-8", "surrogateescape"), like=etc / "extensions.conf")
 
 
-def _dialplan(etc: Path, asked: Written) -> list[Change]:
+def _dialplan(etc: Path, asked: Written, *, stays: bool) -> list[Change]:
+    """`stays`: what asks while the recorder is away is left as it is."""
     source, like = shipped.dialplan(), etc / "extensions.conf"
     # A file that an earlier run wrote is emptied and not removed: extensions.conf includes it.
     is_wanted = asked.contexts or (etc / FALLBACK).exists()
-    fallback = [change_to(etc / FALLBACK, asked.text, like=like)] if is_wanted else []
+    fallback = [change_to(etc / FALLBACK, asked.text, like=like)] if is_wanted and not stays else []
     features = with_digits_kept(_text(source / shipped.FEATURES), _text(etc / shipped.FEATURES))
     return [
         change_to(etc / shipped.EXTENSIONS, _text(source / shipped.EXTENSIONS), like=like, shipped=True),
@@ -216,8 +220,41 @@ def _dialplan(etc: Path, asked: Written) -> list[Change]:
     ]
 
 
-def _fallback_remarks(asked: Written) -> list[str]:
-    return [f"While the recorder is away nobody is asked: {problem}." for problem in asked.problems]
+def _kept_unrecorded(settings: Settings | None) -> tuple[frozenset[str], str]:
+    """The lines that are kept unrecorded, and so are not asked without us; and why that could not be told.
+
+    Only the catalogue knows. One that is not there yet, or older than what keeps lines so, keeps none.
+    """
+    rules = settings.rules().values() if settings is not None else ()
+    if settings is None or not any(one.asked_without_us and one.mode is not ConsentMode.NEVER for one in rules):
+        return frozenset(), ""
+    try:
+        return asyncio.run(_ask_catalogue(settings)), ""
+    except CatalogueSchema:
+        return frozenset(), ""
+    except CatalogueError as error:
+        return frozenset(), str(error)
+
+
+async def _ask_catalogue(settings: Settings) -> frozenset[str]:
+    catalogue = await open_catalogue(settings.catalogue.url)
+    try:
+        return await catalogue.kept_unrecorded(list(settings.line))
+    finally:
+        await catalogue.close()
+
+
+def _fallback_remarks(asked: Written, unknown: str) -> list[str]:
+    if unknown:
+        return [
+            f"{FALLBACK} stays as it is: only the catalogue tells which lines are kept unrecorded, and it does not"
+            f" answer ({unknown}). Run this again where it does."
+        ]
+    left_out = [
+        f"Line {line} is not asked while the recorder is away: it is kept unrecorded (`recorder line list`)."
+        for line in asked.left_out
+    ]
+    return [*left_out, *(f"While the recorder is away nobody is asked: {problem}." for problem in asked.problems)]
 
 
 def _account(etc: Path, username: str, secret: str, known: Known, *, has_settings: bool) -> list[Change]:

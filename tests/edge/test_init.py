@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import stat
@@ -13,8 +14,11 @@ from pathlib import Path
 import pytest
 
 from recorder import shipped
+from recorder.catalogue import open_catalogue
 from recorder.model import ConsentMode
+from recorder.policy import LinePolicy
 from recorder.settings import load
+from tests.facts import NOON
 
 ROOT = Path(__file__).parents[2]
 TEXTS = ROOT / "tests" / "core" / "pbx_texts" / "22"
@@ -254,6 +258,42 @@ def test_a_changed_setting_or_prompt_is_written_anew_and_a_line_that_asks_no_mor
     applied(house)
     assert shipped.contexts((house.etc / FALLBACK).read_text()) == {}
     assert (house.etc / "extensions.conf").read_text().count(FALLBACK) == 1
+
+
+async def kept_unrecorded(url: str) -> None:
+    """Settings of some time said never of line support."""
+    store = await open_catalogue(url)
+    said = LinePolicy(line="support", settings='{"kept_unrecorded":true}')
+    await store.write_policies("pbx1", NOON, "1.0", [said])
+    await store.close()
+
+
+def test_a_line_that_is_kept_unrecorded_is_taken_out_of_what_asks_without_us(
+    house: House, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{house.base / 'catalogue.db'}"
+    monkeypatch.setenv("RECORDER_CATALOGUE__URL", url)
+    applied(house)
+    choose(house, 'consent = "opt_in"', 'fallback = "dialplan"')
+    shutil.copyfile(sqlite_template, house.base / "catalogue.db")
+    applied(house)
+    assert "recorder-fallback-support" in shipped.contexts((house.etc / FALLBACK).read_text())
+    asyncio.run(kept_unrecorded(url))
+    assert "Line support is not asked while the recorder is away: it is kept unrecorded" in applied(house)
+    assert shipped.contexts((house.etc / FALLBACK).read_text()) == {}
+
+
+def test_what_asks_without_us_stays_as_it_is_where_nobody_can_tell_which_lines_are_kept_unrecorded(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied(house)
+    choose(house, 'consent = "opt_in"', 'fallback = "dialplan"')
+    applied(house)
+    before = (house.etc / FALLBACK).read_text()
+    choose(house, 'consent = "opt_in"', 'fallback = "dialplan"', "retries = 0")
+    monkeypatch.setenv("RECORDER_CATALOGUE__URL", "postgresql://nobody@127.0.0.1:1/none")
+    assert f"{FALLBACK} stays as it is: only the catalogue tells" in applied(house)
+    assert (house.etc / FALLBACK).read_text() == before
 
 
 def test_settings_that_are_there_are_kept_and_a_new_queue_is_named(house: House) -> None:
