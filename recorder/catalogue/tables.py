@@ -578,4 +578,16 @@ listens = Table(
     Index(None, "at"),
 )
 
-APPEND_ONLY = (file_acts, prompts, consent_events, audit, call_events, chain, policies, user_acts, release_acts, sign_ins, listens)
+APPEND_ONLY = (
+    file_acts,
+    prompts,
+    consent_events,
+    audit,
+    call_events,
+    chain,
+    policies,
+    user_acts,
+    release_acts,
+    sign_ins,
+    listens,
+)
