@@ -336,7 +336,7 @@ class Assembly:
         )
         door, live = Door(self.catalogue, self.now), self.daemon.parts.live
         closing.callback(door.close)
-        watching = Watching(live, self.catalogue)
+        watching = Watching(live, self.catalogue, self._stop)
         hearing = hearing_routes(door, self.daemon.parts.listening, self.catalogue)
         app = make_app(answers, api_routes(door, live, watching), hearing, page_routes(door, live, watching))
         return HttpServer(app, *host_and_port(self.settings.http.bind))

@@ -26,6 +26,7 @@ class Heard(StrEnum):
     CAPTURED = "captured"
     HELD = "on_hold"  # exact silence is written
     PAUSED = "paused"  # so it is here, by somebody's asking
+    PAUSING = "pausing"  # asked for, and speech is written until Asterisk says otherwise
     ENDING = "ending"
 
 
@@ -33,9 +34,9 @@ _HEARD = {
     CaptureState.ARMING: Heard.READY,
     CaptureState.ARMED: Heard.READY,
     CaptureState.RUNNING: Heard.CAPTURED,
-    CaptureState.QUIET: Heard.HELD,
-    CaptureState.PAUSED: Heard.PAUSED,
 }
+_SILENT = {CaptureState.QUIET: (Heard.HELD, Heard.CAPTURED), CaptureState.PAUSED: (Heard.PAUSED, Heard.PAUSING)}
+"""Once Asterisk has said that it is, and before (PR-04)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,12 @@ class LiveCall:
 def heard(state: CallState) -> Heard:
     """What becomes of what is said in the call at this moment."""
     hand = capture_in_hand(state)
-    return Heard.NOT if hand is None else _HEARD.get(hand.state, Heard.ENDING)
+    if hand is None:
+        return Heard.NOT
+    if hand.state in _SILENT:
+        silent, before = _SILENT[hand.state]
+        return silent if hand.silent else before
+    return _HEARD.get(hand.state, Heard.ENDING)
 
 
 def seats_of(calls: Iterable[LiveCall]) -> frozenset[Seat]:

@@ -165,13 +165,12 @@ def weakness(name: str, password: str, before: str | None = None) -> Weak | None
 
 
 def locked_until(acts: Iterable[SignInAct], now: datetime) -> datetime | None:
-    """Until when a name is locked; None: it is not. `acts` are that name's, in any order.
+    """Until when a name is locked; None: it is not. `acts` are that name's, as they were written: clocks are set.
 
     A right password, or one that an administrator sets, ends the count.
     """
-    known = sorted(acts, key=lambda act: act.at)
     failures: list[datetime] = []
-    for act in known:
+    for act in acts:
         if act.action in (SignInAction.SIGNED_IN, SignInAction.PASSWORD_SET):
             failures = []
         elif act.action is SignInAction.REFUSED:
@@ -183,10 +182,10 @@ def locked_until(acts: Iterable[SignInAct], now: datetime) -> datetime | None:
 
 
 def session_stands(session: Session, password: Password | None, user: User | None, now: datetime) -> bool:
-    """Whether somebody is still signed in by it. A new password, and being disabled, end every session before it."""
+    """Whether somebody is still signed in by it. That a new password or being disabled ended it, its row says."""
     if user is None or not user.enabled or password is None or session.ended_at is not None:
         return False
-    if session.user != user.name or password.user != user.name or session.began_at < password.set_at:
+    if session.user != user.name or password.user != user.name:
         return False
     if session.seen_at - now > CLOCK_DOUBT:
         return False

@@ -35,6 +35,7 @@ from recorder.call.events import (
     SilenceFailed,
 )
 from recorder.call.journal import event_from_fields, fields_from_event
+from recorder.call.keys import party_of
 from recorder.call.machine import advance, begin
 from recorder.call.moments import NEVER, shifted
 from recorder.call.outcome import AUDIBLE, outcome
@@ -118,6 +119,7 @@ __all__ = [
     "is_captured_beyond",
     "is_listed",
     "outcome",
+    "party_of",
     "prepared",
     "replay",
     "running_on",

@@ -14,7 +14,7 @@ from recorder.call.draft import Draft, end_capture, owe, record_consent
 from recorder.call.events import KeyPressed
 from recorder.call.state import CallState, Capture, KeyAnswer, Pause, capture_in_hand, is_agent
 from recorder.call.tables import CaptureState, Trigger
-from recorder.model import AuditEntry, ConsentState, KeyAct, PartyKind
+from recorder.model import AuditEntry, ConsentState, KeyAct, PartyKind, Uniqueid
 from recorder.policy import OBJECTIONS, PERMITTED_BY_MODE
 
 KEYS_OF: Final[dict[PartyKind, frozenset[KeyAct]]] = {
@@ -37,7 +37,11 @@ def key_pressed(draft: Draft, event: KeyPressed) -> None:
 
 def who(state: CallState, event: KeyPressed) -> PartyKind:
     """Whose key it was; OTHER may press what they like."""
-    leg = event.presser.uniqueid
+    return party_of(state, event.presser.uniqueid)
+
+
+def party_of(state: CallState, leg: Uniqueid) -> PartyKind:
+    """Whose leg it is."""
     handed_over = state.relay is not None and state.relay.far == leg  # who presses there is the caller, two legs away
     if handed_over or (state.caller is not None and state.caller.uniqueid == leg):
         return PartyKind.CALLER

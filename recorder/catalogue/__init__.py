@@ -27,6 +27,7 @@ from recorder.catalogue.rows import (
     booked,
 )
 from recorder.catalogue.schema import current, downgrade, newest, upgrade
+from recorder.catalogue.signing_in import Known
 from recorder.catalogue.store import READER_WAITS, Catalogue, open_catalogue
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "FileAct",
     "FileAction",
     "JournalRow",
+    "Known",
     "LegRow",
     "Logged",
     "PolicyRow",

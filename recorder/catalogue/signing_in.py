@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, Table, select
 
 from recorder.catalogue.errors import CatalogueRefused
 from recorder.catalogue.tables import passwords, sessions, sign_ins, tokens
-from recorder.catalogue.users import acts
+from recorder.catalogue.users import acts, end_sessions
 from recorder.catalogue.writing import clean_text
 from recorder.rights import ANYBODY, Right, User, users
 from recorder.signing_in import (
@@ -54,10 +54,17 @@ def known(connection: Connection, name: str, now: datetime) -> Known:
     )
 
 
-def set_password(connection: Connection, password: Password, act: SignInAct) -> None:
-    """Give somebody this password in place of the one they had; CatalogueRefused where there is nobody of that name."""
+def set_password(connection: Connection, password: Password, act: SignInAct, was: str | None = None) -> None:
+    """Give somebody this password in place of the one they had, and end every session of theirs.
+
+    CatalogueRefused where there is nobody of that name, or where it is not in place of what it `was`.
+    """
     if password.user == ANYBODY or _user(connection, password.user) is None:
         raise CatalogueRefused(f"nobody is entered as {password.user}")
+    before = _password(connection, password.user)
+    if was is not None and (before is None or before.kept != was):
+        raise CatalogueRefused(f"the password of {password.user} was changed meanwhile")
+    end_sessions(connection, password.user, act.at)
     _put(connection, passwords, "user", asdict(password))
     _add(connection, act)
 
@@ -67,7 +74,11 @@ def keep_hash(connection: Connection, user: str, was: str, kept: str) -> None:
     connection.execute(passwords.update().where(passwords.c.user == user, passwords.c.kept == was).values(kept=kept))
 
 
-def begin_session(connection: Connection, session: Session, act: SignInAct) -> None:
+def begin_session(connection: Connection, session: Session, kept: str, act: SignInAct) -> None:
+    """Begin a session by the password that is kept so; CatalogueRefused where it is another by now."""
+    password, user = _password(connection, session.user), _user(connection, session.user)
+    if password is None or password.kept != kept or user is None or not user.enabled:
+        raise CatalogueRefused(f"the password of {session.user} was changed meanwhile")
     _put(connection, sessions, "digest", asdict(session))
     _add(connection, act)
 

@@ -152,16 +152,24 @@ class Catalogue:
         together = tuple(acts)
         await self.write(lambda connection: users.add(connection, together), within)
 
-    async def set_password(self, password: Password, act: SignInAct, within: timedelta = READER_WAITS) -> None:
-        """Give somebody this password; CatalogueRefused where there is nobody of that name."""
-        await self.write(lambda connection: signing_in.set_password(connection, password, act), within)
+    async def set_password(
+        self, password: Password, act: SignInAct, within: timedelta = READER_WAITS, *, was: str | None = None
+    ) -> None:
+        """Give somebody this password, and end their sessions.
+
+        CatalogueRefused where there is nobody of that name, or where it is not in place of what it `was`.
+        """
+        await self.write(lambda connection: signing_in.set_password(connection, password, act, was), within)
 
     async def keep_hash(self, user: str, was: str, kept: str, within: timedelta = READER_WAITS) -> None:
         """Keep the same password as another hash of it, unless it was changed meanwhile."""
         await self.write(lambda connection: signing_in.keep_hash(connection, user, was, kept), within)
 
-    async def begin_session(self, session: Session, act: SignInAct, within: timedelta = READER_WAITS) -> None:
-        await self.write(lambda connection: signing_in.begin_session(connection, session, act), within)
+    async def begin_session(
+        self, session: Session, kept: str, act: SignInAct, within: timedelta = READER_WAITS
+    ) -> None:
+        """Begin a session by the password that is kept so; CatalogueRefused where it is another by now."""
+        await self.write(lambda connection: signing_in.begin_session(connection, session, kept, act), within)
 
     async def see_session(self, digest: str, at: datetime, within: timedelta = READER_WAITS) -> None:
         """Note that a session was used."""

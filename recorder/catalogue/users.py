@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import asdict, fields
+from datetime import datetime
 
-from sqlalchemy import Connection, Select, and_, func, or_, select
+from sqlalchemy import Connection, Select, func, select, tuple_
 
 from recorder.catalogue.errors import CatalogueRefused
-from recorder.catalogue.tables import user_acts
+from recorder.catalogue.tables import sessions, user_acts
 from recorder.catalogue.writing import clean_text
 from recorder.rights import ANYBODY, Role, Seat, User, UserAct, UserAction, refusal, users
 
@@ -28,8 +29,8 @@ def acts(connection: Connection, user: str | None = None) -> tuple[UserAct, ...]
 
 def who_sat_at(connection: Connection, seats: Collection[Seat]) -> tuple[User, ...]:
     """Return those whose telephone was ever one of these, and ANYBODY, as they are now."""
-    these = (and_(user_acts.c.node == seat.node, user_acts.c.interface == seat.interface) for seat in seats)
-    named = select(user_acts.c.user).where(or_(*these))
+    these = tuple_(user_acts.c.node, user_acts.c.interface).in_([(seat.node, seat.interface) for seat in seats])
+    named = select(user_acts.c.user).where(these)
     wanted = _ACTS.where(user_acts.c.user.in_(named) | (user_acts.c.user == ANYBODY))
     return tuple(users(_read(connection, wanted)).values())
 
@@ -50,6 +51,14 @@ def add(connection: Connection, new: Iterable[UserAct]) -> None:
         if why_not is not None:
             raise CatalogueRefused(why_not)
         connection.execute(user_acts.insert(), asdict(act) | {"actor": clean_text(act.actor)})
+        if act.action is UserAction.DISABLED:
+            end_sessions(connection, act.user, act.at)
+
+
+def end_sessions(connection: Connection, user: str, at: datetime) -> None:
+    """Whatever somebody is signed in by counts no more."""
+    theirs = sessions.update().where(sessions.c.user == user, sessions.c.ended_at.is_(None))
+    connection.execute(theirs.values(ended_at=at))
 
 
 def _read(connection: Connection, wanted: Select[tuple[object, ...]]) -> tuple[UserAct, ...]:

@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
-from recorder.call import KeyAnswer, KeyPressed, Phase, is_agent, standing_with
+from recorder.call import CallState, KeyAnswer, KeyPressed, Phase, party_of, standing_with
 from recorder.daemon.calls import CallBook
 from recorder.daemon.runner import CallRunner
 from recorder.do_not_record import interface_of, member_of
 from recorder.live import LiveCall, NotDone, heard
-from recorder.model import CallId, Channel, ConsentEventId, KeyAct, Linkedid
+from recorder.model import CallId, Channel, ConsentEventId, Direction, KeyAct, Linkedid, PartyKind, Uniqueid
 
 ANSWERED_WITHIN: Final = timedelta(seconds=3)
 """A pause that is not confirmed in 0.3 s ends the capture, and speech that is not in 2 s (runner.py): to each of them
@@ -93,12 +93,22 @@ def _is_on(runner: CallRunner) -> bool:
 
 
 def _agents_legs(runner: CallRunner) -> list[Channel]:
-    """The agents' channels that stand in a bridge, each by its newest name; first who stands with the caller."""
+    """The agents' channels that stand in a bridge, each by its newest name; first who stands with the caller.
+
+    Whom the agent of an outgoing call rang is made by their leg, and no agent for that. The halves of a Local channel
+    are left out where the telephone behind them is known: whose it is that telephone says.
+    """
     state = runner.state
-    newest = {leg: name for name, leg in runner.names.items() if leg in state.bridges and is_agent(state, leg)}
+    newest = {leg: name for name, leg in runner.names.items() if leg in state.bridges and _is_agents(state, leg)}
     linkedid = state.caller.linkedid if state.caller is not None else Linkedid("")
     legs = [Channel(name=name, uniqueid=leg, linkedid=linkedid) for leg, name in newest.items()]
-    return sorted(legs, key=lambda leg: not standing_with(state, leg.uniqueid))
+    telephones = [leg for leg in legs if not leg.name.startswith("Local/")]
+    return sorted(telephones or legs, key=lambda leg: not standing_with(state, leg.uniqueid))
+
+
+def _is_agents(state: CallState, leg: Uniqueid) -> bool:
+    rung_in = state.direction is Direction.INCOMING and standing_with(state, leg)
+    return party_of(state, leg) is PartyKind.AGENT and (leg in state.agents or rung_in)
 
 
 def _agents_leg(runner: CallRunner, telephone: str | None) -> Channel | None:

@@ -17,8 +17,8 @@ from recorder.call import KeyAnswer, Phase
 from recorder.http.door import Door
 from recorder.http.problems import Code, NotDone, Problem
 from recorder.http.rules import Rule, signed_in
-from recorder.http.watching import Shown, Watching
-from recorder.live import Heard, Live, own_telephone, seats_of
+from recorder.http.watching import Shown, Told, Watching
+from recorder.live import Heard, Live
 from recorder.live import NotDone as NotPressed
 from recorder.model import CallId, ConsentState, Direction, KeyAct
 from recorder.rights import EVERY_LINE, RIGHTS, Right
@@ -92,6 +92,7 @@ class PressedView(View):
     call: UUID
     act: KeyAct
     answer: KeyAnswer
+    heard: Heard  # after it, whatever it was before
 
 
 DONE: Final[dict[KeyAct, frozenset[KeyAnswer]]] = {
@@ -102,6 +103,10 @@ DONE: Final[dict[KeyAct, frozenset[KeyAnswer]]] = {
     KeyAct.PERSONAL: frozenset({KeyAnswer.PERSONAL}),
 }
 """What is an answer to what; anything else is a problem."""
+TOLD: Final = {
+    Told.NOTHING_NEW: ServerSentEvent(comment="still here"),
+    Told.OVER: ServerSentEvent(event="over", raw_data="over"),
+}
 NOT_PRESSED: Final[dict[NotPressed, Code]] = {
     NotPressed.OVER: Code.CALL_OVER,
     NotPressed.NOBODY: Code.NO_AGENT,
@@ -109,20 +114,23 @@ NOT_PRESSED: Final[dict[NotPressed, Code]] = {
 }
 
 
-async def press(live: Live, watching: Watching, asker: Asker, call: CallId, act: KeyAct) -> KeyAnswer:
-    """Do this to a call in somebody's name; NotDone where it is not theirs to do, or was not done."""
+async def press(live: Live, watching: Watching, asker: Asker, call: CallId, act: KeyAct) -> tuple[KeyAnswer, Heard]:
+    """Do this to a call in somebody's name; NotDone where it is not theirs to do, or was not done.
+
+    Returns what Asterisk confirmed, and what becomes of the talk now.
+    """
     shown = await watching.one(asker, call)
     if shown is None:
         raise NotDone(Code.CALL_OVER)
     if act not in shown.acts:
         raise NotDone(Code.NOT_PERMITTED)
-    people = await watching.people(seats_of([shown.call]))
-    answer = await live.press(call, act, asker.name, own_telephone(asker, shown.call, people))
+    answer = await live.press(call, act, asker.name, shown.telephone)
     if isinstance(answer, NotPressed):
         raise NotDone(NOT_PRESSED[answer])
     if answer not in DONE[act]:
         raise NotDone(Code.STOPPED if answer is KeyAnswer.STOPPED else Code.REFUSED)
-    return answer
+    after = live.find(call)
+    return answer, Heard.NOT if after is None else after.heard
 
 
 def held(asker: Asker) -> frozenset[tuple[Right, str]]:
@@ -141,7 +149,7 @@ def one_more(watching: Watching, rule: Rule) -> Callable[..., Awaitable[Asker]]:
     """A dependency: `rule`, and then whether too many watch already; said before anything is sent."""
 
     async def let_in(asker: Asker = Depends(rule)) -> Asker:  # noqa: B008 FastAPI's own way
-        if watching.is_full:
+        if not watching.has_room(asker):
             raise NotDone(Code.TOO_MANY)
         return asker
 
@@ -178,13 +186,13 @@ def api_routes(door: Door, live: Live, watching: Watching) -> APIRouter:
         summary="The same, again whenever it changes",
         response_class=EventSourceResponse,
     )
-    async def changes(request: Request, _: Asker = watcher) -> AsyncIterator[ServerSentEvent]:
-        async for shown in watching.changes(lambda: door.asker(request)):
-            if shown is None:
-                yield ServerSentEvent(comment="still here")
+    async def changes(request: Request, asker: Asker = watcher) -> AsyncIterator[ServerSentEvent]:
+        async for told in watching.changes(asker, lambda: door.asker(request, sees=False)):
+            if isinstance(told, Told):
+                yield TOLD[told]
             else:
-                told = [LiveView.of(one).model_dump(mode="json") for one in shown]
-                yield ServerSentEvent(event="calls", data=told)
+                shown = [LiveView.of(one).model_dump(mode="json") for one in told]
+                yield ServerSentEvent(event="calls", data=shown)
 
     @routes.get("/live/{call}", summary="One of them")
     async def one_call(call: UUID, asker: Asker = somebody) -> LiveView:
@@ -199,8 +207,8 @@ def api_routes(door: Door, live: Live, watching: Watching) -> APIRouter:
         responses={409: PROBLEMS[404], 504: PROBLEMS[404]},
     )
     async def press_it(call: UUID, act: KeyAct, asker: Asker = somebody) -> PressedView:
-        answer = await press(live, watching, asker, CallId(call), act)
-        return PressedView(call=call, act=act, answer=answer)
+        answer, heard = await press(live, watching, asker, CallId(call), act)
+        return PressedView(call=call, act=act, answer=answer, heard=heard)
 
     @routes.get("/openapi.json", summary="This document", include_in_schema=False)
     async def document(request: Request, _: Asker = somebody) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from recorder import __version__
 from recorder.catalogue import CatalogueError
 from recorder.http.api import PREFIX
-from recorder.http.pages import problem_page
+from recorder.http.pages import TELLABLE, problem_page, problem_words, wants_words
 from recorder.http.problems import Code, NotDone, answered
 from recorder.http.rules import Forged, MustChange, MustSignIn, anyone, monitor
 from recorder.status import Status
@@ -44,6 +44,7 @@ HEADERS: Final = {
     "cache-control": "no-store",
 }
 ENCRYPTED: Final = {"strict-transport-security": "max-age=31536000"}
+MONITORS: Final = ("/healthz", "/readyz", "/status", "/metrics")
 CODES: Final = {401: Code.NOT_SIGNED_IN, 403: Code.NOT_PERMITTED, 404: Code.NOT_FOUND, 405: Code.NOT_ALLOWED}
 
 
@@ -109,6 +110,8 @@ def _explain(app: FastAPI) -> None:
 
     @app.exception_handler(MustSignIn)
     async def must_sign_in(request: Request, _: MustSignIn) -> Response:
+        if wants_words(request):
+            return problem_words(request, Code.NOT_SIGNED_IN)
         if _is_page(request):
             return Response(status_code=303, headers={"location": "/sign-in"})
         return answered(Code.NOT_SIGNED_IN)
@@ -121,12 +124,12 @@ def _explain(app: FastAPI) -> None:
 
     @app.exception_handler(Forged)
     async def forged(request: Request, _: Forged) -> Response:
-        return problem_page(request, Code.FORGED) if _is_page(request) else answered(Code.FORGED)
+        return _said(request, Code.FORGED)
 
     @app.exception_handler(CatalogueError)
     async def away(request: Request, error: CatalogueError) -> Response:
         log.warning("page_not_answered", path=request.scope["route"].path, why=str(error))
-        return problem_page(request, Code.CATALOGUE_AWAY) if _is_page(request) else answered(Code.CATALOGUE_AWAY)
+        return _said(request, Code.CATALOGUE_AWAY)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, __: RequestValidationError) -> Response:
@@ -135,9 +138,16 @@ def _explain(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def failed(request: Request, error: HTTPException) -> Response:
         code = CODES.get(error.status_code)
-        if code is not None and request.url.path.startswith(PREFIX):
-            return answered(code)
+        if code in TELLABLE and request.url.path not in MONITORS:
+            return _said(request, code)
         return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+
+
+def _said(request: Request, code: Code) -> Response:
+    """To a program as a problem, to a person as a page, to the pages' own script as words."""
+    if not _is_page(request):
+        return answered(code)
+    return problem_words(request, code) if wants_words(request) else problem_page(request, code)
 
 
 def _is_page(request: Request) -> bool:

@@ -13,7 +13,8 @@ import secrets
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -23,10 +24,12 @@ import structlog
 from fastapi import Request
 
 from recorder import passwords
-from recorder.catalogue import Catalogue
+from recorder.catalogue import Catalogue, CatalogueError, CatalogueRefused, Known
 from recorder.priority import step_back
-from recorder.rights import NAME
+from recorder.rights import NAME, User
 from recorder.signing_in import (
+    FAILURES_MOST,
+    FAILURES_WITHIN,
     SEEN_AGAIN_AFTER,
     TOKEN_MARK,
     Asker,
@@ -53,7 +56,18 @@ WAIT_AT_MOST: Final = 20
 TRIES_MOST: Final = 30
 TRIES_WITHIN: Final = timedelta(minutes=15)
 """From one address, under whatever names: a centre behind one address forgets fewer passwords than that."""
-ADDRESSES_MOST: Final = 10_000
+REMEMBERED_MOST: Final = 10_000
+SEEN_WITHIN: Final = timedelta(milliseconds=300)
+NOBODY: Final = Known(user=None, password=None)
+Tries = OrderedDict[str, deque[datetime]]
+FORWARDING_HEADERS: Final = (
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "via",
+)
 
 
 class Unlet(StrEnum):
@@ -82,22 +96,23 @@ class Door:
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="passwords", initializer=step_back)
         self._turn = asyncio.Lock()
         self._waiting = 0
-        self._tries: OrderedDict[str, deque[datetime]] = OrderedDict()
+        self._tries: Tries = OrderedDict()  # by address
+        self._strangers: Tries = OrderedDict()  # by the digest of a name that nobody has
 
     def close(self) -> None:
         self._hashing.shutdown(wait=False, cancel_futures=True)
 
     # ---- who asks
 
-    async def asker(self, request: Request) -> Asker | None:
-        """Who asks, by a token or by the browser's secret; None for nobody."""
+    async def asker(self, request: Request, *, sees: bool = True) -> Asker | None:
+        """Who asks, by a token or by the browser's secret; None for nobody. `sees`: it is a use of their session."""
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         if scheme.casefold() == "bearer" and bearer.strip().startswith(TOKEN_MARK):
             return await self._by_token(bearer.strip())
         secret = request.cookies.get(COOKIE)
-        return await self.by_secret(secret) if secret else None
+        return await self.by_secret(secret, sees=sees) if secret else None
 
-    async def by_secret(self, secret: str) -> Asker | None:
+    async def by_secret(self, secret: str, *, sees: bool = True) -> Asker | None:
         """Whose session it is that this secret stands for, if it still stands."""
         found = await self._catalogue.session_of(digest_of(secret), ASKED_WITHIN)
         if found is None:
@@ -108,8 +123,9 @@ class Door:
             return None
         if not session_stands(session, known.password, known.user, now):
             return None
-        if now - session.seen_at >= SEEN_AGAIN_AFTER:
-            await self._catalogue.see_session(session.digest, now, ASKED_WITHIN)
+        if sees and now - session.seen_at >= SEEN_AGAIN_AFTER:
+            with suppress(CatalogueError):  # what they ask for is worth more than that they were here
+                await self._catalogue.see_session(session.digest, now, SEEN_WITHIN)
         return Asker(user=known.user, session=session, must_change=known.password.must_change)
 
     async def _by_token(self, secret: str) -> Asker | None:
@@ -125,41 +141,71 @@ class Door:
         """Let somebody in who knows the password, or count that they did not."""
         if self._has_tried_enough(address):
             return Unlet.LOCKED
-        return await self._in_turn(lambda: self._sign_in(name, password, address))
 
-    async def _sign_in(self, name: str, password: str, address: str) -> Entered | Unlet:
+        async def work() -> Entered | Unlet:
+            known = await self._proved(name, password, address)
+            return known if isinstance(known, Unlet) else await self._enter(*known, address)
+
+        return await self._in_turn(work)
+
+    async def prove(self, name: str, password: str, address: str) -> User | Unlet:
+        """Whether it is they, without letting them in; counts what was wrong, as signing in does."""
+
+        async def work() -> User | Unlet:
+            known = await self._proved(name, password, address)
+            return known if isinstance(known, Unlet) else known[0]
+
+        return await self._in_turn(work)
+
+    async def _proved(self, name: str, password: str, address: str) -> tuple[User, Password] | Unlet:
         now = self._now()
         is_name = NAME.fullmatch(name) is not None
-        known = await self._catalogue.who_signs_in(name, now, ASKED_WITHIN) if is_name else None
-        if known is not None and locked_until(known.acts, now) is not None:
+        known = await self._catalogue.who_signs_in(name, now, ASKED_WITHIN) if is_name else NOBODY
+        is_locked = self._is_lockeds_name(name) if known.user is None else locked_until(known.acts, now) is not None
+        if is_locked:
             return Unlet.LOCKED
-        kept = known.password.kept if known is not None and known.password is not None else None
+        kept = known.password.kept if known.password is not None else None
         is_right = await self._hashed(lambda: passwords.is_right(kept, password))
-        user = known.user if known is not None else None
-        if not is_right or user is None or not user.enabled or known is None or known.password is None:
-            await self._refuse(user.name if user is not None else None, address)
+        if not is_right or known.user is None or not known.user.enabled or known.password is None:
+            await self._refuse(name, known.user, address)
             return Unlet.WRONG
-        if passwords.is_outdated(known.password.kept):
-            await self._renew(known.password, password)
-        return await self._enter(Asker(user=user, must_change=known.password.must_change), address)
+        if not passwords.is_outdated(known.password.kept):
+            return known.user, known.password
+        return known.user, await self._renewed(known.password, password)
 
-    async def _enter(self, asker: Asker, address: str) -> Entered:
-        now, secret, name = self._now(), secrets.token_urlsafe(32), asker.user.name
+    async def _enter(self, user: User, password: Password, address: str) -> Entered | Unlet:
+        now, secret, name = self._now(), secrets.token_urlsafe(32), user.name
         session = Session(digest=digest_of(secret), user=name, began_at=now, seen_at=now, address=address)
-        await self._catalogue.begin_session(session, self._act(name, SignInAction.SIGNED_IN, address), ASKED_WITHIN)
-        asker = Asker(user=asker.user, session=session, must_change=asker.must_change)
-        return Entered(asker=asker, secret=secret)
+        act = self._act(name, SignInAction.SIGNED_IN, address)
+        try:
+            await self._catalogue.begin_session(session, password.kept, act, ASKED_WITHIN)
+        except CatalogueRefused:  # the password was changed, or they were disabled, since we read it
+            return Unlet.WRONG
+        return Entered(asker=Asker(user=user, session=session, must_change=password.must_change), secret=secret)
 
-    async def _refuse(self, name: str | None, address: str) -> None:
-        """The row comes before the answer: whoever tries many finds the name locked, and the tries in the log."""
-        log.warning("sign_in_refused", known=name is not None, address=address)
-        self._count_try(address)
-        act = SignInAct(id=uuid4(), at=self._now(), user=name, action=SignInAction.REFUSED, actor=None, address=address)
+    async def _refuse(self, name: str, user: User | None, address: str) -> None:
+        """The row comes before the answer: whoever tries many finds the name locked, and the tries in the log.
+
+        A name that nobody has is locked as any other, or it would be seen by that: it is remembered here alone.
+        """
+        log.warning("sign_in_refused", known=user is not None, address=address)
+        _count(self._tries, address, TRIES_MOST, self._now())
+        if user is None:
+            _count(self._strangers, digest_of(name), FAILURES_MOST, self._now())
+        act = SignInAct(
+            id=uuid4(),
+            at=self._now(),
+            user=user.name if user is not None else None,
+            action=SignInAction.REFUSED,
+            actor=None,
+            address=address,
+        )
         await self._catalogue.write_sign_in(act, ASKED_WITHIN)
 
-    async def _renew(self, known: Password, password: str) -> None:
+    async def _renewed(self, known: Password, password: str) -> Password:
         kept = await self._hashed(lambda: passwords.kept(password))
         await self._catalogue.keep_hash(known.user, known.kept, kept, ASKED_WITHIN)
+        return replace(known, kept=kept)
 
     async def sign_out(self, asker: Asker, address: str) -> None:
         if asker.session is not None:
@@ -181,7 +227,7 @@ class Door:
             return Unlet.LOCKED
         kept = known.password.kept
         if not await self._hashed(lambda: passwords.is_right(kept, old)):
-            await self._refuse(asker.user.name, address)
+            await self._refuse(asker.user.name, asker.user, address)
             return Unlet.WRONG
         weak = weakness(asker.user.name, new, old)
         if weak is not None:
@@ -189,8 +235,11 @@ class Door:
         made = await self._hashed(lambda: passwords.kept(new))
         changed = Password(user=asker.user.name, kept=made, set_at=self._now(), must_change=False)
         act = self._act(asker.user.name, SignInAction.PASSWORD_CHANGED, address)
-        await self._catalogue.set_password(changed, act, ASKED_WITHIN)
-        return await self._enter(Asker(user=asker.user), address)
+        try:
+            await self._catalogue.set_password(changed, act, ASKED_WITHIN, was=kept)
+        except CatalogueRefused:  # somebody else has changed it meanwhile
+            return Unlet.WRONG
+        return await self._enter(asker.user, changed, address)
 
     def _act(self, name: str, action: SignInAction, address: str) -> SignInAct:
         return SignInAct(id=uuid4(), at=self._now(), user=name, action=action, actor=name, address=address)
@@ -215,11 +264,17 @@ class Door:
         tries = self._tries.get(address, deque())
         return sum(self._now() - at <= TRIES_WITHIN for at in tries) >= TRIES_MOST
 
-    def _count_try(self, address: str) -> None:
-        self._tries.setdefault(address, deque(maxlen=TRIES_MOST)).append(self._now())
-        self._tries.move_to_end(address)
-        if len(self._tries) > ADDRESSES_MOST:
-            self._tries.popitem(last=False)
+    def _is_lockeds_name(self, name: str) -> bool:
+        """Whether a name that nobody has would be locked, were it somebody's."""
+        tries = self._strangers.get(digest_of(name), deque())
+        return sum(self._now() - at <= FAILURES_WITHIN for at in tries) >= FAILURES_MOST
+
+
+def _count(tries: Tries, key: str, most: int, now: datetime) -> None:
+    tries.setdefault(key, deque(maxlen=most)).append(now)
+    tries.move_to_end(key)
+    if len(tries) > REMEMBERED_MOST:
+        tries.popitem(last=False)
 
 
 def stamp_of(secret: str) -> str:
@@ -243,4 +298,5 @@ def is_from_here(request: Request) -> bool:
 def is_private(request: Request) -> bool:
     """Whether nobody on the way can read it: it is encrypted, or never leaves this machine."""
     host = request.client.host if request.client is not None else ""
-    return request.url.scheme == "https" or host in ("127.0.0.1", "::1")
+    is_from_a_proxy = any(header in request.headers for header in FORWARDING_HEADERS)
+    return request.url.scheme == "https" or (host in ("127.0.0.1", "::1") and not is_from_a_proxy)

@@ -15,19 +15,36 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from recorder.http.api import one_more, press
+from recorder.http.api import TOLD, one_more, press
 from recorder.http.door import COOKIE, Door, Entered, Unlet, is_from_here, is_private, stamp_of
 from recorder.http.problems import MEANINGS, Code, NotDone
 from recorder.http.rules import Forged, Who, anyone, fields_of, signed_in
-from recorder.http.watching import Shown, Watching
+from recorder.http.watching import Told, Watching
 from recorder.http.words import LANGUAGES, Words, language_of
-from recorder.live import Live
+from recorder.live import Heard, Live
 from recorder.model import CallId, KeyAct
 from recorder.signing_in import FEWEST_DIFFERENT, LONGEST_PASSWORD, SHORTEST_PASSWORD, Asker
 
 LANGUAGE_COOKIE: Final = "recorder_language"
 A_YEAR: Final = 365 * 24 * 3600
 SCRIPT_HEADER: Final = "x-recorder-script"
+READ: Final = ["GET", "HEAD"]
+TELLABLE: Final = (
+    Code.NOT_PERMITTED,
+    Code.CALL_OVER,
+    Code.NO_AGENT,
+    Code.REFUSED,
+    Code.STOPPED,
+    Code.UNCONFIRMED,
+    Code.FORGED,
+    Code.CATALOGUE_AWAY,
+    Code.NOT_SIGNED_IN,
+    Code.NOT_FOUND,
+    Code.NOT_ALLOWED,
+)
+"""What a page can say in words; nothing else happens on one."""
+ANSWERS: Final = ("paused", "resumed", "resumed_unheard", "stopped", "erased", "personal")
+SAID: Final = frozenset((*(f"answer.{word}" for word in ANSWERS), *(f"problem.{code}" for code in TELLABLE)))
 STATIC: Final = {"recorder.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
 LIMITS: Final = {"shortest": SHORTEST_PASSWORD, "longest": LONGEST_PASSWORD, "different": FEWEST_DIFFERENT}
 
@@ -50,7 +67,15 @@ class Pages:
 
     def text(self, name: str, request: Request, **said: Any) -> str:
         secret = request.cookies.get(COOKIE, "")
-        given = {"asker": None, "here": "", "why": "", "said": "", "stamp": stamp_of(secret), "path": request.url.path}
+        given = {
+            "asker": None,
+            "here": "",
+            "why": "",
+            "said": "",
+            "is_wrong": False,
+            "stamp": stamp_of(secret),
+            "path": request.url.path,
+        }
         return self._made.get_template(name).render(t=words_for(request), **given | said)
 
 
@@ -65,11 +90,11 @@ def page_routes(door: Door, live: Live, watching: Watching) -> APIRouter:
     _signing_in(routes, door, Pages())
     _calls(routes, door, live, watching, Pages())
 
-    @routes.get("/", dependencies=[Depends(anyone())])
+    @routes.api_route("/", methods=READ, dependencies=[Depends(anyone())])
     async def first() -> Response:
         return RedirectResponse("/live", 303)
 
-    @routes.get("/language/{language}", dependencies=[Depends(anyone())])
+    @routes.api_route("/language/{language}", methods=READ, dependencies=[Depends(anyone())])
     async def speak(language: str, back: str = "/") -> Response:
         is_ours = back.startswith("/") and not back.startswith(("//", "/\\"))
         answer = RedirectResponse(back if is_ours else "/", 303)
@@ -77,7 +102,7 @@ def page_routes(door: Door, live: Live, watching: Watching) -> APIRouter:
             answer.set_cookie(LANGUAGE_COOKIE, language, max_age=A_YEAR, httponly=True, samesite="lax")
         return answer
 
-    @routes.get("/static/{name}", dependencies=[Depends(anyone())])
+    @routes.api_route("/static/{name}", methods=READ, dependencies=[Depends(anyone())])
     async def static(name: str) -> Response:
         kind = STATIC.get(name)
         if kind is None:
@@ -91,7 +116,7 @@ def _signing_in(routes: APIRouter, door: Door, pages: Pages) -> None:
     """The ways in and out. What they change comes from a page of ours, as far as a browser says."""
     here = Depends(signed_in(door, Who.CHANGING))
 
-    @routes.get("/sign-in", dependencies=[Depends(anyone())])
+    @routes.api_route("/sign-in", methods=READ, dependencies=[Depends(anyone())])
     async def sign_in_page(request: Request) -> Response:
         why = "" if is_private(request) else Unlet.NOT_HERE
         return pages.page("sign_in.html", request, why=why)
@@ -115,7 +140,7 @@ def _signing_in(routes: APIRouter, door: Door, pages: Pages) -> None:
         answer.delete_cookie(COOKIE)
         return answer
 
-    @routes.get("/password")
+    @routes.api_route("/password", methods=READ)
     async def password_page(request: Request, saved: bool = False, asker: Asker = here) -> Response:
         return pages.page("password.html", request, asker=asker, here="password", saved=saved, **LIMITS)
 
@@ -155,33 +180,50 @@ def _calls(routes: APIRouter, door: Door, live: Live, watching: Watching, pages:
     rule = signed_in(door, Who.IN_PERSON)
     here, watcher = Depends(rule), Depends(one_more(watching, rule))
 
-    @routes.get("/live")
-    async def calls(request: Request, asker: Asker = here) -> Response:
-        return pages.page("live.html", request, asker=asker, here="live", shown=await watching.shown(asker))
+    @routes.api_route("/live", methods=READ)
+    async def calls(request: Request, said: str = "", asker: Asker = here) -> Response:
+        done = said if said in SAID else ""
+        return pages.page(
+            "live.html",
+            request,
+            asker=asker,
+            here="live",
+            shown=await watching.shown(asker),
+            said=words_for(request)(done) if done else "",
+            is_wrong=done.startswith("problem."),
+        )
 
     @routes.get("/live/changes", response_class=EventSourceResponse)
-    async def changes(request: Request, _: Asker = watcher) -> AsyncIterator[ServerSentEvent]:
-        async for shown in watching.changes(lambda: door.asker(request)):
-            yield _told(pages, request, shown)
-        yield ServerSentEvent(event="over", raw_data="over")
+    async def changes(request: Request, asker: Asker = watcher) -> AsyncIterator[ServerSentEvent]:
+        async for told in watching.changes(asker, lambda: door.asker(request, sees=False)):
+            if isinstance(told, Told):
+                yield TOLD[told]
+            else:
+                yield ServerSentEvent(event="calls", raw_data=pages.text("_calls.html", request, shown=told))
 
     @routes.post("/live/{call}/{act}")
     async def press_it(request: Request, call: UUID, act: KeyAct, asker: Asker = here) -> Response:
         try:
-            answer = await press(live, watching, asker, CallId(call), act)
-            status, said = 200, words_for(request)(f"answer.{answer}")
+            answer, heard = await press(live, watching, asker, CallId(call), act)
         except NotDone as error:
-            status, said = int(MEANINGS[error.code][0]), words_for(request)(f"problem.{error.code}")
+            status, said = int(MEANINGS[error.code][0]), f"problem.{error.code}"
+        else:
+            status, said = 200, f"answer.{answer}"
+            if act is KeyAct.RESUME and heard is not Heard.CAPTURED:
+                said = "answer.resumed_unheard"  # no pause keeps it silent any more, and something else does
         if SCRIPT_HEADER in request.headers:
-            return Response(said, status, media_type="text/plain")
-        shown = await watching.shown(asker)
-        return pages.page("live.html", request, status, asker=asker, here="live", shown=shown, said=said)
+            return Response(words_for(request)(said), status, media_type="text/plain")
+        return RedirectResponse(f"/live?said={said}", 303)
 
 
-def _told(pages: Pages, request: Request, shown: list[Shown] | None) -> ServerSentEvent:
-    if shown is None:
-        return ServerSentEvent(comment="still here")
-    return ServerSentEvent(event="calls", raw_data=pages.text("_calls.html", request, shown=shown))
+def wants_words(request: Request) -> bool:
+    """Whether it is the pages' own script that asks: it shows what it is answered."""
+    return SCRIPT_HEADER in request.headers
+
+
+def problem_words(request: Request, code: Code) -> Response:
+    """What the script shows in place of what was asked for."""
+    return Response(words_for(request)(f"problem.{code}"), int(MEANINGS[code][0]), media_type="text/plain")
 
 
 def problem_page(request: Request, code: Code) -> Response:

@@ -21,6 +21,7 @@ class Code(StrEnum):
     NOT_SIGNED_IN = "not_signed_in"
     MUST_CHANGE = "password_to_be_changed"
     FORGED = "not_from_a_page_of_ours"
+    NOT_ENCRYPTED = "not_encrypted"
     NOT_PERMITTED = "not_permitted"
     NOT_FOUND = "not_found"
     CALL_OVER = "call_is_over"
@@ -43,6 +44,7 @@ MEANINGS: Final[dict[Code, tuple[HTTPStatus, str]]] = {
     Code.NOT_SIGNED_IN: (HTTPStatus.UNAUTHORIZED, "Show who you are: a token, as `Authorization: Bearer rec_...`."),
     Code.MUST_CHANGE: (HTTPStatus.FORBIDDEN, "Sign in on the page and change your password first."),
     Code.FORGED: (HTTPStatus.FORBIDDEN, "It came from a browser, and from no page of ours: open the page again."),
+    Code.NOT_ENCRYPTED: (HTTPStatus.FORBIDDEN, "Others on the way can read this token: use https, and issue another."),
     Code.NOT_PERMITTED: (HTTPStatus.FORBIDDEN, "You may see it, and may not do this: the right is not yours there."),
     Code.NOT_FOUND: (HTTPStatus.NOT_FOUND, "There is no such thing that you may see."),
     Code.CALL_OVER: (HTTPStatus.NOT_FOUND, "There is no such call in progress that you may see."),

@@ -16,7 +16,8 @@ from urllib.parse import parse_qs
 
 from fastapi import HTTPException, Request
 
-from recorder.http.door import COOKIE, Door, is_from_here, is_stamped
+from recorder.http.door import COOKIE, FORWARDING_HEADERS, Door, is_from_here, is_private, is_stamped
+from recorder.http.problems import Code, NotDone
 from recorder.signing_in import Asker
 
 SAFE: Final = frozenset({"GET", "HEAD"})
@@ -24,14 +25,6 @@ STAMP_HEADER: Final = "x-recorder-stamp"
 STAMP_FIELD: Final = "stamp"
 FORM: Final = "application/x-www-form-urlencoded"
 FORM_LONGEST: Final = 4096  # bytes
-FORWARDING_HEADERS: Final = (
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-real-ip",
-    "via",
-)
 
 
 class Who(StrEnum):
@@ -87,6 +80,8 @@ def signed_in(door: Door, who: Who = Who.SIGNED_IN) -> Rule:
         asker = await door.asker(request)
         if asker is None or (asker.session is None and who is not Who.SIGNED_IN):
             raise MustSignIn
+        if asker.token is not None and not is_private(request):
+            raise NotDone(Code.NOT_ENCRYPTED)
         if request.method not in SAFE and asker.session is not None and not await _is_ours(request):
             raise Forged
         if asker.must_change and who is not Who.CHANGING:

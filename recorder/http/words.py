@@ -45,9 +45,10 @@ def language_of(chosen: str | None, accepted: str) -> str:
         return chosen
     wanted: list[tuple[float, str]] = []
     for part in accepted.split(","):
-        name, _, quality = part.strip().partition(";q=")
+        name, _, weight = part.partition(";")
         try:
-            wanted.append((float(quality or 1), name.partition("-")[0].casefold()))
+            quality = float(weight.strip().removeprefix("q=") or 1)
+            wanted.append((quality, name.strip().partition("-")[0].casefold()))
         except ValueError:
             continue
     ours = [(quality, name) for quality, name in wanted if name in LANGUAGES and quality > 0]

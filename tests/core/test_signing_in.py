@@ -100,9 +100,9 @@ def test_a_name_is_locked_by_wrong_passwords_in_a_row_for_a_while(
     assert (locked_until(acts, NOON + timedelta(seconds=seconds)) is not None) is locked
 
 
-@given(st.permutations(tries(6)))
-def test_in_which_order_the_tries_are_read_does_not_matter(acts: list[SignInAct]) -> None:
-    assert locked_until(acts, NOON + 10 * SECOND) == NOON + 5 * SECOND + LOCKED_FOR
+def test_a_clock_that_is_set_back_does_not_keep_a_name_locked_that_was_unlocked() -> None:
+    acts = [*tries(5, since=3600), act(SignInAction.PASSWORD_SET, 0)]
+    assert locked_until(acts, NOON + SECOND) is None
 
 
 # --------------------------------------------------------------------------- sessions and tokens
@@ -116,7 +116,6 @@ def test_in_which_order_the_tries_are_read_does_not_matter(acts: list[SignInAct]
         (SESSION, PASSWORD, ALICE, IDLE_MOST + SECOND, False),
         (replace(SESSION, seen_at=NOON + SESSION_LONGEST), PASSWORD, ALICE, SESSION_LONGEST, True),
         (replace(SESSION, seen_at=NOON + SESSION_LONGEST), PASSWORD, ALICE, SESSION_LONGEST + SECOND, False),
-        (SESSION, replace(PASSWORD, set_at=NOON + SECOND), ALICE, 2 * SECOND, False),
         (replace(SESSION, ended_at=NOON), PASSWORD, ALICE, SECOND, False),
         (SESSION, PASSWORD, replace(ALICE, enabled=False), SECOND, False),
         (SESSION, PASSWORD, None, SECOND, False),

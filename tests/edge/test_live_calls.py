@@ -16,12 +16,14 @@ import pytest
 from recorder.http import watching
 from recorder.model import KeyAct
 from recorder.rights import Right, Role, UserAction
+from tests.edge import test_behind_agents as behind_agents
 from tests.edge.centre import Centre, Talk, look, until
 from tests.edge.visitors import browser, enters, opens, program, signed_in, token_of
 from tests.facts import user_act
 from tests.fakes.pbx import FakePbx
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
+SCRIPT = {"X-Recorder-Script": "1"}
 ALICE, BOB = "PJSIP/alice", "PJSIP/bob"
 
 
@@ -162,7 +164,7 @@ async def test_an_agents_button_does_what_the_key_does(
     async with signed_in(centre, "alice") as client:
         page = await opens(client, "/live")
         assert "your call" in page.text
-        done = await client.post(f"/live/{centre.runner.state.call}/{act}", data={"stamp": page.stamp})
+        done = await client.post(f"/live/{centre.runner.state.call}/{act}", data={"stamp": page.stamp}, headers=SCRIPT)
         assert (done.status_code, answer in done.text) == (200, True)
     centre.hangs_up(talk)
     assert await centre.outcome() == outcome
@@ -174,9 +176,9 @@ async def test_every_agent_can_stop_their_own_call_without_a_right_and_nothing_e
     async with signed_in(centre, "alice") as client:
         page = await opens(client, "/live")
         call = centre.runner.state.call
-        tried = await client.post(f"/live/{call}/pause", data={"stamp": page.stamp})
+        tried = await client.post(f"/live/{call}/pause", data={"stamp": page.stamp}, headers=SCRIPT)
         assert tried.status_code == 403
-        done = await client.post(f"/live/{call}/stop", data={"stamp": page.stamp})
+        done = await client.post(f"/live/{call}/stop", data={"stamp": page.stamp}, headers=SCRIPT)
         assert done.status_code == 200
     await until(lambda: not any(mix.open for mix in centre.mixes), "the end of the capture")
     (event,) = look(centre.url, "SELECT actor FROM consent_events WHERE after = 'withdrawn'")
@@ -191,8 +193,8 @@ async def test_another_agents_call_is_not_there(centre: Centre) -> None:
         assert "No call that you may see is in progress." in page.text
         call = centre.runner.state.call
         for act in KeyAct:
-            tried = await client.post(f"/live/{call}/{act}", data={"stamp": page.stamp})
-            assert (tried.status_code, "That call is over" in tried.text) == (404, True)
+            tried = await client.post(f"/live/{call}/{act}", data={"stamp": page.stamp}, headers=SCRIPT)
+            assert (tried.status_code, tried.text.startswith("That call is over")) == (404, True)
     assert [(mix.muted, mix.open) for mix in centre.mixes] == [(False, True)]
 
 
@@ -213,7 +215,7 @@ async def test_a_supervisor_sees_the_lines_calls_and_can_change_none(centre: Cen
         page = await opens(client, "/live")
         assert ALICE in page.text
         assert "<button id" not in page.text
-        tried = await client.post(f"/live/{centre.runner.state.call}/pause", data={"stamp": page.stamp})
+        tried = await client.post(f"/live/{centre.runner.state.call}/pause", data={"stamp": page.stamp}, headers=SCRIPT)
         assert tried.status_code == 403
     async with signed_in(centre, "olga") as client:
         assert ALICE not in (await opens(client, "/live")).text
@@ -229,6 +231,97 @@ async def test_a_pause_that_lasts_too_long_stands_on_the_supervisors_page(centre
         runner = centre.runner
         centre.assembly.daemon.parts.pauses.long = {runner.state.call: runner.now()}
         assert "Paused for long: was it forgotten?" in (await opens(client, "/live")).text
+
+
+async def test_without_its_script_a_page_says_the_same_and_a_reload_sends_nothing_again(centre: Centre) -> None:
+    await enters(centre, "alice", Role.AGENT, at=ALICE)
+    await talks(centre)
+    async with signed_in(centre, "alice") as client:
+        page = await opens(client, "/live")
+        call = centre.runner.state.call
+        done = await client.post(f"/live/{call}/pause", data={"stamp": page.stamp})
+        assert (done.status_code, done.headers["location"]) == (303, "/live?said=answer.paused")
+        assert "from now on the recording is silent" in (await opens(client, done.headers["location"])).text
+        centre.tells_of_mutes = False
+        failed = await client.post(f"/live/{call}/resume", data={"stamp": page.stamp})
+        assert failed.headers["location"] == "/live?said=problem.capture_stopped"
+        assert '<p id="said" class="wrong"' in (await opens(client, failed.headers["location"])).text
+        assert "<script>" not in (await opens(client, "/live?said=<script>alert(1)</script>")).text
+
+
+async def test_nothing_is_called_paused_before_asterisk_says_so(centre: Centre) -> None:
+    await enters(centre, "sam", Role.SUPERVISOR)
+    _, secret = await token_of(centre, "sam")
+    talk = await talks(centre)
+    centre.tells_of_mutes = False
+    async with program(centre, secret) as client:
+        centre.marks(talk, "pause")
+        await until(lambda: any(mix.muted for mix in centre.mixes), "the mute")
+        (call,) = (await client.get("/api/v1/live")).json()
+        assert call["heard"] == "pausing"
+        centre.mutes(centre.mixes[0].channel, muted=True)
+        await centre.until_capture("paused")
+        await until(lambda: centre.runner.state.captures[0].silent, "Asterisk's word")
+        (call,) = (await client.get("/api/v1/live")).json()
+        assert call["heard"] == "paused"
+
+
+async def test_resuming_where_nothing_is_captured_says_that_nothing_is(centre: Centre) -> None:
+    await enters(centre, "alice", Role.AGENT, at=ALICE)
+    await talks(centre, keys="2")
+    async with signed_in(centre, "alice") as client:
+        page = await opens(client, "/live")
+        call = centre.runner.state.call
+        said = [
+            (await client.post(f"/live/{call}/{act}", data={"stamp": page.stamp}, headers=SCRIPT)).text
+            for act in ("pause", "resume")
+        ]
+        assert said[1].startswith("Resumed: no pause keeps it silent.")
+        told = (await client.post(f"/api/v1/live/{call}/resume", headers={"X-Recorder-Stamp": page.stamp})).json()
+        assert (told["answer"], told["heard"]) == ("resumed", "not_captured")
+
+
+# --------------------------------------------------------------------------- whose leg is whose
+
+
+async def outgoing(centre: Centre) -> Talk:
+    talk = centre.new_outgoing()
+    centre.dials_out(talk)
+    await until(lambda: centre.runners, "the call")
+    await centre.answers_call(talk)
+    centre.bridges(talk)
+    await centre.until_talking()
+    return talk
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_on_an_outgoing_call_only_the_agents_own_telephone_is_shown_and_silenced(
+    centre: Centre, restarted: bool
+) -> None:
+    await enters(centre, "payments", Role.PAYMENT)
+    _, secret = await token_of(centre, "payments")
+    talk = await outgoing(centre)
+    if restarted:
+        await centre.kill()
+        await centre.start()
+        await centre.until_talking()
+    async with program(centre, secret) as client:
+        (call,) = (await client.get("/api/v1/live")).json()
+        assert call["telephones"] == [ALICE]
+        answer = await presses(client, centre, "pause")
+        assert (answer.status_code, answer.json()["answer"]) == (200, "paused")
+    centre.hangs_up(talk)
+
+
+async def test_behind_a_local_member_the_call_is_whose_the_telephone_is(centre: Centre) -> None:
+    """The member is somebody's too, who is not in the talk."""
+    await enters(centre, "alice", Role.AGENT, at=ALICE)
+    await enters(centre, "bob", Role.AGENT, at="Local/101@agents")
+    await behind_agents.talks(centre)
+    async with signed_in(centre, "bob") as client:
+        assert "No call that you may see" in (await opens(client, "/live")).text
+    async with signed_in(centre, "alice") as client:
+        assert "your call" in (await opens(client, "/live")).text
 
 
 # --------------------------------------------------------------------------- as it changes
@@ -275,7 +368,7 @@ async def test_a_program_hears_of_changes_too_and_too_many_are_told_so(
         async with client.stream("GET", "/api/v1/live/changes") as stream:
             (call,) = json.loads(await told(stream.aiter_lines(), "calls"))
             assert call["line"] == "support"
-        monkeypatch.setattr(watching, "WATCHERS_MOST", 0)
+        monkeypatch.setattr(watching, "WATCHERS_MOST_EACH", 0)
         refused = await client.get("/api/v1/live/changes")
         assert (refused.status_code, refused.json()["code"]) == (429, "too_many")
 

@@ -99,7 +99,7 @@ async def test_who_does_not_is_told_nothing_that_helps(centre: Centre, name: str
         assert "alice" not in answer.text
 
 
-async def test_a_name_that_nobody_has_takes_as_long_and_is_kept_nowhere(centre: Centre) -> None:
+async def test_a_name_that_nobody_has_is_kept_nowhere(centre: Centre) -> None:
     await enters(centre, "alice")
     typed = "tr0ub4dor-and-three"  # a password in the wrong field, and a name by its letters
     async with browser(centre) as client:
@@ -457,7 +457,7 @@ async def test_what_is_kept_of_the_ways_in_comes_back_as_it_was(store: Catalogue
     began = SignInAct(
         id=uuid4(), at=later(1), user="alice", action=SignInAction.SIGNED_IN, actor="alice", address="::1"
     )
-    await store.begin_session(session, began)
+    await store.begin_session(session, password.kept, began)
     found = await store.session_of("a" * 64)
     assert found is not None
     assert (found[0], found[1].password) == (session, password)
@@ -506,13 +506,85 @@ async def test_nobody_gets_a_password_who_is_not_entered(store: Catalogue) -> No
     assert await store.sign_ins_of("zoe") == ()
 
 
-async def test_a_session_that_is_nobodys_any_more_does_not_stand(store: Catalogue) -> None:
+@pytest.mark.parametrize("ended_by", ["another password", "being disabled"])
+async def test_what_ends_a_persons_sessions_ends_them_for_good(store: Catalogue, ended_by: str) -> None:
+    await store.write_user_acts([user_act()])
+    password = Password(user="alice", kept="first", set_at=NOON, must_change=False)
+    set_act = SignInAct(id=uuid4(), at=NOON, user="alice", action=SignInAction.PASSWORD_SET, actor="root")
+    await store.set_password(password, set_act)
+    session = Session(digest=digest_of("given"), user="alice", began_at=later(1), seen_at=later(1), address="")
+    began = SignInAct(id=uuid4(), at=later(1), user="alice", action=SignInAction.SIGNED_IN, actor="alice")
+    await store.begin_session(session, "first", began)
     door = Door(store, lambda: later(2))
     try:
-        assert await door.by_secret("never given") is None
-        session = Session(digest=digest_of("given"), user="zoe", began_at=NOON, seen_at=NOON, address="")
-        began = SignInAct(id=uuid4(), at=NOON, user="zoe", action=SignInAction.SIGNED_IN, actor="zoe")
-        await store.begin_session(session, began)
+        assert await door.by_secret("given") is not None
+        if ended_by == "being disabled":
+            await store.write_user_acts([user_act(UserAction.DISABLED), user_act(UserAction.ENABLED)])
+        else:
+            await store.set_password(replace(password, set_at=later(-60)), replace(set_act, id=uuid4()))
         assert await door.by_secret("given") is None
+        assert await door.by_secret("never given") is None
     finally:
         door.close()
+
+
+async def test_a_password_that_was_changed_meanwhile_is_not_written_over_and_begins_no_session(
+    store: Catalogue,
+) -> None:
+    await store.write_user_acts([user_act()])
+    password = Password(user="alice", kept="first", set_at=NOON, must_change=False)
+    act = SignInAct(id=uuid4(), at=NOON, user="alice", action=SignInAction.PASSWORD_SET, actor="root")
+    await store.set_password(password, act)
+    await store.set_password(replace(password, kept="second"), replace(act, id=uuid4()))
+    with pytest.raises(CatalogueRefused, match="changed meanwhile"):
+        await store.set_password(replace(password, kept="thief"), replace(act, id=uuid4()), was="first")
+    session = Session(digest="a" * 64, user="alice", began_at=NOON, seen_at=NOON, address="")
+    with pytest.raises(CatalogueRefused, match="changed meanwhile"):
+        await store.begin_session(session, "first", replace(act, id=uuid4(), action=SignInAction.SIGNED_IN))
+    assert await store.session_of("a" * 64) is None
+    assert (await store.who_signs_in("alice", NOON)).password == replace(password, kept="second")
+
+
+async def test_a_name_that_nobody_has_is_locked_as_one_that_somebody_has(centre: Centre) -> None:
+    await enters(centre, "alice")
+    async with browser(centre) as client:
+        answers = [
+            [(await signs_in(client, name, "not the password")).status_code for _ in range(7)]
+            for name in ("alice", "nobody-at-all")
+        ]
+    assert answers[0] == answers[1] == [401] * FAILURES_MOST + [429] * 2
+
+
+async def test_that_a_use_cannot_be_noted_keeps_nobody_from_it(centre: Centre) -> None:
+    await enters(centre, "alice", Role.AGENT)
+    async with signed_in(centre, "alice") as client:
+        look(centre.url, "CREATE TRIGGER full BEFORE UPDATE ON sessions BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        centre.clock_set_by = timedelta(minutes=5)
+        assert (await client.get("/live")).status_code == 200
+
+
+async def test_a_token_that_others_can_read_on_the_way_is_refused(centre: Centre) -> None:
+    await enters(centre, "payments", Role.PAYMENT)
+    _, secret = await token_of(centre, "payments")
+    for headers, status in (
+        ({"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "http"}, 403),
+        ({"Forwarded": "for=192.0.2.7"}, 403),
+        ({"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}, 200),
+    ):
+        async with browser(centre, Authorization=f"Bearer {secret}", **headers) as client:
+            assert (await client.get("/api/v1/me")).status_code == status
+
+
+async def test_the_pages_script_is_answered_in_words(centre: Centre) -> None:
+    async with browser(centre, **{"X-Recorder-Script": "1"}) as client:
+        answer = await client.post(f"/live/{uuid4()}/pause")
+        assert (answer.status_code, answer.text) == (401, "You are not signed in any more. Open the page again.")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/nowhere", 404), ("PUT", "/live", 405), ("HEAD", "/sign-in", 200)]
+)
+async def test_what_is_not_there_is_said_on_a_page(centre: Centre, method: str, path: str, status: int) -> None:
+    async with browser(centre) as client:
+        answer = await client.request(method, path)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
