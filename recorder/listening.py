@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from recorder.catalogue import Catalogue, CatalogueError, RecordingRow
+from recorder.guard import Action, examine, redacted
 from recorder.listens import (
     Audible,
     ExplanationRule,
@@ -113,7 +114,8 @@ class Listening:
             return None
         audible, row = found
         rule = self.rule_for(asker, audible.line, purpose)
-        wish = Wish(asker=asker, medium=medium, purpose=purpose, explanation=explanation, rule=rule)
+        said, is_sensitive = _guarded(explanation)
+        wish = Wish(asker=asker, medium=medium, purpose=purpose, explanation=said, rule=rule, is_sensitive=is_sensitive)
         why = unheard(wish, audible)
         now = self._now()
         act = _row(wish, audible, why, now, address, self._node)
@@ -215,6 +217,14 @@ class Listening:
         if owed:
             await asyncio.shield(self._catalogue.write_listens(owed))
             self._owed = self._owed[len(owed) :]
+
+
+def _guarded(explanation: str) -> tuple[str, bool]:
+    """The explanation as it may be kept, and whether none of it may be (SG-08: before anything is written)."""
+    verdict = examine({"explanation": explanation})
+    if verdict.action is Action.REJECT:
+        return "", True
+    return redacted({"explanation": explanation}, verdict)["explanation"], False
 
 
 def _may_know(asker: Asker, line: str) -> bool:

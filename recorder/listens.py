@@ -108,6 +108,7 @@ class Unheard(StrEnum):
     ANOTHER_PURPOSE = "another_purpose"
     UNEXPLAINED = "unexplained"
     TOO_LONG = "explanation_too_long"
+    SENSITIVE = "sensitive"  # what was typed holds what may not be kept (LL-08)
 
 
 RIGHT_FOR: Final = {Medium.STREAM: Right.LISTEN, Medium.DOWNLOAD: Right.DOWNLOAD}
@@ -122,6 +123,7 @@ class Wish:
     purpose: str
     explanation: str
     rule: ExplanationRule
+    is_sensitive: bool = False  # the guard refuses the explanation
 
     @property
     def is_explained(self) -> bool:
@@ -135,6 +137,7 @@ _REFUSALS: Final[tuple[tuple[Unheard, Callable[[Wish, Audible], bool]], ...]] = 
     (Unheard.NOT_SETTLED, lambda _, audible: not audible.settled),
     (Unheard.ANOTHER_PURPOSE, lambda wish, audible: wish.purpose not in audible.purposes),
     (Unheard.TOO_LONG, lambda wish, _: len(wish.explanation) > LONGEST_EXPLANATION),
+    (Unheard.SENSITIVE, lambda wish, _: wish.is_sensitive),
     (Unheard.UNEXPLAINED, lambda wish, _: not wish.is_explained),
 )
 """The first that applies."""

@@ -16,7 +16,9 @@ depends_on = None
 
 AT = sa.DateTime(timezone=True)
 TEXTS = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
-UNHEARD = "'not_permitted', 'sealed', 'not_settled', 'another_purpose', 'unexplained', 'explanation_too_long'"
+UNHEARD = (
+    "'not_permitted', 'sealed', 'not_settled', 'another_purpose', 'unexplained', 'explanation_too_long', 'sensitive'"
+)
 
 
 def upgrade() -> None:

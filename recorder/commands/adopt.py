@@ -12,7 +12,7 @@ import typer
 from recorder.adoption import Found, NotAdopted, Orphanage, Word
 from recorder.books.adoption import Fate
 from recorder.catalogue import Catalogue
-from recorder.commands.asking import SOMETHING_WRONG, By, Json, ask, said_by, settings_of, storage_of
+from recorder.commands.asking import SOMETHING_WRONG, By, Json, ask, guarded, said_by, settings_of, storage_of
 from recorder.commands.display import print_json, print_line, screen, text
 
 HANDLED_BY: Final[dict[Fate, str]] = {
@@ -83,7 +83,7 @@ def _word(
     if not (reason or "").strip():
         raise typer.BadParameter("--reason is missing: it is kept with the act")
     assert reason is not None
-    return Word(actor=said_by(by), reason=reason.strip())
+    return Word(actor=said_by(by), reason=guarded("--reason", reason.strip()))
 
 
 def _adoptable(found: list[Found]) -> list[Found]:

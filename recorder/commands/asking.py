@@ -16,8 +16,10 @@ from typing import Annotated, Final, NoReturn, TypeVar
 import typer
 
 from recorder.catalogue import Catalogue, open_catalogue
+from recorder.guard import Action, examine, redacted, sentences
+from recorder.http import Door, Unlet
 from recorder.model import RecorderError
-from recorder.rights import ANYBODY, users
+from recorder.rights import ANYBODY, User, users
 from recorder.settings import Settings, SettingsMistaken, load
 from recorder.storage import Spool, Storage
 
@@ -72,21 +74,51 @@ def ask(settings: Settings, question: Callable[[Catalogue], Awaitable[T]]) -> T:
         wrong(str(error))
 
 
+def guarded(option: str, text: str) -> str:
+    """What somebody typed, as it may be kept; a sentence and exit 1 where none of it may be (SG-01, SG-08).
+
+    The sentences say what was found where, and never what it was.
+    """
+    verdict = examine({option: text})
+    for sentence in sentences(verdict):
+        typer.echo(sentence, err=True)
+    if verdict.action is Action.REJECT:
+        wrong("Nothing was done, and nothing of it was kept.")
+    return redacted({option: text}, verdict)[option]
+
+
 def said_by(by: str | None) -> str:
     """Whose word this is: of whoever is named, else of who is logged in."""
-    return by or os.environ.get("SUDO_USER") or getpass.getuser()
+    return (guarded("--by", by) if by else None) or os.environ.get("SUDO_USER") or getpass.getuser()
 
 
 def person(settings: Settings, by: str | None) -> str:
-    """Which of the entered people this is, by their name to the recorder; a sentence and exit 1 where it is none.
+    """Which of the entered people this is, as their password shows; a sentence and exit 1 where it is none.
 
-    The one place that says so for what takes a right of the person's own.
+    The one place that says so for what takes a right of the person's own. The password is asked for, and is the first
+    line of the standard input where nobody sits there.
     """
     name = said_by(by)
     user = users(ask(settings, lambda catalogue: catalogue.user_acts(name))).get(name)
     if user is None or name == ANYBODY:
         wrong(f"nobody is entered as {name}: say who you are by --by NAME; `recorder user list` has everybody")
-    return user.name
+    password = typer.prompt(f"Password of {user.name}", hide_input=True, err=True)
+
+    async def prove(catalogue: Catalogue) -> User | Unlet:
+        door = Door(catalogue, lambda: datetime.now(UTC))
+        try:
+            return await door.prove(user.name, password, "command line")
+        finally:
+            door.close()
+
+    found = ask(settings, prove)
+    if found is Unlet.LOCKED:
+        wrong(f"too many wrong passwords for {user.name}: wait a quarter of an hour, or have another one set")
+    if found is Unlet.UNCHANGED:
+        wrong(f"somebody else has set the password of {user.name}: sign in with it once, on /sign-in, and change it")
+    if isinstance(found, Unlet):
+        wrong(f"that is not the password of {user.name}; `recorder user password` gives somebody one")
+    return found.name
 
 
 def storage_of(settings: Settings) -> Storage:

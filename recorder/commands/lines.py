@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import typer
 
 from recorder.catalogue import Catalogue
-from recorder.commands.asking import Json, ask, person, settings_of, wrong
+from recorder.commands.asking import Json, ask, guarded, person, settings_of, wrong
 from recorder.commands.display import Column, at, print_json, print_line, print_table, screen, short
 from recorder.releases import Ground, Release, ReleaseAct, ReleaseAction, Standing, releases, standing_of
 from recorder.settings import Settings
@@ -75,7 +75,7 @@ def release(
         line=line,
         asker=name,
         action=ReleaseAction.ASKED,
-        reference=reference,
+        reference=guarded("--reference", reference),
         until=ends,
     )
     ask(settings, lambda catalogue: catalogue.write_release_act(act))

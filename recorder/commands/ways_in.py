@@ -16,7 +16,7 @@ from uuid import uuid4
 import typer
 
 from recorder import passwords
-from recorder.commands.asking import Json, ask, said_by, settings_of, wrong
+from recorder.commands.asking import Json, ask, guarded, said_by, settings_of, wrong
 from recorder.commands.display import Column, at, print_json, print_table, screen
 from recorder.rights import Right
 from recorder.signing_in import (
@@ -103,7 +103,7 @@ def issue(
         id=uuid4(),
         digest=digest_of(secret),
         user=name,
-        label=label,
+        label=guarded("--label", label),
         issued_at=now,
         issued_by=actor,
         until=now + timedelta(days=days),

@@ -76,6 +76,7 @@ class Unlet(StrEnum):
     WRONG = "wrong"  # the name or the password
     LOCKED = "locked"
     BUSY = "busy"
+    UNCHANGED = "unchanged"  # it is right, and whoever set it knows it too: it proves nothing yet
     NOT_HERE = "not_here"  # a password does not go over a line on which others can read it
 
 
@@ -153,7 +154,9 @@ class Door:
 
         async def work() -> User | Unlet:
             known = await self._proved(name, password, address)
-            return known if isinstance(known, Unlet) else known[0]
+            if isinstance(known, Unlet):
+                return known
+            return Unlet.UNCHANGED if known[1].must_change else known[0]
 
         return await self._in_turn(work)
 

@@ -34,6 +34,7 @@ REFUSED: Final[dict[Unheard, Code]] = {
     Unheard.ANOTHER_PURPOSE: Code.ANOTHER_PURPOSE,
     Unheard.UNEXPLAINED: Code.UNEXPLAINED,
     Unheard.TOO_LONG: Code.INVALID,
+    Unheard.SENSITIVE: Code.SENSITIVE,
 }
 
 

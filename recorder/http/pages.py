@@ -165,7 +165,7 @@ async def _changed(request: Request, door: Door, asker: Asker) -> Entered | str:
     return f"sign_in.{changed}" if changed in (Unlet.LOCKED, Unlet.BUSY) else f"password.{changed}"
 
 
-STATUS: Final = {Unlet.WRONG: 401, Unlet.LOCKED: 429, Unlet.BUSY: 503, Unlet.NOT_HERE: 403}
+STATUS: Final = {Unlet.WRONG: 401, Unlet.LOCKED: 429, Unlet.BUSY: 503, Unlet.NOT_HERE: 403, Unlet.UNCHANGED: 403}
 
 
 def _let_in(request: Request, entered: Entered, to: str) -> Response:

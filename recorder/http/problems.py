@@ -33,6 +33,7 @@ class Code(StrEnum):
     NOT_SETTLED = "not_settled"
     ANOTHER_PURPOSE = "another_purpose"
     UNEXPLAINED = "unexplained"
+    SENSITIVE = "sensitive"
     NO_SOUND = "sound_not_there"
     INVALID = "not_understood"
     TOO_MANY = "too_many"
@@ -55,6 +56,11 @@ MEANINGS: Final[dict[Code, tuple[HTTPStatus, str]]] = {
     Code.SEALED: (HTTPStatus.LOCKED, "Captured by override: sealed until a second person has decided on it."),
     Code.NOT_SETTLED: (HTTPStatus.CONFLICT, "There is nothing of it to hear: not yet, or no longer."),
     Code.ANOTHER_PURPOSE: (HTTPStatus.FORBIDDEN, "It was not announced for that purpose, and is not heard for it."),
+    Code.SENSITIVE: (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The explanation holds a card number, a social insurance number or a secret: nothing of it was kept. Say it"
+        " without; where a duty wants it, ask the privacy officer for an exemption.",
+    ),
     Code.UNEXPLAINED: (HTTPStatus.UNPROCESSABLE_ENTITY, "Say why you listen, in as many characters as it takes."),
     Code.NO_SOUND: (HTTPStatus.GONE, "Its file is not there; `recorder verify` names it to an administrator."),
     Code.INVALID: (HTTPStatus.UNPROCESSABLE_ENTITY, "The request is not as the document describes it."),

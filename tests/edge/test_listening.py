@@ -188,6 +188,7 @@ async def test_a_download_is_a_right_of_its_own_and_says_so(centre: Centre) -> N
         ((Role.SUPERVISOR,), {"explanation": ""}, 422, Unheard.UNEXPLAINED),
         ((Role.SUPERVISOR,), {"explanation": " short   "}, 422, Unheard.UNEXPLAINED),
         ((Role.SUPERVISOR,), {"medium": "download"}, 403, Unheard.NOT_PERMITTED),
+        ((Role.SUPERVISOR,), {"explanation": "paid with 4111 1111 1111 1111"}, 422, Unheard.SENSITIVE),
     ],
 )
 async def test_what_is_refused_leaves_a_row_and_no_sound(
@@ -199,6 +200,21 @@ async def test_what_is_refused_leaves_a_row_and_no_sound(
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     (row,) = await rows(centre)
     assert (row.kind, row.why, row.listener) == (REFUSED, why, "lena")
+
+
+async def test_what_may_not_be_kept_of_an_explanation_is_kept_nowhere(centre: Centre) -> None:
+    recording = await recorded(centre)
+    async with program(centre, await listener(centre, Role.SUPERVISOR)) as client:
+        refused = await opens(client, recording, explanation="the card was 4111-1111-1111-1111, she said")
+        assert (refused.status_code, refused.json()["code"]) == (422, "sensitive")
+        assert "4111" not in refused.text
+        heard = await opens(client, recording, explanation="about the account DE89 3704 0044 0532 0130 00")
+        assert heard.status_code == 201
+    assert [row.explanation for row in await rows(centre)] == [None, "about the account [bank account number removed]"]
+    database = Path(centre.url.removeprefix("sqlite:///")).parent.glob("catalogue.db*")
+    written = b"".join(file.read_bytes() for file in database)
+    assert b"4111" not in written
+    assert b"3704" not in written
 
 
 async def test_what_an_override_captured_is_sealed(centre: Centre) -> None:

@@ -288,6 +288,7 @@ async def outgoing(centre: Centre) -> Talk:
     talk = centre.new_outgoing()
     centre.dials_out(talk)
     await until(lambda: centre.runners, "the call")
+    centre.say("DialBegin", talk.agent, dest=talk.caller)
     await centre.answers_call(talk)
     centre.bridges(talk)
     await centre.until_talking()

@@ -26,19 +26,22 @@ from recorder.catalogue import Catalogue, CatalogueError, CatalogueRefused, open
 from recorder.catalogue import users as people
 from recorder.daemon import LineWatch
 from recorder.daemon.readiness import LINES_NOT_READ, Readiness
+from recorder.doctor import Examination
 from recorder.fallback import context_name
 from recorder.fallback_file import written
 from recorder.model import ConsentMode
 from recorder.policy import LinePolicy
 from recorder.releases import ReleaseAct, ReleaseAction
 from recorder.releases import releases as releases_after
-from recorder.rights import Role, UserAct, UserAction
-from recorder.settings import settings_from
+from recorder.rights import ANYBODY, Role, UserAct, UserAction
+from recorder.settings import load, settings_from
+from recorder.signing_in import FAILURES_MOST
 from tests.edge.centre import Centre, look, until
 from tests.edge.test_catalogue import say
 from tests.edge.test_catalogue_limits import grant
 from tests.edge.test_fallback import LINES as ASKED_WITHOUT_US
 from tests.edge.test_fallback import Asterisk
+from tests.edge.visitors import SECRET, set_password
 from tests.facts import NODE, NOON, RELEASE, UNTIL, later, release_act, user_act
 from tests.fakes.pbx import FakePbx
 
@@ -622,6 +625,7 @@ class Cli:
     """`recorder` beside a catalogue: of its lines, support is kept unrecorded and says opt_in."""
 
     def __init__(self, home: Path, url: str) -> None:
+        self.password = SECRET
         self.config = home / "recorder.toml"
         self.config.write_text(
             '[ami]\nusername = "recorder"\nsecret = "not used"\n[pbx]\ncli = ["false"]\n'
@@ -632,9 +636,13 @@ class Cli:
         )
 
     def run(self, *words: str, exit_code: int = 0) -> Result:
-        done = CliRunner().invoke(app, ["--config", str(self.config), *words])
+        done = CliRunner().invoke(app, ["--config", str(self.config), *words], input=f"{self.password}\n")
         assert done.exit_code == exit_code, (done.stdout, done.stderr)
         return done
+
+    def set_for(self, name: str) -> None:
+        """An administrator gives them SECRET, which they have not changed yet."""
+        self.run("user", "password", name, "--stdin")
 
     def line(self, *words: str, exit_code: int = 0) -> Result:
         return self.run("line", *words, exit_code=exit_code)
@@ -653,6 +661,8 @@ def cli(catalogue_url: str, tmp_path: Path) -> Cli:
     async def begin() -> None:
         store = await open_catalogue(catalogue_url)
         await kept(store)
+        for name in sorted({act.user for act in await store.user_acts()} - {ANYBODY}):
+            await set_password(store, name, SECRET, datetime.now(UTC))
         await store.close()
 
     asyncio.run(begin())
@@ -685,6 +695,34 @@ def test_a_line_is_released_by_two_people_and_all_of_it_is_told(cli: Cli) -> Non
     cli.line("end", key, "--by", "alice")
     assert (cli.told()["support"]["why"], cli.told()["support"]["releases"][0]["state"]) == ("held", "ended")
     assert "kept unrecorded, and not released" in cli.line("list").stdout
+
+
+def test_whoever_releases_shows_by_their_password_who_they_are(cli: Cli) -> None:
+    key = cli.asks("--by", "alice")
+    cli.password = "what alice would guess"
+    done = cli.line("approve", key, "--by", "bob", exit_code=1)
+    assert "that is not the password of bob" in done.stderr
+    cli.password = SECRET
+    cli.set_for("bob")
+    assert "somebody else has set the password of bob" in cli.line("approve", key, "--by", "bob", exit_code=1).stderr
+    cli.password = "what alice would guess"
+    for _ in range(FAILURES_MOST):
+        cli.line("approve", key, "--by", "bob", exit_code=1)
+    cli.password = SECRET
+    assert "too many wrong passwords for bob" in cli.line("approve", key, "--by", "bob", exit_code=1).stderr
+    assert cli.told()["support"]["why"] == "held"
+
+
+@pytest.mark.parametrize("typed", ["4111 1111 1111 1111", "SIN 046 454 286"])
+def test_a_reference_that_holds_what_may_not_be_kept_is_refused_before_anything_is_written(
+    cli: Cli, catalogue_url: str, typed: str
+) -> None:
+    words = ("release", "support", "--reference", f"Act 12, {typed}", "--until", f"{TOMORROW:%Y-%m-%d}")
+    done = cli.line(*words, "--by", "alice", exit_code=1)
+    assert "nothing of it was kept" in done.stderr
+    assert typed not in done.stderr
+    assert cli.told()["support"]["releases"] == []
+    assert look(catalogue_url, "SELECT count(*) FROM release_acts") == [(0,)]
 
 
 def test_a_release_that_is_refused_or_taken_back_opens_nothing(cli: Cli) -> None:
@@ -759,8 +797,8 @@ def test_a_release_whose_time_is_over_is_told_as_over(cli: Cli, catalogue_url: s
 
 def test_doctor_names_a_line_that_is_held_with_its_mend_and_one_that_is_released(cli: Cli) -> None:
     def lines() -> list[tuple[str, str]]:
-        found = json.loads(cli.run("doctor", "--json", exit_code=1).stdout)
-        return [(one["mark"], one["what"]) for one in found if one["about"] == "lines"]
+        found = asyncio.run(Examination(load(cli.config, {})).run())
+        return [(one.mark, one.what) for one in found if one.about == "lines"]
 
     held = "line support stays never recorded: its settings say opt_in, and it is kept unrecorded"
     assert ("note", held) in lines()

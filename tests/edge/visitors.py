@@ -50,14 +50,14 @@ async def enters_in(
     acts += [user_act(UserAction.SEATED, name, at=at)] if at is not None else []
     acts += [user_act(UserAction.GRANTED, name, line=line, role=role) for role in roles]
     await books.write_user_acts(acts)
-    await _set(books, name, SECRET, now or datetime.now(UTC), must_change=must_change)
+    await set_password(books, name, SECRET, now or datetime.now(UTC), must_change=must_change)
 
 
 async def sets_password(centre: Centre, name: str, password: str) -> None:
-    await _set(centre.catalogue, name, password, centre.assembly.now())
+    await set_password(centre.catalogue, name, password, centre.assembly.now())
 
 
-async def _set(books: Catalogue, name: str, password: str, now: datetime, *, must_change: bool = False) -> None:
+async def set_password(books: Catalogue, name: str, password: str, now: datetime, *, must_change: bool = False) -> None:
     act = SignInAct(id=uuid4(), at=now, user=name, action=SignInAction.PASSWORD_SET, actor="root")
     await books.set_password(Password(user=name, kept=kept(password), set_at=now, must_change=must_change), act)
 
