@@ -85,7 +85,8 @@ def rules(*, unready: timedelta, digest: timedelta, over: timedelta) -> Mapping[
         AlarmKind.DISK: Rule(after=timedelta(minutes=1), over_after=over, again=timedelta(days=1), only_news=False),
         AlarmKind.RIVAL: Rule(after=at_once, over_after=over, again=digest, only_news=True),
         # How long is too long the line has said, and whoever is on the way to the agent should hear that it is mended.
-        AlarmKind.PAUSE: Rule(after=at_once, over_after=at_once, again=digest, only_news=True),
+        # Over at the next look: two that begin in one moment would be one alarm by its id.
+        AlarmKind.PAUSE: Rule(after=at_once, over_after=timedelta(seconds=1), again=digest, only_news=True),
     }
 
 

@@ -60,7 +60,19 @@ from recorder.daemon import (
 )
 from recorder.fallback_file import written
 from recorder.figures import alarm_figures, backlog_figures, disk_figures, sweep_figures
-from recorder.http import Answers, Door, HttpServer, Watching, api_routes, hearing_routes, make_app, page_routes
+from recorder.http import (
+    Answers,
+    Door,
+    HttpServer,
+    Pages,
+    Watching,
+    api_routes,
+    browsing_routes,
+    finding_routes,
+    hearing_routes,
+    make_app,
+    page_routes,
+)
 from recorder.listening import Listening
 from recorder.local_journal import Journal, file_of, folder_of
 from recorder.model import LostReason, RecordingStatus, RivalKind, Uniqueid
@@ -337,8 +349,15 @@ class Assembly:
         door, live = Door(self.catalogue, self.now), self.daemon.parts.live
         closing.callback(door.close)
         watching = Watching(live, self.catalogue, self._stop)
-        hearing = hearing_routes(door, self.daemon.parts.listening, self.catalogue)
-        app = make_app(answers, api_routes(door, live, watching), hearing, page_routes(door, live, watching))
+        listening, catalogue, pages = self.daemon.parts.listening, self.catalogue, Pages()
+        app = make_app(
+            answers,
+            api_routes(door, live, watching),
+            finding_routes(door, catalogue),
+            hearing_routes(door, listening, catalogue),
+            page_routes(door, live, watching, pages),
+            browsing_routes(door, listening, catalogue, pages, tuple(self.settings.line)),
+        )
         return HttpServer(app, *host_and_port(self.settings.http.bind))
 
     async def run(self) -> None:

@@ -19,7 +19,7 @@ from recorder.model import utc
 NOTHING: Final = "0" * 64
 """What stands before the first link, where a digest would."""
 SALT_BYTES: Final = 32
-_HEAD: Final = re.compile(r"([A-Za-z0-9_.-]{1,40}):([1-9]\d{0,17}):([0-9a-f]{64})")
+_HEAD: Final = re.compile(r"([A-Za-z0-9_.-]{1,48}):([1-9]\d{0,17}):([0-9a-f]{64})")
 
 Body = dict[str, Any]
 """What a link commits to: strings, whole numbers, null and objects of these."""

@@ -20,6 +20,8 @@ import structlog
 from recorder.catalogue import Catalogue, CatalogueError, RecordingRow
 from recorder.guard import Action, examine, redacted
 from recorder.listens import (
+    RIGHT_FOR,
+    UNKNOWN,
     Audible,
     ExplanationRule,
     ListenAct,
@@ -44,22 +46,38 @@ BEGUN_WITHIN: Final = timedelta(seconds=60)
 """So long after the row the first byte may be asked for (AC-05)."""
 IDLE_MOST: Final = timedelta(minutes=15)
 """So long nothing may be asked for before a listening is over, and another row is needed."""
+LONGEST: Final = timedelta(hours=4)
+"""So long one opening may last altogether."""
 NOTED_EVERY: Final = timedelta(seconds=5)
 """What went out is written down in so large steps, while it goes."""
 OPEN_MOST: Final = 500
+OPEN_MOST_EACH: Final = 20
+"""Of one person's."""
+SPANS_MOST: Final = 500
+"""Of one listening between two notes, and merged as they come: a player that says more is not believed."""
+ROWS_AT_ONCE: Final = 50
+"""In one transaction: the thread that writes it is the one that callers' consents wait for."""
+
+
+class SoundMissing(Exception):
+    """The recording is settled, and its file is not there: it is another node's, or was taken away."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Listen:
-    """A listening in progress. `spans` are milliseconds that went out, or were played, and stand in no row yet."""
+    """A listening in progress. `spans` are milliseconds that went out, or were played, and stand in no row yet.
+
+    `key` is what it was opened with: that session, or that token, and no other of the same person's.
+    """
 
     id: UUID
+    key: str
     opened: ListenAct
     path: Path
     whole: RecordingRow
+    begun_at: datetime
     used_at: datetime
     until: datetime
-    is_begun: bool = False
     in_use: int = 0
     noted_at: datetime
     spans: dict[ListenKind, list[tuple[int, int]]] = field(default_factory=dict)
@@ -89,10 +107,18 @@ class Listening:
         self._now = now
         self._open: dict[UUID, Listen] = {}
         self._owed: list[ListenAct] = []  # what the catalogue would not take yet
+        self._is_closed = False
 
-    @property
-    def is_full(self) -> bool:
-        return len(self._open) >= OPEN_MOST
+    def has_room(self, asker: Asker) -> bool:
+        """Whether they may open another."""
+        theirs = sum(listen.opened.listener == asker.user.name for listen in self._open.values())
+        return not self._is_closed and len(self._open) < OPEN_MOST and theirs < OPEN_MOST_EACH
+
+    def clock_set(self, by: timedelta) -> None:
+        """Our clock was set: how long nobody used a listening is not changed by that."""
+        for listen in self._open.values():
+            listen.used_at, listen.until = listen.used_at + by, listen.until + by
+            listen.noted_at, listen.begun_at = listen.noted_at + by, listen.begun_at + by
 
     def rule_for(self, asker: Asker, line: str, purpose: str) -> ExplanationRule:
         """Whether this person has to say why, there and for that."""
@@ -108,7 +134,10 @@ class Listening:
     async def open(
         self, asker: Asker, recording: RecordingId, medium: Medium, purpose: str, explanation: str, address: str
     ) -> Listen | Unheard | None:
-        """Let somebody hear, once the row is in; a refusal leaves its row too. None where there is no such thing."""
+        """Let somebody hear, once the row is in; a refusal leaves its row too. None where there is no such thing.
+
+        SoundMissing where there is nothing to hear, of which then no row says that it was opened.
+        """
         found = await self._catalogue.audible(recording, WRITTEN_WITHIN)
         if found is None or not _may_know(asker, found[0].line):
             return None
@@ -117,6 +146,10 @@ class Listening:
         said, is_sensitive = _guarded(explanation)
         wish = Wish(asker=asker, medium=medium, purpose=purpose, explanation=said, rule=rule, is_sensitive=is_sensitive)
         why = unheard(wish, audible)
+        path = self._storage.path(row.id, row.authorised_at)
+        if why is None and not await asyncio.to_thread(path.is_file):
+            log.error("sound_not_there", recording=str(recording), node=audible.node)
+            raise SoundMissing
         now = self._now()
         act = _row(wish, audible, why, now, address, self._node)
         await self._catalogue.write_listens([act], WRITTEN_WITHIN)
@@ -125,9 +158,11 @@ class Listening:
             return why
         listen = Listen(
             id=act.listen,
+            key=_key(asker),
             opened=act,
-            path=self._storage.path(row.id, row.authorised_at),
+            path=path,
             whole=row,
+            begun_at=now,
             used_at=now,
             until=now + BEGUN_WITHIN,
             noted_at=now,
@@ -136,30 +171,48 @@ class Listening:
         return listen
 
     def find(self, asker: Asker, listen: UUID) -> Listen | None:
-        """Their own listening, where it is still open; nobody else's."""
+        """What was opened with this session or token, where it is still open; nobody else's."""
         found = self._open.get(listen)
-        token = asker.token.label if asker.token is not None else None
-        if found is None or (found.opened.listener, found.opened.token) != (asker.user.name, token):
+        if found is None or self._is_closed or found.key != _key(asker):
             return None
         return found if found.in_use or self._now() <= found.until else None
 
+    async def still_may(self, asker: Asker, listen: Listen) -> bool:
+        """Whether they may hear it now: what was granted may have been taken back, or the recording sealed, since."""
+        opened = listen.opened
+        found = await self._catalogue.audible(listen.whole.id, WRITTEN_WITHIN)
+        if found is None or opened.medium is None:
+            return False
+        audible, _ = found
+        may = asker.may(RIGHT_FOR[opened.medium], audible.line)
+        return may and audible.settled and not audible.sealed and opened.purpose in audible.purposes
+
     def use(self, listen: Listen) -> None:
         """Bytes of it are about to go out."""
-        listen.is_begun = True
         listen.in_use += 1
         listen.used_at = self._now()
 
     def used(self, listen: Listen) -> None:
         """They have gone out, or whoever asked for them is gone."""
         listen.in_use -= 1
+        self._renew(listen)
+
+    def _renew(self, listen: Listen) -> None:
         listen.used_at = self._now()
-        listen.until = listen.used_at + IDLE_MOST
+        listen.until = min(listen.used_at + IDLE_MOST, listen.begun_at + LONGEST)
+
+    def played(self, listen: Listen, spans: Iterable[tuple[int, int]]) -> None:
+        """The player says that it has played these."""
+        for began, ended in spans:
+            self.heard(listen, ListenKind.PLAYED, began, ended)
+        self._renew(listen)
 
     def heard(self, listen: Listen, kind: ListenKind, began_ms: int, ended_ms: int) -> None:
         """So much of it went out, or was played; written down by `look`."""
         began, ended = max(0, began_ms), min(ended_ms, listen.duration_ms)
         if began < ended:
-            listen.spans.setdefault(kind, []).append((began, ended))
+            known = listen.spans.get(kind, [])
+            listen.spans[kind] = [*merged([*known, (began, ended)])][:SPANS_MOST]
 
     async def view_log(self, asker: Asker, address: str) -> None:
         """Somebody is about to see what others have heard: that is a row too, and comes before what they see."""
@@ -195,6 +248,7 @@ class Listening:
     async def close(self) -> None:
         """The daemon ends: whatever is still to be written down is written now, where that can be."""
         now = self._now()
+        self._is_closed = True
         for listen in self._open.values():
             self._note(listen, now)
             self._owed.append(_later(listen, ListenKind.CLOSED, now))
@@ -212,9 +266,8 @@ class Listening:
         listen.spans = {}
 
     async def _pay(self) -> None:
-        """Each row has its id: what is written twice is there once."""
-        owed = tuple(self._owed)
-        if owed:
+        """A few at a time, that no consent waits for them. Each row has its id: written twice it is there once."""
+        while owed := tuple(self._owed[:ROWS_AT_ONCE]):
             await asyncio.shield(self._catalogue.write_listens(owed))
             self._owed = self._owed[len(owed) :]
 
@@ -225,6 +278,13 @@ def _guarded(explanation: str) -> tuple[str, bool]:
     if verdict.action is Action.REJECT:
         return "", True
     return redacted({"explanation": explanation}, verdict)["explanation"], False
+
+
+def _key(asker: Asker) -> str:
+    """What somebody shows: their session's digest, or their token's id."""
+    if asker.token is not None:
+        return str(asker.token.id)
+    return asker.session.digest if asker.session is not None else ""
 
 
 def _may_know(asker: Asker, line: str) -> bool:
@@ -249,7 +309,7 @@ def _row(wish: Wish, audible: Audible, why: Unheard | None, now: datetime, addre
         roles=tuple(sorted(roles_on(wish.asker, audible.line))),
         agents=audible.agents,
         medium=wish.medium,
-        purpose=wish.purpose[:64],
+        purpose=wish.purpose if wish.purpose in audible.purposes else UNKNOWN,
         explanation=said[:500] if said else None,
         address=address,
         policy=audible.policy,

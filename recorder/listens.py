@@ -6,6 +6,7 @@ hears for a purpose that the recording was not announced for; what is not known 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -18,6 +19,9 @@ from recorder.model import CallId, RecordingId
 from recorder.rights import EVERY_LINE, Right, Role
 from recorder.signing_in import Asker
 
+UNKNOWN: Final = "unknown"
+"""In a row, for a purpose that the recording has not: what was typed is not kept."""
+_MARK: Final = re.compile(r"\[[^\]]*\]")
 LONGEST_EXPLANATION: Final = 500
 """In characters."""
 
@@ -127,7 +131,7 @@ class Wish:
 
     @property
     def is_explained(self) -> bool:
-        said = len(self.explanation.strip())
+        said = len(_MARK.sub("", self.explanation).strip())  # what the guard took out is no word of theirs
         return self.rule.explaining is not Explaining.REQUIRED or said >= max(1, self.rule.shortest)
 
 

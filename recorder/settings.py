@@ -438,6 +438,10 @@ class Settings(Section):
         pbx = known.data.get("pbx")
         if pbx is not None and pbx.queue_log is None and any(line.fallback == "dialplan" for line in lines.values()):
             raise ValueError('fallback = "dialplan" needs pbx.queue_log, where the answers are written down')
+        listening = known.data.get("listening")
+        for rule in listening.rule.values() if listening is not None else ():
+            if rule.line is not None and rule.line not in lines:
+                raise ValueError(f"listening.rule names line {rule.line}, and there is no such line")
         for name in lines:
             if not LINE_NAME.fullmatch(name):
                 raise ValueError(f"line name {name!r}: letters, digits, _ and - only, at most 40")

@@ -20,7 +20,7 @@ def judge_logged(batch: Sequence[Logged], after: int) -> list[Mismatch]:
     for logged in batch:
         if logged.seq != after + 1:
             found.append(_mismatch(logged, Code.LISTENING_REMOVED, _gone(after + 1, logged.seq - 1)))
-        found += _row(logged)
+        found += _row(logged, after)
         after = logged.seq
     return found
 
@@ -39,11 +39,13 @@ def judge_noted(head: Head, digest: str | None) -> Mismatch | None:
     return Mismatch(code=Code.HEAD_UNKNOWN, what=f"the head {head} was noted elsewhere, and {what}")
 
 
-def _row(logged: Logged) -> Iterator[Mismatch]:
+def _row(logged: Logged, after: int) -> Iterator[Mismatch]:
     if not is_committed(logged.salt, canonical(body_of(logged.act)), logged.commitment):
         what = f"row {logged.seq} of the listening log says otherwise than when it was written"
         yield _mismatch(logged, Code.LISTENING_CHANGED, what)
     if logged.previous is None and logged.seq > 1:
+        if logged.seq == after + 1:  # the row before the first that was read: nobody else would tell of it
+            yield _mismatch(logged, Code.LISTENING_REMOVED, _gone(logged.seq - 1, logged.seq - 1))
         return  # told as removed: nobody can say whether this one stood on what is gone
     if logged.further is None and further_back(logged.seq) > 0:
         return

@@ -5,6 +5,7 @@ store.py is its door (`Catalogue`, `open_catalogue`); schema.py makes and upgrad
 
 from recorder.catalogue.engine import CALLER_WAITS
 from recorder.catalogue.errors import CatalogueAway, CatalogueError, CatalogueRefused, CatalogueSchema
+from recorder.catalogue.finding import FoundCall, Sought
 from recorder.catalogue.listening import LOG as LISTENING_LOG
 from recorder.catalogue.listening import Logged
 from recorder.catalogue.rows import (
@@ -48,6 +49,7 @@ __all__ = [
     "Counts",
     "FileAct",
     "FileAction",
+    "FoundCall",
     "JournalRow",
     "Known",
     "LegRow",
@@ -55,6 +57,7 @@ __all__ = [
     "PolicyRow",
     "PromptRow",
     "RecordingRow",
+    "Sought",
     "Unchained",
     "WholeCall",
     "booked",

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from recorder.catalogue import listening, reading, releases, schema, signing_in, users, writing
+from recorder.catalogue import finding, listening, reading, releases, schema, signing_in, users, writing
 from recorder.catalogue.engine import CALLER_WAITS, Rooms, url_of
 from recorder.catalogue.rows import (
     BookedCall,
@@ -304,6 +304,16 @@ class Catalogue:
         return await self.read(
             lambda connection: reading.list_calls(connection, limit, node, line, outcome, since, until, numbers), within
         )
+
+    async def search_calls(
+        self, sought: finding.Sought, limit: int, within: timedelta = READER_WAITS
+    ) -> tuple[CallRow, ...]:
+        """Return the newest calls that match, a page of them."""
+        return await self.read(lambda connection: finding.search(connection, sought, limit), within)
+
+    async def found_call(self, call: CallId, within: timedelta = READER_WAITS) -> finding.FoundCall | None:
+        """Return one call as it is shown to people; None where there is none."""
+        return await self.read(lambda connection: finding.found(connection, call), within)
 
     async def list_recordings(
         self,

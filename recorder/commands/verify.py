@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from recorder.books import Books, Ledgers, Mismatch, Reach, Remark, verify
+from recorder.catalogue import LISTENING_LOG
 from recorder.commands.asking import SOMETHING_WRONG, Json, Since, ask, moment, storage_of
 from recorder.commands.consents import Heads, noted
 from recorder.commands.copied import settings_at
@@ -46,7 +47,8 @@ def verify_books(
     known = noted(heads)
     step_back()  # every settled file is read: the daemon's own disk work goes first
     with _Bar(screen(error=True)) as bar, settings_at(context, copy) as settings:
-        if known and not any(one.node == settings.node.name for one in known):
+        own = (settings.node.name, f"{settings.node.name}{LISTENING_LOG}")
+        if known and not any(one.node in own for one in known):
             nodes = ", ".join(sorted({one.node for one in known}))
             raise typer.BadParameter(
                 f"they are of {nodes}, and this node is {settings.node.name}", param_hint="--heads"

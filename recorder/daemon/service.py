@@ -237,6 +237,7 @@ class Daemon:
             sweep.last_ok_at, sweep.marked_at = shifted(sweep.last_ok_at, by), shifted(sweep.marked_at, by)
         parts.ami.clock_set(by)
         parts.pauses.clock_set(by)
+        parts.listening.clock_set(by)
         parts.sweeps.clock_set(by)
         parts.book.clock_set(ClockSet(at=at, by=by))
 

@@ -5,9 +5,11 @@ Never touches the PBX or recordings.
 
 from recorder.http.api import api_routes
 from recorder.http.app import Answers, make_app
+from recorder.http.browsing import browsing_routes
 from recorder.http.door import Door, Unlet
+from recorder.http.finding import finding_routes
 from recorder.http.hearing import hearing_routes
-from recorder.http.pages import page_routes
+from recorder.http.pages import Pages, page_routes
 from recorder.http.server import HttpServer
 from recorder.http.watching import Watching
 
@@ -15,9 +17,12 @@ __all__ = [
     "Answers",
     "Door",
     "HttpServer",
+    "Pages",
     "Unlet",
     "Watching",
     "api_routes",
+    "browsing_routes",
+    "finding_routes",
     "hearing_routes",
     "make_app",
     "page_routes",

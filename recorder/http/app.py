@@ -44,6 +44,8 @@ HEADERS: Final = {
     "cache-control": "no-store",
 }
 ENCRYPTED: Final = {"strict-transport-security": "max-age=31536000"}
+BODY_LONGEST: Final = 64 * 1024
+"""In bytes, of a request: it is read before anybody is asked who they are."""
 MONITORS: Final = ("/healthz", "/readyz", "/status", "/metrics")
 CODES: Final = {401: Code.NOT_SIGNED_IN, 403: Code.NOT_PERMITTED, 404: Code.NOT_FOUND, 405: Code.NOT_ALLOWED}
 
@@ -65,7 +67,13 @@ class Answers:
 def make_app(answers: Answers, *rooms: APIRouter) -> FastAPI:
     """The application, without a page of its own documentation; `rooms` are the routes for people and programs."""
     app = FastAPI(
-        title="recorder", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+        title="recorder",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        max_body_size=BODY_LONGEST,
     )
     app.include_router(_for_monitors(answers))
     for room in rooms:

@@ -3,6 +3,7 @@
 Must not open a file: recorder.listening says what may be heard, once its row is written. Nothing here removes a row.
 """
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Final, Self
 from uuid import UUID
@@ -17,7 +18,7 @@ from recorder.http.door import ASKED_WITHIN, Door
 from recorder.http.problems import Code, NotDone, Problem
 from recorder.http.rules import signed_in
 from recorder.http.sound import Sound
-from recorder.listening import Listen, Listening
+from recorder.listening import Listen, Listening, SoundMissing
 from recorder.listens import LONGEST_EXPLANATION, Explaining, ListenAct, ListenKind, Medium, Unheard
 from recorder.model import CallId, RecordingId
 from recorder.rights import EVERY_LINE, Right
@@ -25,7 +26,6 @@ from recorder.signing_in import Asker
 
 log = structlog.get_logger(__name__)
 
-PURPOSE: Final = r"^[a-z][a-z0-9_]{0,39}$"
 AT_MOST: Final = 200
 REFUSED: Final[dict[Unheard, Code]] = {
     Unheard.NOT_PERMITTED: Code.NOT_PERMITTED,
@@ -54,7 +54,7 @@ class AudibleView(View):
 class WishView(View):
     """Why, for what, and how somebody wants to hear it."""
 
-    purpose: Annotated[str, Field(pattern=PURPOSE)]
+    purpose: Annotated[str, Field(min_length=1, max_length=64)]
     explanation: Annotated[str, Field(max_length=LONGEST_EXPLANATION)] = ""
     medium: Medium = Medium.STREAM
 
@@ -146,15 +146,14 @@ def hearing_routes(door: Door, listening: Listening, catalogue: Catalogue) -> AP
 
     @routes.get("/listens/{listen}/audio", summary="The sound", response_class=Response)
     async def audio(listen: UUID, asker: Asker = somebody) -> Response:
-        return sound_of(listening, asker, listen)
+        return await sound_of(listening, asker, listen)
 
     @routes.post("/listens/{listen}/played", summary="Which parts were played", status_code=204)
     async def played(played: PlayedView, listen: UUID, asker: Asker = somebody) -> None:
         found = listening.find(asker, listen)
         if found is None:
             raise NotDone(Code.NOT_FOUND)
-        for began, ended in played.spans:
-            listening.heard(found, ListenKind.PLAYED, began, ended)
+        listening.played(found, played.spans)
 
     @routes.get("/listens", summary="The listening log: yours, or all of it where you have the right to it")
     async def listening_log(
@@ -186,9 +185,8 @@ def hearing_routes(door: Door, listening: Listening, catalogue: Catalogue) -> AP
             within=ASKED_WITHIN,
         )
         shown = [ListenActView.of(row) for row in rows]
-        return ListenActsView(
-            rows=shown, next=f"{rows[-1].at.isoformat()}_{rows[-1].id}" if len(rows) == limit else None
-        )
+        more = cursor_of(rows[-1].at, rows[-1].id) if len(rows) == limit else None
+        return ListenActsView(rows=shown, next=more)
 
     return routes
 
@@ -197,9 +195,12 @@ async def opened(
     listening: Listening, request: Request, asker: Asker, recording: RecordingId, wish: WishView
 ) -> Listen:
     """A listening with its row; NotDone where there is none."""
-    if listening.is_full:
+    if not listening.has_room(asker):
         raise NotDone(Code.TOO_MANY)
-    found = await listening.open(asker, recording, wish.medium, wish.purpose, wish.explanation, address_of(request))
+    try:
+        found = await listening.open(asker, recording, wish.medium, wish.purpose, wish.explanation, address_of(request))
+    except SoundMissing:
+        raise NotDone(Code.NO_SOUND) from None
     if found is None:
         raise NotDone(Code.NOT_FOUND)
     if isinstance(found, Unheard):
@@ -207,16 +208,19 @@ async def opened(
     return found
 
 
-def sound_of(listening: Listening, asker: Asker, listen: UUID) -> Response:
-    """What was opened, as bytes; NotDone where it is not open, or the file is not there."""
+async def sound_of(listening: Listening, asker: Asker, listen: UUID) -> Response:
+    """What was opened, as bytes; NotDone where it is not open, no longer theirs to hear, or the file is not there."""
     found = listening.find(asker, listen)
     if found is None:
         raise NotDone(Code.NOT_FOUND)
+    if not await listening.still_may(asker, found):
+        raise NotDone(Code.NOT_PERMITTED)
     try:
-        return Sound(listening, found)
+        size = await asyncio.to_thread(found.path.stat)
     except OSError as error:
         log.error("sound_not_there", recording=str(found.opened.recording), why=str(error))
         raise NotDone(Code.NO_SOUND) from None
+    return Sound(listening, found, size)
 
 
 def lines_of(asker: Asker, right: Right) -> frozenset[str] | None:
@@ -232,6 +236,11 @@ def address_of(request: Request) -> str:
 def aware(at: datetime | None) -> datetime | None:
     """A time without a zone is UTC."""
     return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
+
+
+def cursor_of(at: datetime, row: UUID) -> str:
+    """What a page goes on behind: fit to stand in an address as it is."""
+    return f"{at.isoformat().replace('+00:00', 'Z')}_{row}"
 
 
 def before_of(cursor: str | None) -> tuple[datetime, UUID] | None:

@@ -4,7 +4,7 @@ Must not touch the PBX or a table. The invariants: every word is in every langua
 """
 
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from importlib import resources
 from typing import Any, Final
@@ -41,11 +41,24 @@ TELLABLE: Final = (
     Code.NOT_SIGNED_IN,
     Code.NOT_FOUND,
     Code.NOT_ALLOWED,
+    Code.SEALED,
+    Code.NOT_SETTLED,
+    Code.ANOTHER_PURPOSE,
+    Code.UNEXPLAINED,
+    Code.SENSITIVE,
+    Code.NO_SOUND,
+    Code.TOO_MANY,
+    Code.INVALID,
 )
 """What a page can say in words; nothing else happens on one."""
 ANSWERS: Final = ("paused", "resumed", "resumed_unheard", "stopped", "erased", "personal")
 SAID: Final = frozenset((*(f"answer.{word}" for word in ANSWERS), *(f"problem.{code}" for code in TELLABLE)))
-STATIC: Final = {"recorder.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
+STATIC: Final = {
+    "recorder.css": "text/css",
+    "live.js": "text/javascript",
+    "listen.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 LIMITS: Final = {"shortest": SHORTEST_PASSWORD, "longest": LONGEST_PASSWORD, "different": FEWEST_DIFFERENT}
 
 
@@ -60,7 +73,13 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._made.filters["clock"] = _clock
+        self._made.filters |= {
+            "clock": _clock,
+            "day_and_clock": _day_and_clock,
+            "lasting": _lasting,
+            "seconds": _seconds,
+            "in_words": _purpose,
+        }
 
     def page(self, name: str, request: Request, status: int = 200, **said: Any) -> HTMLResponse:
         return HTMLResponse(self.text(name, request, **said), status)
@@ -84,11 +103,11 @@ def words_for(request: Request) -> Words:
     return Words(language_of(chosen, accepted))
 
 
-def page_routes(door: Door, live: Live, watching: Watching) -> APIRouter:
-    """Every page."""
+def page_routes(door: Door, live: Live, watching: Watching, pages: Pages) -> APIRouter:
+    """Signing in, the calls in progress, and what the pages are made with."""
     routes = APIRouter(include_in_schema=False)
-    _signing_in(routes, door, Pages())
-    _calls(routes, door, live, watching, Pages())
+    _signing_in(routes, door, pages)
+    _calls(routes, door, live, watching, pages)
 
     @routes.api_route("/", methods=READ, dependencies=[Depends(anyone())])
     async def first() -> Response:
@@ -243,3 +262,21 @@ def _static(name: str) -> bytes:
 def _clock(at: datetime) -> str:
     """As the recorder's own machine has it."""
     return f"{at.astimezone():%H:%M:%S}"
+
+
+def _day_and_clock(at: datetime) -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _lasting(time: timedelta) -> str:
+    return _seconds(time.total_seconds())
+
+
+def _seconds(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole // 60}:{whole % 60:02}"
+
+
+def _purpose(purpose: str, words: Words) -> str:
+    """A house may have purposes of its own, which have no words of ours."""
+    return words.get(f"purpose.{purpose}") or purpose.replace("_", " ")

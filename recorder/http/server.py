@@ -44,9 +44,13 @@ class _Connection(H11Protocol):
         self._timer = self.loop.call_later(WHOLE_WITHIN, self._look)
 
     def _look(self) -> None:
-        """`cycle` is the request that came last: the same one, answered, as at the last look is no life."""
-        is_served = self.cycle is not None and not self.cycle.response_complete
-        if not is_served and self.cycle is self._looked_at:
+        """`cycle` is the request that came last: the same one, answered, as at the last look is no life.
+
+        What is still being read from us goes out first.
+        """
+        is_served = self.cycle is not None and not (self.cycle.response_complete or self.cycle.more_body)
+        is_written = self.transport.get_write_buffer_size() == 0
+        if not is_served and is_written and self.cycle is self._looked_at:
             self.transport.abort()
             return
         self._looked_at = self.cycle

@@ -6,9 +6,9 @@ starlette's; only a single range is passed on to it, which is all that players a
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import MutableMapping
-from pathlib import Path
 from typing import Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -25,15 +25,15 @@ FRAME: Final = 4  # bytes: two directions of two bytes each
 
 
 class Sound(FileResponse):
-    """OSError where the file is not there: nothing has gone out then."""
+    """`size` is the file's own, as it was asked of the disk."""
 
-    def __init__(self, listening: Listening, listen: Listen) -> None:
+    def __init__(self, listening: Listening, listen: Listen, size: os.stat_result) -> None:
         is_download = listen.opened.medium is Medium.DOWNLOAD
         super().__init__(
             listen.path,
             media_type="audio/wav",
             filename=f"{listen.opened.recording}.wav" if is_download else None,
-            stat_result=Path(listen.path).stat(),
+            stat_result=size,
             headers={"cache-control": "no-store"},
         )
         self._listening = listening
@@ -64,7 +64,7 @@ class _Counted:
         await self._send(part)
         if part["type"] == "http.response.body" and self._is_sound:
             began, self._at = self._at, self._at + len(part.get("body", b""))
-            self._listening.heard(self._listen, ListenKind.SENT, self._ms(began), self._ms(self._at))
+            self._listening.heard(self._listen, ListenKind.SENT, self._ms(began), -self._ms(-self._at))
 
     def _begin(self, part: MutableMapping[str, Any]) -> None:
         self._is_sound = part["status"] in (200, 206)
@@ -72,8 +72,12 @@ class _Counted:
         self._at = int(found[1]) if found is not None else 0
 
     def _ms(self, byte: int) -> int:
+        """The millisecond in which this byte lies; of a negative one, the negative of the next: what went out in part
+        went out.
+        """
         rate = self._listen.whole.rate or 8000
-        return max(0, byte - WAV_HEADER) * 1000 // (FRAME * rate)
+        beyond = max(0, abs(byte) - WAV_HEADER)
+        return (beyond if byte >= 0 else -beyond) * 1000 // (FRAME * rate)
 
 
 def _with_single_range(scope: Scope) -> Scope:

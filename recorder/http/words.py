@@ -22,8 +22,12 @@ class Words:
         self.language = language
         self._words = _read(language)
 
-    def __call__(self, key: str, **said: object) -> str:
+    def __call__(self, key: str, /, **said: object) -> str:
         return self._words[key].format(**said)
+
+    def get(self, key: str) -> str | None:
+        """The word, where there is one: for what a house names by itself."""
+        return self._words.get(key)
 
 
 @cache

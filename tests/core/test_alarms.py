@@ -8,7 +8,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recorder.alarms import (
@@ -232,6 +232,10 @@ WHATS = [
 ]
 
 
+NOTHING, SO = Seen(), Seen(stands=("so",))
+
+
+@example([(0, [NOTHING, NOTHING, NOTHING, NOTHING, last]) for last in (SO, NOTHING, SO)])  # all in one moment
 @given(
     st.lists(
         st.tuples(

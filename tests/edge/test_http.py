@@ -24,7 +24,19 @@ from starlette.routing import BaseRoute
 
 from recorder.books import Code
 from recorder.commands.status import EVERYWHERE, StatusUnknown, status_from
-from recorder.http import Answers, Door, HttpServer, api_routes, hearing_routes, make_app, page_routes
+from recorder.http import (
+    Answers,
+    Door,
+    HttpServer,
+    Pages,
+    api_routes,
+    browsing_routes,
+    finding_routes,
+    hearing_routes,
+    make_app,
+    page_routes,
+)
+from recorder.http import server as http_server
 from recorder.http.door import FORWARDING_HEADERS
 from recorder.http.rules import Rule, Who
 from recorder.status import (
@@ -272,6 +284,53 @@ def get(port: int, path: str) -> http.client.HTTPResponse:
         connection.close()
 
 
+# --------------------------------------------------------------------------- connections that bring nothing
+
+
+@pytest.fixture
+async def bare(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HttpServer]:
+    """A server with little patience."""
+    monkeypatch.setattr(http_server, "WHOLE_WITHIN", 0.3)
+    monkeypatch.setattr(http_server, "CONNECTIONS_MOST", 3)
+    server = HttpServer(make_app(answers()), "127.0.0.1", 0)
+    running = asyncio.create_task(server.run())
+    yield server
+    server.stop()
+    await running
+
+
+@pytest.mark.parametrize(
+    "half",
+    [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n", b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nn"],
+    ids=["nothing", "half a head", "half a body"],
+)
+async def test_a_connection_that_brings_no_whole_request_is_ended(bare: HttpServer, half: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", bare.port)
+    writer.write(half)
+    async with asyncio.timeout(5):
+        assert b"200 OK" not in await _rest(reader)  # and it has ended
+    writer.close()
+
+
+async def test_who_comes_beyond_what_is_served_is_sent_away_and_the_others_are_answered(bare: HttpServer) -> None:
+    opened = [await asyncio.open_connection("127.0.0.1", bare.port) for _ in range(5)]
+    ended = 0
+    for reader, writer in opened:
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        async with asyncio.timeout(5):
+            ended += b"alive" not in await _rest(reader)
+        writer.close()
+    assert ended == 2
+
+
+async def _rest(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the end, however that comes."""
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
+
+
 # --------------------------------------------------------------------------- the documents
 
 
@@ -324,11 +383,14 @@ def whole_app() -> FastAPI:
     nothing: Any = None
     door = Door(nothing, lambda: NOON)
     door.close()
+    pages = Pages()
     return make_app(
         answers(),
         api_routes(door, nothing, nothing),
+        finding_routes(door, nothing),
         hearing_routes(door, nothing, nothing),
-        page_routes(door, nothing, nothing),
+        page_routes(door, nothing, nothing, pages),
+        browsing_routes(door, nothing, nothing, pages, ()),
     )
 
 
@@ -358,6 +420,8 @@ MATRIX = {
         "GET /api/v1/live",
         "GET /api/v1/live/changes",
         "GET /api/v1/live/{call}",
+        "GET /api/v1/calls",
+        "GET /api/v1/calls/{call}",
         "GET /api/v1/listens",
         "GET /api/v1/listens/{listen}/audio",
         "GET /api/v1/me",
@@ -367,7 +431,15 @@ MATRIX = {
         "POST /api/v1/live/{call}/{act}",
         "POST /api/v1/recordings/{recording}/listens",
     ],
-    Who.IN_PERSON: ["GET /live", "GET /live/changes", "POST /live/{call}/{act}"],
+    Who.IN_PERSON: [
+        "GET /calls",
+        "GET /calls/{call}",
+        "GET /listening",
+        "POST /recordings/{recording}/listen",
+        "GET /live",
+        "GET /live/changes",
+        "POST /live/{call}/{act}",
+    ],
     Who.CHANGING: ["GET /password", "POST /password", "POST /sign-out"],
 }
 """Who may come to what. A new route stands here, or the next test fails."""

@@ -1,0 +1,140 @@
+"""The pages on which calls are found and heard: the list, one call, and what one has listened to.
+
+Must not open audio or touch a table: finding, hearing and recorder.listening do, and decide.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import RedirectResponse
+
+from recorder.catalogue import Catalogue, FoundCall, RecordingRow
+from recorder.http.door import ASKED_WITHIN, Door
+from recorder.http.finding import one_call, sought_by
+from recorder.http.hearing import WishView, cursor_of, lines_of, opened
+from recorder.http.pages import READ, Pages, words_for
+from recorder.http.problems import MEANINGS, Code, NotDone
+from recorder.http.rules import Who, fields_of, signed_in
+from recorder.listening import Listen, Listening
+from recorder.model import Outcome, RecordingId, RecordingStatus
+from recorder.rights import Right
+from recorder.signing_in import Asker
+
+PAGE: Final = 50
+OWN_ROWS: Final = 200
+
+
+def browsing_routes(
+    door: Door, listening: Listening, catalogue: Catalogue, pages: Pages, lines: tuple[str, ...]
+) -> APIRouter:
+    """`lines` are those of the settings, in their order."""
+    routes = APIRouter(include_in_schema=False)
+    here = Depends(signed_in(door, Who.IN_PERSON))
+
+    @routes.api_route("/calls", methods=READ)
+    async def calls(
+        request: Request,
+        line: str = "",
+        outcome: str = "",
+        since: str = "",
+        until: str = "",
+        before: str = "",
+        asker: Asker = here,
+    ) -> Response:
+        given = {"line": line, "outcome": outcome, "since": since, "until": until}
+        wanted = next((known for known in Outcome if known == outcome), None)
+        try:
+            sought = sought_by(asker, line or None, wanted, None, _day(since), _day(until), before or None)
+        except NotDone as error:
+            return _refused(pages, request, asker, error.code)
+        rows = await catalogue.search_calls(sought, PAGE, ASKED_WITHIN)
+        more = {**given, "before": cursor_of(rows[-1].started_at, rows[-1].id)} if len(rows) == PAGE else None
+        mine = lines_of(asker, Right.SEARCH)
+        return pages.page(
+            "calls.html",
+            request,
+            asker=asker,
+            here="calls",
+            calls=rows,
+            given=given,
+            outcomes=tuple(Outcome),
+            lines=[known for known in lines if mine is None or known in mine],
+            older=None if more is None else f"/calls?{urlencode(more)}",
+        )
+
+    @routes.api_route("/calls/{call}", methods=READ)
+    async def call_page(request: Request, call: UUID, listen: UUID | None = None, asker: Asker = here) -> Response:
+        try:
+            found = await one_call(catalogue, asker, call)
+        except NotDone as error:
+            return _refused(pages, request, asker, error.code)
+        playing = None if listen is None else listening.find(asker, listen)
+        return await _call(pages, request, asker, listening, found, playing)
+
+    @routes.post("/recordings/{recording}/listen")
+    async def listen_to(request: Request, recording: UUID, asker: Asker = here) -> Response:
+        given = await fields_of(request)
+        audible = await listening.audible(asker, RecordingId(recording))
+        if audible is None:
+            return _refused(pages, request, asker, Code.NOT_FOUND)
+        try:
+            wish = WishView(purpose=given.get("purpose", ""), explanation=given.get("explanation", "")[:500])
+            begun = await opened(listening, request, asker, RecordingId(recording), wish)
+        except (NotDone, ValueError) as error:
+            code = error.code if isinstance(error, NotDone) else Code.INVALID
+            found = await one_call(catalogue, asker, audible.call)
+            said = words_for(request)(f"problem.{code}")
+            return await _call(pages, request, asker, listening, found, None, said, int(MEANINGS[code][0]))
+        return RedirectResponse(f"/calls/{audible.call}?listen={begun.id}", 303)
+
+    @routes.api_route("/listening", methods=READ)
+    async def own_log(request: Request, asker: Asker = here) -> Response:
+        acts = await catalogue.listens(OWN_ROWS, listener=asker.user.name, within=ASKED_WITHIN)
+        return pages.page("log.html", request, asker=asker, here="listening", acts=acts)
+
+    return routes
+
+
+async def _call(
+    pages: Pages,
+    request: Request,
+    asker: Asker,
+    listening: Listening,
+    found: FoundCall,
+    playing: Listen | None,
+    why: str = "",
+    status: int = 200,
+) -> Response:
+    heard = [await _hearable(listening, asker, row) for row in found.recordings]
+    return pages.page(
+        "call.html", request, status, asker=asker, here="calls", found=found, heard=heard, listen=playing, why=why
+    )
+
+
+async def _hearable(listening: Listening, asker: Asker, row: RecordingRow) -> dict[str, Any]:
+    """A recording, and what it takes to hear it; no purposes where it cannot be heard by them."""
+    audible = await listening.audible(asker, row.id)
+    can = (
+        audible is not None
+        and row.status is RecordingStatus.SETTLED
+        and not row.sealed
+        and asker.may(Right.LISTEN, row.line)
+    )
+    purposes = sorted(audible.purposes) if can and audible is not None else []
+    rules = [listening.rule_for(asker, row.line, purpose) for purpose in purposes]
+    return {"row": row, "purposes": purposes, "rule": max(rules, key=lambda rule: rule.rank[1:], default=None)}
+
+
+def _refused(pages: Pages, request: Request, asker: Asker, code: Code) -> Response:
+    return pages.page("problem.html", request, int(MEANINGS[code][0]), asker=asker, code=code)
+
+
+def _day(text: str) -> datetime | None:
+    """The beginning of that day where the recorder stands; nothing where it is no day."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC) if text else None
+    except ValueError:
+        return None

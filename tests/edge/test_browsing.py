@@ -1,0 +1,191 @@
+"""Finding calls and hearing their recordings on pages and over the API: on one's own lines, nothing else (AC-03)."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from recorder.catalogue import Catalogue, Sought
+from recorder.listens import ListenKind
+from recorder.model import CallId, ConsentState, Outcome
+from recorder.rights import Role
+from tests.books import Story
+from tests.edge.centre import Centre
+from tests.edge.test_listening import WHY, passes, recorded, rows
+from tests.edge.visitors import enters, opens, program, signed_in, token_of
+from tests.facts import later
+from tests.fakes.pbx import FakePbx
+
+pytestmark = pytest.mark.usefixtures("no_task_left")
+
+
+@pytest.fixture
+async def centre(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Centre]:
+    file = shutil.copyfile(sqlite_template, tmp_path / "catalogue.db")
+    async with AsyncExitStack() as closing:
+        made = Centre(await closing.enter_async_context(FakePbx()), tmp_path, f"sqlite:///{file}")
+        closing.push_async_callback(made.kill)
+        await made.start()
+        yield made
+
+
+# --------------------------------------------------------------------------- over the API
+
+
+async def test_calls_are_found_on_ones_own_lines_with_all_that_was_asked_and_recorded(centre: Centre) -> None:
+    recording = await recorded(centre)
+    await enters(centre, "lena", Role.QUALITY)
+    await enters(centre, "olga", Role.QUALITY, line="sales")
+    await enters(centre, "alba", Role.AUDITOR)
+    async with program(centre, (await token_of(centre, "lena"))[1]) as client:
+        (call,) = (await client.get("/api/v1/calls", params={"outcome": "recorded", "line": "support"})).json()["calls"]
+        assert (await client.get("/api/v1/calls", params={"outcome": "lost"})).json()["calls"] == []
+        assert (await client.get("/api/v1/calls", params={"line": "sales"})).json()["calls"] == []
+        found = (await client.get(f"/api/v1/calls/{call['id']}")).json()
+        assert [step["after"] for step in found["consents"]] == ["asked", "given"]
+        assert (found["agents"], [one["id"] for one in found["recordings"]]) == (["PJSIP/alice"], [str(recording)])
+        assert found["recordings"][0]["seconds"] == 60
+        assert (await client.get(f"/api/v1/calls/{uuid4()}")).status_code == 404
+    async with program(centre, (await token_of(centre, "olga"))[1]) as client:
+        assert (await client.get("/api/v1/calls")).json()["calls"] == []
+        assert (await client.get(f"/api/v1/calls/{call['id']}")).status_code == 404
+    async with program(centre, (await token_of(centre, "alba"))[1]) as client:
+        assert (await client.get("/api/v1/calls")).status_code == 403
+
+
+async def test_pages_of_calls_are_whole_and_each_is_on_one(store: Catalogue) -> None:
+    """Several began in the same moment, and one comes in between."""
+    stories = [Story().admitted().answered(ConsentState.REFUSED).talking().hung_up() for _ in range(7)]
+    for story in stories:
+        await story.write(store)
+    seen: list[CallId] = []
+    before = None
+    while page := await store.search_calls(Sought(lines=frozenset({"support"}), before=before), 3):
+        seen += [row.id for row in page]
+        before = (page[-1].started_at, page[-1].id)
+        if len(seen) == 3:
+            await Story().admitted().write(store)
+    assert len(seen) == len(set(seen))
+    assert {story.call for story in stories} <= set(seen)
+
+
+@pytest.mark.parametrize(
+    ("sought", "count"),
+    [
+        ({"lines": None}, 2),
+        ({"lines": frozenset()}, 0),
+        ({"lines": frozenset({"sales"})}, 0),
+        ({"lines": None, "outcome": Outcome.DECLINED}, 1),
+        ({"lines": None, "since": later(3600)}, 0),
+        ({"lines": None, "until": later(-1)}, 0),
+    ],
+)
+async def test_what_is_looked_for_is_what_is_found(store: Catalogue, sought: dict[str, object], count: int) -> None:
+    await Story().admitted().answered(ConsentState.REFUSED).talking().hung_up().write(store)
+    await Story().admitted().write(store)
+    assert len(await store.search_calls(Sought(**sought), 9)) == count  # type: ignore[arg-type]
+
+
+# --------------------------------------------------------------------------- on pages
+
+
+async def test_a_recording_is_found_explained_heard_and_stands_in_ones_own_log(centre: Centre) -> None:
+    recording = await recorded(centre)
+    await enters(centre, "sam", Role.SUPERVISOR)
+    async with signed_in(centre, "sam") as client:
+        listed = await opens(client, "/calls?line=support&outcome=recorded")
+        (call,) = re.findall(r'href="(/calls/[0-9a-f-]{36})"', listed.text)
+        page = await opens(client, call)
+        for words in ("was asked", "agreed", "by key 1", "PJSIP/alice", "1:00", "required, at least 10 characters"):
+            assert words in page.text
+        form = WHY | {"stamp": page.stamp}
+        begun = await client.post(f"/recordings/{recording}/listen", data=form)
+        assert begun.status_code == 303
+        playing = await opens(client, begun.headers["location"])
+        (audio,) = re.findall(r'<audio [^>]*src="([^"]+)"', playing.text)
+        assert "You are listening to this recording for: training." in playing.text
+        assert len((await client.get(audio)).content) > 44
+        log = await opens(client, "/listening")
+        assert "coaching of the week" in log.text
+    assert [row.kind for row in await rows(centre)][:1] == [ListenKind.OPENED]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"explanation": ""}, "Say why you listen"),
+        ({"explanation": "her card 4111 1111 1111 1111"}, "Nothing of it was kept"),
+        ({"purpose": "marketing"}, "The caller was not told of that purpose"),
+        ({"purpose": ""}, "That could not be understood"),
+    ],
+)
+async def test_what_is_refused_is_said_on_the_calls_own_page_and_nothing_plays(
+    centre: Centre, said: dict[str, str], words: str
+) -> None:
+    recording = await recorded(centre)
+    await enters(centre, "sam", Role.SUPERVISOR)
+    async with signed_in(centre, "sam") as client:
+        stamp = (await opens(client, "/calls")).stamp
+        answer = await client.post(f"/recordings/{recording}/listen", data=WHY | {"stamp": stamp} | said)
+        assert (answer.status_code >= 400, words in answer.text) == (True, True)
+        assert "<audio" not in answer.text
+        assert "4111 1111" not in answer.text
+
+
+async def test_a_sealed_recording_says_so_and_has_no_way_to_be_heard(centre: Centre) -> None:
+    await recorded(centre, keys="2")
+    await enters(centre, "sam", Role.SUPERVISOR)
+    async with signed_in(centre, "sam") as client:
+        (call,) = re.findall(r'href="(/calls/[0-9a-f-]{36})"', (await opens(client, "/calls")).text)
+        page = await opens(client, call)
+    assert "sealed: captured by override" in page.text
+    assert "captured without consent, by override" in page.text
+    assert "/listen" not in page.text.replace('href="/listening"', "")
+
+
+async def test_anothers_address_plays_nothing(centre: Centre) -> None:
+    recording = await recorded(centre)
+    for name in ("sam", "sue"):
+        await enters(centre, name, Role.SUPERVISOR)
+    async with signed_in(centre, "sam") as mine, signed_in(centre, "sue") as another:
+        stamp = (await opens(mine, "/calls")).stamp
+        begun = await mine.post(f"/recordings/{recording}/listen", data=WHY | {"stamp": stamp})
+        assert "<audio" not in (await opens(another, begun.headers["location"])).text
+        passes(centre, timedelta(minutes=2))
+        assert "<audio" not in (await opens(mine, begun.headers["location"])).text
+
+
+async def test_who_has_no_right_to_search_is_told_so_and_sees_no_call(centre: Centre) -> None:
+    recording = await recorded(centre)
+    call = (await centre.call()).id
+    await enters(centre, "alice", Role.AGENT)
+    await enters(centre, "olga", Role.SUPERVISOR, line="sales")
+    async with signed_in(centre, "alice") as client:
+        page = await opens(client, "/calls")
+        assert (page.status, str(call) in page.text) == (403, False)
+        assert (await client.get(f"/calls/{call}")).status_code == 404
+    async with signed_in(centre, "olga") as client:
+        page = await opens(client, "/calls")
+        assert (page.status, str(call) in page.text) == (200, False)
+        tried = await client.post(f"/recordings/{recording}/listen", data=WHY | {"stamp": page.stamp})
+        assert tried.status_code == 404
+    assert await rows(centre) == []
+
+
+async def test_the_pages_speak_french_too(centre: Centre) -> None:
+    await recorded(centre)
+    await enters(centre, "sam", Role.SUPERVISOR)
+    async with signed_in(centre, "sam") as client:
+        client.headers["Accept-Language"] = "fr-CA"
+        listed = await opens(client, "/calls")
+        (call,) = re.findall(r'href="(/calls/[0-9a-f-]{36})"', listed.text)
+        page = await opens(client, call)
+        assert "Ce qui a été demandé et répondu" in page.text
+        assert "formation" in page.text
