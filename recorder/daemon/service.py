@@ -390,10 +390,12 @@ class Daemon:
             ]
             scheduler = self._scheduler()
             scheduler.start()
-            ready()
-            await stop.wait()
-            log.info("stopping", calls=len(parts.book))
-            scheduler.shutdown(wait=False)
+            try:
+                ready()
+                await stop.wait()
+                log.info("stopping", calls=len(parts.book))
+            finally:  # where a part has died, too: or its bell rings on in a loop that ends
+                scheduler.shutdown(wait=False)
             await parts.ivr.close()
             await self._drain()
             for task in (awake, *tasks, *_spawned()):
