@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,8 @@ from recorder.catalogue import Catalogue
 from recorder.catalogue.engine import Rooms
 from recorder.daemon import reception
 from tests import postgres
-from tests.edge.centre import UNHURRIED, ask_unhurried
+from tests.edge.centre import UNHURRIED, Centre, ask_unhurried
+from tests.fakes.pbx import FakePbx
 
 ENDS_WITHIN = 5.0
 """Seconds that a thread or socket may take to end by itself after its test."""
@@ -146,3 +147,14 @@ async def store(catalogue_url: str) -> AsyncIterator[Catalogue]:
     opened = await catalogue.open_catalogue(catalogue_url)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def sqlite_centre(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Centre]:
+    """A daemon that runs, on SQLite alone: for tests of what does not depend on the engine."""
+    file = shutil.copyfile(sqlite_template, tmp_path / "catalogue.db")
+    async with AsyncExitStack() as closing:
+        made = Centre(await closing.enter_async_context(FakePbx()), tmp_path, f"sqlite:///{file}")
+        closing.push_async_callback(made.kill)
+        await made.start()
+        yield made

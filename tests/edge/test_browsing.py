@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from datetime import timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -21,19 +17,13 @@ from tests.edge.centre import Centre
 from tests.edge.test_listening import WHY, passes, recorded, rows
 from tests.edge.visitors import enters, opens, program, signed_in, token_of
 from tests.facts import later
-from tests.fakes.pbx import FakePbx
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
 
 @pytest.fixture
-async def centre(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Centre]:
-    file = shutil.copyfile(sqlite_template, tmp_path / "catalogue.db")
-    async with AsyncExitStack() as closing:
-        made = Centre(await closing.enter_async_context(FakePbx()), tmp_path, f"sqlite:///{file}")
-        closing.push_async_callback(made.kill)
-        await made.start()
-        yield made
+def centre(sqlite_centre: Centre) -> Centre:
+    return sqlite_centre
 
 
 # --------------------------------------------------------------------------- over the API

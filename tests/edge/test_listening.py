@@ -6,7 +6,6 @@ import asyncio
 import io
 import shutil
 import wave
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -33,13 +32,8 @@ OPENED, REFUSED, SENT, PLAYED, CLOSED, LOG_VIEWED = ListenKind
 
 
 @pytest.fixture
-async def centre(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Centre]:
-    file = shutil.copyfile(sqlite_template, tmp_path / "catalogue.db")
-    async with AsyncExitStack() as closing:
-        made = Centre(await closing.enter_async_context(FakePbx()), tmp_path, f"sqlite:///{file}")
-        closing.push_async_callback(made.kill)
-        await made.start()
-        yield made
+def centre(sqlite_centre: Centre) -> Centre:
+    return sqlite_centre
 
 
 async def recorded(centre: Centre, keys: str = "1") -> UUID:

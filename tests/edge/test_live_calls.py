@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
 from uuid import uuid4
 
 import httpx2
@@ -20,7 +17,6 @@ from tests.edge import test_behind_agents as behind_agents
 from tests.edge.centre import Centre, Talk, look, until
 from tests.edge.visitors import browser, enters, opens, program, signed_in, token_of
 from tests.facts import user_act
-from tests.fakes.pbx import FakePbx
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 SCRIPT = {"X-Recorder-Script": "1"}
@@ -28,14 +24,8 @@ ALICE, BOB = "PJSIP/alice", "PJSIP/bob"
 
 
 @pytest.fixture
-async def centre(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Centre]:
-    """On SQLite alone: what is asked of the catalogue here runs on both engines in test_signing_in.py."""
-    file = shutil.copyfile(sqlite_template, tmp_path / "catalogue.db")
-    async with AsyncExitStack() as closing:
-        made = Centre(await closing.enter_async_context(FakePbx()), tmp_path, f"sqlite:///{file}")
-        closing.push_async_callback(made.kill)
-        await made.start()
-        yield made
+def centre(sqlite_centre: Centre) -> Centre:
+    return sqlite_centre
 
 
 async def talks(centre: Centre, keys: str = "1") -> Talk:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -44,20 +41,14 @@ from tests.edge.visitors import (
     token_of,
 )
 from tests.facts import NOON, later, user_act
-from tests.fakes.pbx import FakePbx
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 ANOTHER = "a quite other sentence"
 
 
 @pytest.fixture
-async def centre(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Centre]:
-    file = shutil.copyfile(sqlite_template, tmp_path / "catalogue.db")
-    async with AsyncExitStack() as closing:
-        made = Centre(await closing.enter_async_context(FakePbx()), tmp_path, f"sqlite:///{file}")
-        closing.push_async_callback(made.kill)
-        await made.start()
-        yield made
+def centre(sqlite_centre: Centre) -> Centre:
+    return sqlite_centre
 
 
 async def acts(centre: Centre, name: str = "alice") -> list[tuple[SignInAction, str | None]]:
