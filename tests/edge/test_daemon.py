@@ -1429,7 +1429,8 @@ async def test_a_pause_pressed_while_no_daemon_ran_is_obeyed_by_the_next(centre:
     with centre.queue_log.open("a") as log:
         log.write(_log(talk, KEY.format(act="pause")))
     await centre.start()
-    await centre.until_capture("paused")
+    await centre.until_capture("paused")  # which is the intention; the PBX is asked after it
+    await until(lambda: centre.runner.state.captures[0].silent, "Asterisk's word")
     assert centre.pbx.received("MixMonitorMute")[-1]["State"] == "1"
     assert centre.mixes[0].open
 
