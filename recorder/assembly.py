@@ -350,13 +350,14 @@ class Assembly:
         closing.callback(door.close)
         watching = Watching(live, self.catalogue, self._stop)
         listening, catalogue, pages = self.daemon.parts.listening, self.catalogue, Pages()
+        kept = KeptPrompts(self.storage)
         app = make_app(
             answers,
             api_routes(door, live, watching),
-            finding_routes(door, catalogue),
+            finding_routes(door, catalogue, kept),
             hearing_routes(door, listening, catalogue),
             page_routes(door, live, watching, pages),
-            browsing_routes(door, listening, catalogue, pages, tuple(self.settings.line)),
+            browsing_routes(door, listening, catalogue, kept, pages, tuple(self.settings.line)),
         )
         return HttpServer(app, *host_and_port(self.settings.http.bind))
 

@@ -27,6 +27,7 @@ class Right(StrEnum):
     SEARCH = "call.search"  # to find the line's calls, and see how they went
     LISTEN = "recording.listen"
     DOWNLOAD = "recording.download"  # to take it away
+    PROVE = "consent.prove"  # to take away the proof of a call's consent, for whoever asks what is known of them
     VIEW_LOG = "log.view"  # to see who listened to what
     ASK_RELEASE = "line.release.ask"  # to ask that a line which is never recorded may be recorded (MS-01)
     APPROVE_RELEASE = "line.release.approve"  # the other half of it
@@ -55,7 +56,7 @@ RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
         Role.DOWNLOADER: frozenset({Right.SEARCH, Right.LISTEN, Right.DOWNLOAD}),
         Role.AUDITOR: frozenset({Right.VIEW_LOG}),
         Role.PAYMENT: frozenset({Right.CONTROL}),
-        Role.PRIVACY_OFFICER: frozenset({Right.APPROVE_RELEASE, Right.VIEW_LOG}),
+        Role.PRIVACY_OFFICER: frozenset({Right.APPROVE_RELEASE, Right.VIEW_LOG, Right.SEARCH, Right.PROVE}),
         Role.ADMINISTRATOR: frozenset({Right.ASK_RELEASE}),
     }
 )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -14,7 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
-from recorder.catalogue import Catalogue, ChainRow, ConsentRow, PolicyRow, WholeCall
+from recorder.catalogue import Catalogue, ConsentRow
 from recorder.chain import Head, heads_noted
 from recorder.commands.asking import (
     AT_MOST,
@@ -45,19 +43,9 @@ from recorder.commands.display import (
 )
 from recorder.model import ConsentState
 from recorder.overrides import Overrides
-from recorder.policy import LinePolicy
-from recorder.proof import (
-    CHANGED,
-    WHY_MISSING,
-    Act,
-    Checked,
-    Proof,
-    check,
-    document,
-    links_to_show,
-    policies_named,
-)
-from recorder.storage import KeptPrompts, Storage
+from recorder.proof import CHANGED, WHY_MISSING, Act, Checked, Proof, check, policies_named
+from recorder.proving import prove
+from recorder.storage import KeptPrompts
 
 app = typer.Typer(help="Consent events, the newest first; `proof` proves one call's, `check` checks a proof anywhere.")
 
@@ -196,20 +184,6 @@ async def _every_head(catalogue: Catalogue) -> tuple[Head, ...]:
 # --------------------------------------------------------------------------- making a proof
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Gathered:
-    """What the catalogue has of one call's proof; `missing` are links that ought to be there.
-
-    Of the policies `changed` there are texts, and none of them gives the digest.
-    """
-
-    links: tuple[ChainRow, ...]
-    acts: tuple[ChainRow, ...]
-    policies: Mapping[str, LinePolicy]
-    changed: frozenset[str]
-    missing: tuple[int, ...] = ()
-
-
 @app.command("proof")
 def proof(
     context: typer.Context,
@@ -227,85 +201,12 @@ def proof(
         raise typer.BadParameter("name the file to write, or send standard output to one", param_hint="--output")
     settings = settings_of(context)
     whole = call_named(settings, call)
-    gathered = ask(settings, lambda catalogue: _gather(catalogue, whole, until))
-    if gathered.missing:
-        lost = ", ".join(str(seq) for seq in gathered.missing)
-        wrong(f"The chain lacks what this proof needs (link {lost}): see `recorder verify`. Nothing was written.")
-    acts = [_act(row) for row in gathered.acts]
-    sounds = dict(_sounds(storage_of(settings), acts))
-    told = json.dumps(
-        document(
-            str(whole.call.id),
-            [row.link for row in gathered.links],
-            acts,
-            sounds,
-            gathered.policies,
-            gathered.changed,
-        ),
-        indent=1,
-        ensure_ascii=False,
-    )
-    checked = check(told)
-    if len(checked.wrong) > checked.unheard:
-        wrong(
-            "\n".join([*checked.wrong, "The catalogue does not bear this out: see `recorder verify`. Nothing written."])
-        )
-    _write(output, told + "\n")
-    _tell_made(screen(error=output is None), checked, output, len(told))
-    if checked.wrong or gathered.changed:
+    kept = KeptPrompts(storage_of(settings))
+    made = ask(settings, lambda catalogue: prove(catalogue, kept, whole.call.id, until))
+    _write(output, made.text)
+    _tell_made(screen(error=output is None), made.checked, output, len(made.text))
+    if made.checked.wrong or made.changed:
         raise typer.Exit(SOMETHING_WRONG)
-
-
-async def _gather(catalogue: Catalogue, whole: WholeCall, until: int | None) -> _Gathered:
-    acts = await catalogue.links_of_call(whole.call.id)
-    if not acts:
-        wrong(f"Call {whole.call.id} has no consent event in the chain: there is nothing to prove.")
-    node = acts[0].node
-    newest = next(iter(await catalogue.heads(node))).seq
-    if until is not None and not acts[0].seq <= until <= newest:
-        wrong(f"--until {until}: the call's first link is {acts[0].seq}, and the newest of its node is {newest}.")
-    top = until or newest
-    acts = tuple(row for row in acts if row.seq <= top)
-    shown = links_to_show(top, [row.seq for row in acts])
-    links = await catalogue.links_named(node, shown)
-    missing = [seq for seq in shown if seq not in links]
-    missing += [row.seq for row in acts if row.body is None]
-    named = {str(body["policy"]) for row in acts if (body := json.loads(row.body or "{}")).get("policy")}
-    policies, changed = _settings_of(await catalogue.policies_named(named), node)
-    return _Gathered(
-        links=tuple(links[seq] for seq in shown if seq in links),
-        acts=acts,
-        policies=policies,
-        changed=changed,
-        missing=tuple(missing),
-    )
-
-
-def _settings_of(rows: Iterable[PolicyRow], node: str) -> tuple[dict[str, LinePolicy], frozenset[str]]:
-    """By its digest a text that gives it, the node's own before another's; and the digests that no text gives.
-
-    One row that was changed past the recorder must not take every proof with it that it could stand in.
-    """
-    kept: dict[str, LinePolicy] = {}
-    there = set()
-    for row in sorted(rows, key=lambda row: row.node != node):
-        there.add(row.digest)
-        text = LinePolicy(line=row.line, settings=row.settings)
-        if text.gives(row.digest):
-            kept.setdefault(row.digest, text)
-    return kept, frozenset(there - kept.keys())
-
-
-def _act(row: ChainRow) -> Act:
-    return Act(seq=row.seq, salt=row.salt or "", body=json.loads(row.body or "{}"))
-
-
-def _sounds(storage: Storage, acts: Iterable[Act]) -> Iterator[tuple[str, bytes]]:
-    """The bytes of each prompt that was heard, where the store has them."""
-    kept = KeptPrompts(storage)
-    for digest in sorted({act.body["prompt"]["sha256"] for act in acts if act.body.get("prompt")}):
-        if (sound := kept.read(digest)) is not None:
-            yield digest, sound
 
 
 def _write(output: Path | None, told: str) -> None:

@@ -13,7 +13,7 @@ from fastapi.responses import RedirectResponse
 
 from recorder.catalogue import Catalogue, FoundCall, RecordingRow
 from recorder.http.door import ASKED_WITHIN, Door
-from recorder.http.finding import one_call, sought_by
+from recorder.http.finding import one_call, proof_of, sought_by
 from recorder.http.hearing import WishView, cursor_of, lines_of, opened
 from recorder.http.pages import READ, Pages, words_for
 from recorder.http.problems import MEANINGS, Code, NotDone
@@ -22,13 +22,19 @@ from recorder.listening import Listen, Listening
 from recorder.model import Outcome, RecordingId, RecordingStatus
 from recorder.rights import Right
 from recorder.signing_in import Asker
+from recorder.storage import KeptPrompts
 
 PAGE: Final = 50
 OWN_ROWS: Final = 200
 
 
 def browsing_routes(
-    door: Door, listening: Listening, catalogue: Catalogue, pages: Pages, lines: tuple[str, ...]
+    door: Door,
+    listening: Listening,
+    catalogue: Catalogue,
+    kept: KeptPrompts,
+    pages: Pages,
+    lines: tuple[str, ...],
 ) -> APIRouter:
     """`lines` are those of the settings, in their order."""
     routes = APIRouter(include_in_schema=False)
@@ -74,6 +80,13 @@ def browsing_routes(
         playing = None if listen is None else listening.find(asker, listen)
         return await _call(pages, request, asker, listening, found, playing)
 
+    @routes.api_route("/calls/{call}/proof", methods=READ)
+    async def proof(request: Request, call: UUID, asker: Asker = here) -> Response:
+        try:
+            return await proof_of(catalogue, kept, asker, call)
+        except NotDone as error:
+            return _refused(pages, request, asker, error.code)
+
     @routes.post("/recordings/{recording}/listen")
     async def listen_to(request: Request, recording: UUID, asker: Asker = here) -> Response:
         given = await fields_of(request)
@@ -110,7 +123,16 @@ async def _call(
 ) -> Response:
     heard = [await _hearable(listening, asker, row) for row in found.recordings]
     return pages.page(
-        "call.html", request, status, asker=asker, here="calls", found=found, heard=heard, listen=playing, why=why
+        "call.html",
+        request,
+        status,
+        asker=asker,
+        here="calls",
+        found=found,
+        heard=heard,
+        listen=playing,
+        why=why,
+        may_prove=asker.may(Right.PROVE, found.call.line),
     )
 
 

@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Annotated, Self
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+import structlog
+from fastapi import APIRouter, Depends, Query, Response
 
 from recorder.catalogue import CallRow, Catalogue, FoundCall, Sought
 from recorder.http.api import PREFIX, PROBLEMS, View
@@ -22,8 +23,12 @@ from recorder.model import (
     OverrideReason,
     RecordingStatus,
 )
+from recorder.proving import NothingToProve, NotProvable, prove
 from recorder.rights import Right
 from recorder.signing_in import Asker
+from recorder.storage import KeptPrompts, StorageError
+
+log = structlog.get_logger(__name__)
 
 
 class CallView(View):
@@ -109,6 +114,23 @@ async def one_call(catalogue: Catalogue, asker: Asker, call: UUID) -> FoundCall:
     return found
 
 
+async def proof_of(catalogue: Catalogue, kept: KeptPrompts, asker: Asker, call: UUID) -> Response:
+    """The proof of a call's consent, as one file to take away; NotDone where there is none for them."""
+    found = await one_call(catalogue, asker, call)
+    if not asker.may(Right.PROVE, found.call.line):
+        raise NotDone(Code.NOT_PERMITTED)
+    try:
+        made = await prove(catalogue, kept, found.call.id, within=ASKED_WITHIN)
+    except NothingToProve:
+        raise NotDone(Code.NOT_FOUND) from None
+    except (NotProvable, StorageError) as error:
+        log.error("proof_not_made", call=str(call), why=str(error))
+        raise NotDone(Code.NOT_PROVABLE) from None
+    log.info("proof_given", call=str(call), to=asker.user.name)
+    name = f'attachment; filename="proof-{call}.json"'
+    return Response(made.text, media_type="application/json", headers={"content-disposition": name})
+
+
 def sought_by(
     asker: Asker,
     line: str | None,
@@ -134,7 +156,7 @@ def sought_by(
     )
 
 
-def finding_routes(door: Door, catalogue: Catalogue) -> APIRouter:
+def finding_routes(door: Door, catalogue: Catalogue, kept: KeptPrompts) -> APIRouter:
     routes = APIRouter(prefix=PREFIX, responses=PROBLEMS)
     somebody = Depends(signed_in(door))
 
@@ -157,5 +179,14 @@ def finding_routes(door: Door, catalogue: Catalogue) -> APIRouter:
     @routes.get("/calls/{call}", summary="How one of them went")
     async def call_view(call: UUID, asker: Asker = somebody) -> OneCallView:
         return OneCallView.from_found(await one_call(catalogue, asker, call))
+
+    @routes.get(
+        "/calls/{call}/proof",
+        summary="The proof of its consent, with its override where there was one: one file for whoever asks for it",
+        response_class=Response,
+        responses={409: PROBLEMS[404]},
+    )
+    async def proof(call: UUID, asker: Asker = somebody) -> Response:
+        return await proof_of(catalogue, kept, asker, call)
 
     return routes

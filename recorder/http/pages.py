@@ -47,6 +47,7 @@ TELLABLE: Final = (
     Code.UNEXPLAINED,
     Code.SENSITIVE,
     Code.NO_SOUND,
+    Code.NOT_PROVABLE,
     Code.TOO_MANY,
     Code.INVALID,
 )

@@ -35,6 +35,7 @@ class Code(StrEnum):
     UNEXPLAINED = "unexplained"
     SENSITIVE = "sensitive"
     NO_SOUND = "sound_not_there"
+    NOT_PROVABLE = "not_provable"
     INVALID = "not_understood"
     TOO_MANY = "too_many"
     NOT_ALLOWED = "method_not_allowed"
@@ -63,6 +64,10 @@ MEANINGS: Final[dict[Code, tuple[HTTPStatus, str]]] = {
     ),
     Code.UNEXPLAINED: (HTTPStatus.UNPROCESSABLE_ENTITY, "Say why you listen, in as many characters as it takes."),
     Code.NO_SOUND: (HTTPStatus.GONE, "Its file is not there; `recorder verify` names it to an administrator."),
+    Code.NOT_PROVABLE: (
+        HTTPStatus.CONFLICT,
+        "The books do not bear it out: `recorder verify` says where. Nothing is given.",
+    ),
     Code.INVALID: (HTTPStatus.UNPROCESSABLE_ENTITY, "The request is not as the document describes it."),
     Code.TOO_MANY: (HTTPStatus.TOO_MANY_REQUESTS, "Too many at once: try again in a while."),
     Code.NOT_ALLOWED: (HTTPStatus.METHOD_NOT_ALLOWED, "This cannot be done here."),

@@ -11,9 +11,11 @@ import pytest
 from recorder.catalogue import Catalogue, Sought
 from recorder.listens import ListenKind
 from recorder.model import CallId, ConsentState, Outcome
+from recorder.proof import check
 from recorder.rights import Role
 from tests.books import Story
 from tests.edge.centre import Centre
+from tests.edge.test_chain import owner
 from tests.edge.test_listening import WHY, passes, recorded, rows
 from tests.edge.visitors import enters, opens, program, signed_in, token_of
 from tests.facts import later
@@ -179,3 +181,62 @@ async def test_the_pages_speak_french_too(centre: Centre) -> None:
         page = await opens(client, call)
         assert "Ce qui a été demandé et répondu" in page.text
         assert "formation" in page.text
+
+
+# --------------------------------------------------------------------------- what is given out of a call
+
+
+async def test_what_is_given_out_of_an_overridden_call_discloses_its_override_and_nothing_of_its_sound(
+    centre: Centre,
+) -> None:
+    recording = await recorded(centre, keys="2")
+    call = (await centre.call()).id
+    await enters(centre, "paul", Role.PRIVACY_OFFICER)
+    await enters(centre, "dora", Role.DOWNLOADER)
+    async with program(centre, (await token_of(centre, "paul"))[1]) as client:
+        given = await client.get(f"/api/v1/calls/{call}/proof")
+    assert (given.status_code, given.headers["content-disposition"]) == (
+        200,
+        f'attachment; filename="proof-{call}.json"',
+    )
+    checked = check(given.text)
+    assert checked.wrong == []
+    assert checked.proof is not None
+    refused, overridden = [act.body for act in checked.proof.consents][-2:]
+    assert (refused["after"], overridden["before"], overridden["after"]) == ("refused", "refused", "overridden")
+    assert (overridden["reason"], overridden["actor"]) == ("emergency", "PJSIP/alice")
+    assert overridden["basis"]
+    async with program(centre, (await token_of(centre, "dora"))[1]) as client:
+        sealed = await client.post(f"/api/v1/recordings/{recording}/listens", json=WHY | {"medium": "download"})
+        assert (sealed.status_code, sealed.json()["code"]) == (423, "sealed")
+        assert (await client.get(f"/api/v1/calls/{call}/proof")).status_code == 403
+    async with signed_in(centre, "paul") as page:
+        shown = await opens(page, f"/calls/{call}")
+        assert f'href="/calls/{call}/proof"' in shown.text
+        assert (await page.get(f"/calls/{call}/proof")).text == given.text
+
+
+async def test_a_proof_is_given_to_nobody_elses_line_and_of_no_call_that_is_not_there(centre: Centre) -> None:
+    await recorded(centre)
+    call = (await centre.call()).id
+    await enters(centre, "olga", Role.PRIVACY_OFFICER, line="sales")
+    await enters(centre, "sam", Role.SUPERVISOR)
+    async with signed_in(centre, "olga") as client:
+        for asked in (call, uuid4()):
+            assert (await client.get(f"/api/v1/calls/{asked}/proof")).status_code == 404
+    async with signed_in(centre, "sam") as client:
+        assert "/proof" not in (await opens(client, f"/calls/{call}")).text
+        refused = await client.get(f"/calls/{call}/proof")
+        assert (refused.status_code, "may not do that" in refused.text) == (403, True)
+
+
+async def test_what_the_books_do_not_bear_out_is_not_given_as_a_proof(centre: Centre) -> None:
+    await recorded(centre)
+    call = (await centre.call()).id
+    await enters(centre, "paul", Role.PRIVACY_OFFICER)
+    with owner(centre.url) as database:
+        database.exec_driver_sql("UPDATE chain SET salt = 'changed'")
+    async with signed_in(centre, "paul") as client:
+        told = await client.get(f"/api/v1/calls/{call}/proof")
+        assert (told.status_code, told.json()["code"]) == (409, "not_provable")
+        assert "The books do not bear it out" in (await client.get(f"/calls/{call}/proof")).text

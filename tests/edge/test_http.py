@@ -387,10 +387,10 @@ def whole_app() -> FastAPI:
     return make_app(
         answers(),
         api_routes(door, nothing, nothing),
-        finding_routes(door, nothing),
+        finding_routes(door, nothing, nothing),
         hearing_routes(door, nothing, nothing),
         page_routes(door, nothing, nothing, pages),
-        browsing_routes(door, nothing, nothing, pages, ()),
+        browsing_routes(door, nothing, nothing, nothing, pages, ()),
     )
 
 
@@ -422,6 +422,7 @@ MATRIX = {
         "GET /api/v1/live/{call}",
         "GET /api/v1/calls",
         "GET /api/v1/calls/{call}",
+        "GET /api/v1/calls/{call}/proof",
         "GET /api/v1/listens",
         "GET /api/v1/listens/{listen}/audio",
         "GET /api/v1/me",
@@ -434,6 +435,7 @@ MATRIX = {
     Who.IN_PERSON: [
         "GET /calls",
         "GET /calls/{call}",
+        "GET /calls/{call}/proof",
         "GET /listening",
         "POST /recordings/{recording}/listen",
         "GET /live",
