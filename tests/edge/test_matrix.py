@@ -1,0 +1,197 @@
+"""Every role at every route (AC-01): what each route takes is said here once, and a route that is not here fails."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import httpx2
+import pytest
+
+from recorder.http.rules import Who
+from recorder.listens import Medium
+from recorder.rights import RIGHTS, Right, Role
+from tests.edge.centre import Centre
+from tests.edge.test_http import MATRIX
+from tests.edge.test_listening import WHY, recorded
+from tests.edge.test_live_calls import SCRIPT, talks
+from tests.edge.visitors import enters, opens, program, signed_in, token_of
+
+pytestmark = pytest.mark.usefixtures("no_task_left")
+EVERYBODY: Final = frozenset(Right)
+"""What takes no more than to have signed in."""
+
+
+@pytest.fixture
+def centre(sqlite_centre: Centre) -> Centre:
+    return sqlite_centre
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """What there is to come to: a call that is over with its recording, one in progress, and another's listening."""
+
+    over: UUID
+    recording: UUID
+    live: UUID
+    anothers: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    client: httpx2.AsyncClient
+    places: Places
+    stamp: str = ""
+
+    async def finds(self, path: str, what: UUID, **params: str) -> bool:
+        """Whether they are shown it there."""
+        answer = await self.client.get(path, params=params)
+        assert answer.status_code in (200, 403, 404), (path, answer.status_code, answer.text)
+        return answer.status_code == 200 and str(what) in answer.text
+
+    async def hears_of(self, path: str, what: UUID) -> bool:
+        """The same of what is sent again and again: by the first that is sent."""
+        said = ""
+        async with self.client.stream("GET", path) as answer:
+            async for line in answer.aiter_lines():
+                if not line and "data:" in said:
+                    break
+                said += line
+        return str(what) in said
+
+    async def sends(self, path: str, **said: str) -> bool:
+        """Whether it is done for them."""
+        bare = self.client.headers.get("Authorization") is not None
+        asked = {"json": said} if bare else {"data": said | {"stamp": self.stamp}}
+        answer = await self.client.post(path, headers=SCRIPT, **asked)  # type: ignore[arg-type]
+        assert answer.status_code in (200, 201, 204, 303, 403, 404), (path, answer.status_code, answer.text)
+        return answer.status_code < 400
+
+    async def opened(self) -> UUID:
+        """A listening of their own, where they may; else another's."""
+        answer = await self.client.post(f"/api/v1/recordings/{self.places.recording}/listens", json=WHY)
+        return UUID(answer.json()["listen"]) if answer.status_code == 201 else self.places.anothers
+
+
+Asks = Callable[[Visitor], Awaitable[bool]]
+HEARS: Final = frozenset({Right.LISTEN})
+FINDS: Final = frozenset({Right.SEARCH})
+PROVES: Final = frozenset({Right.PROVE})
+SEES: Final = frozenset({Right.WATCH, Right.CONTROL})
+
+
+async def _presses(visitor: Visitor, prefix: str) -> bool:
+    done = await visitor.sends(f"{prefix}/live/{visitor.places.live}/pause")
+    return done and await visitor.sends(f"{prefix}/live/{visitor.places.live}/resume")
+
+
+async def _plays(visitor: Visitor) -> bool:
+    said = {"spans": [[0, 1000]]}
+    answer = await visitor.client.post(f"/api/v1/listens/{await visitor.opened()}/played", json=said)
+    assert answer.status_code in (204, 404)
+    return answer.status_code == 204
+
+
+async def _hears(visitor: Visitor) -> bool:
+    answer = await visitor.client.get(f"/api/v1/listens/{await visitor.opened()}/audio")
+    assert answer.status_code in (200, 404)
+    return answer.status_code == 200 and len(answer.content) > 44
+
+
+async def _asks_for_all(visitor: Visitor) -> bool:
+    return await visitor.finds("/api/v1/listens", visitor.places.recording, all="true")
+
+
+async def _is_shown(visitor: Visitor, path: str) -> bool:
+    return (await visitor.client.get(path)).status_code == 200
+
+
+BY_PROGRAM: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
+    "GET /api/v1/me": (EVERYBODY, lambda one: _is_shown(one, "/api/v1/me")),
+    "GET /api/v1/openapi.json": (EVERYBODY, lambda one: _is_shown(one, "/api/v1/openapi.json")),
+    "GET /api/v1/live": (SEES, lambda one: one.finds("/api/v1/live", one.places.live)),
+    "GET /api/v1/live/changes": (SEES, lambda one: one.hears_of("/api/v1/live/changes", one.places.live)),
+    "GET /api/v1/live/{call}": (SEES, lambda one: one.finds(f"/api/v1/live/{one.places.live}", one.places.live)),
+    "POST /api/v1/live/{call}/{act}": (frozenset({Right.CONTROL}), lambda one: _presses(one, "/api/v1")),
+    "GET /api/v1/calls": (FINDS, lambda one: one.finds("/api/v1/calls", one.places.over)),
+    "GET /api/v1/calls/{call}": (FINDS, lambda one: one.finds(f"/api/v1/calls/{one.places.over}", one.places.over)),
+    "GET /api/v1/calls/{call}/proof": (
+        PROVES,
+        lambda one: one.finds(f"/api/v1/calls/{one.places.over}/proof", one.places.over),
+    ),
+    "GET /api/v1/recordings/{recording}": (
+        frozenset({Right.SEARCH, Right.LISTEN, Right.DOWNLOAD}),
+        lambda one: one.finds(f"/api/v1/recordings/{one.places.recording}", one.places.recording),
+    ),
+    "POST /api/v1/recordings/{recording}/listens": (
+        HEARS,
+        lambda one: one.sends(f"/api/v1/recordings/{one.places.recording}/listens", **WHY),
+    ),
+    "GET /api/v1/listens": (frozenset({Right.VIEW_LOG}), _asks_for_all),
+    "GET /api/v1/listens/{listen}/audio": (HEARS, _hears),
+    "POST /api/v1/listens/{listen}/played": (HEARS, _plays),
+}
+IN_PERSON: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
+    "GET /live": (SEES, lambda one: one.finds("/live", one.places.live)),
+    "GET /live/changes": (SEES, lambda one: one.hears_of("/live/changes", one.places.live)),
+    "POST /live/{call}/{act}": (frozenset({Right.CONTROL}), lambda one: _presses(one, "")),
+    "GET /calls": (FINDS, lambda one: one.finds("/calls", one.places.over)),
+    "GET /calls/{call}": (FINDS, lambda one: one.finds(f"/calls/{one.places.over}", one.places.over)),
+    "GET /calls/{call}/proof": (PROVES, lambda one: one.finds(f"/calls/{one.places.over}/proof", one.places.over)),
+    "POST /recordings/{recording}/listen": (
+        HEARS,
+        lambda one: one.sends(f"/recordings/{one.places.recording}/listen", **WHY),
+    ),
+    "GET /listening": (EVERYBODY, lambda one: _is_shown(one, "/listening")),
+}
+"""By route: the rights of which each opens it on the call's own line, and how one sees whether it did."""
+
+
+def test_each_route_for_people_and_programs_says_which_rights_open_it() -> None:
+    assert sorted(BY_PROGRAM) == sorted(MATRIX[Who.SIGNED_IN])
+    assert sorted(IN_PERSON) == sorted(MATRIX[Who.IN_PERSON])
+
+
+def test_who_runs_the_machine_reads_the_log_or_answers_for_it_hears_nothing() -> None:
+    """AC-02; whoever is given a role that hears is given it by name."""
+    hearing = {role for role, rights in RIGHTS.items() if rights & {Right.LISTEN, Right.DOWNLOAD}}
+    assert hearing == {Role.SUPERVISOR, Role.QUALITY, Role.DOWNLOADER}
+    assert {role for role, rights in RIGHTS.items() if Right.DOWNLOAD in rights} == {Role.DOWNLOADER}
+
+
+async def places(centre: Centre) -> Places:
+    recording = await recorded(centre)
+    over = (await centre.call()).id
+    await enters(centre, "somebody", Role.QUALITY)
+    async with program(centre, (await token_of(centre, "somebody"))[1]) as client:
+        opened = await client.post(f"/api/v1/recordings/{recording}/listens", json=WHY | {"medium": Medium.STREAM})
+    await talks(centre)
+    return Places(
+        over=UUID(str(over)),
+        recording=recording,
+        live=UUID(str(centre.runner.state.call)),
+        anothers=UUID(opened.json()["listen"]),
+    )
+
+
+@pytest.mark.parametrize("role", [None, *Role], ids=str)
+async def test_a_role_opens_on_its_own_line_what_its_rights_say_and_on_another_nothing(
+    centre: Centre, role: Role | None
+) -> None:
+    there = await places(centre)
+    rights = RIGHTS[role] if role is not None else frozenset()
+    for name, line in (("here", "support"), ("elsewhere", "sales")):
+        await enters(centre, name, *([role] if role is not None else []), line=line)
+        expected = {
+            route: takes == EVERYBODY or bool(line == "support" and takes & rights)
+            for route, (takes, _) in (BY_PROGRAM | IN_PERSON).items()
+        }
+        async with program(centre, (await token_of(centre, name))[1]) as client:
+            visitor = Visitor(client=client, places=there)
+            found = {route: await asks(visitor) for route, (_, asks) in BY_PROGRAM.items()}
+        async with signed_in(centre, name) as client:
+            visitor = Visitor(client=client, places=there, stamp=(await opens(client, "/password")).stamp)
+            found |= {route: await asks(visitor) for route, (_, asks) in IN_PERSON.items()}
+        assert found == expected
