@@ -40,7 +40,7 @@ EXPLAINED: Mapping[str, str] = {
 }
 """Warnings that these calls are to bring about, and why. Any other fails the run."""
 WARNING = re.compile(r'level=(?:warning|error|critical) event=("[^"]+"|\S+)')
-KINDS_OF_TASKS = 8
+KINDS_OF_TASKS = 12
 """How many of them the report names, the most numerous first."""
 TOLD_IN_FULL = 3
 """Lines of each unexplained warning that are printed whole, with what they say of a traceback."""
@@ -225,7 +225,7 @@ def report(soaked: Soaked, calls: int, warm_up: int) -> bool:
     print("\nof the tasks")
     for kind, counts in list(soaked.samples.tasks_after(warm_up).items())[:KINDS_OF_TASKS]:
         level = medians(counts) if len(counts) >= WINDOWS else []
-        print(f"{'  ' + kind:32}" + "".join(f"{level[place]:>9.1f}" for place in (0, WINDOWS // 2, -1) if level))
+        print(f"{'  ' + kind:47}" + "".join(f"{level[place]:>9.1f}" for place in (0, WINDOWS // 2, -1) if level))
     print(f"\nbooks balance: {'yes' if soaked.balanced else 'NO'}; files left in the spool: {soaked.left}")
     for event, times in sorted(soaked.warnings.items()):
         print(f"warning {event}, {times} times: {EXPLAINED.get(event, 'NOT EXPLAINED')}")

@@ -28,6 +28,23 @@ threading.Thread.run = _named  # type: ignore[method-assign]
 _blocks_at_first = 0
 
 
+def _kind(name: str, waits: object) -> str:
+    """The first word of a task's name says what it does, the rest for which call; who has none is asked what it runs.
+
+    Of a call also where it waits: the innermost of ours that it runs.
+    """
+    if name.startswith("Task-"):
+        return getattr(waits, "__qualname__", "?")
+    kind = name.split()[0]
+    if kind != "call":
+        return kind
+    where = "?"
+    while (code := getattr(waits, "cr_code", None)) is not None:
+        where = waits.__qualname__ if "/recorder/" in code.co_filename else where  # type: ignore[attr-defined]
+        waits = waits.cr_await  # type: ignore[attr-defined]
+    return f"{kind}, in {where}"
+
+
 def _tell(_number: int, _frame: object) -> None:
     """Write down what only the process itself can count: tasks, and blocks of Python's memory, since the first telling.
 
@@ -41,12 +58,7 @@ def _tell(_number: int, _frame: object) -> None:
 
     blocks = sys.getallocatedblocks()
     _blocks_at_first = _blocks_at_first or blocks
-    # The first word of a task's name says what it does, the rest for which call; who has none is asked what it runs.
-    kinds = Counter(
-        getattr(task.get_coro(), "__qualname__", "?") if name.startswith("Task-") else name.split()[0]
-        for task in asyncio.all_tasks()
-        if (name := task.get_name())
-    )
+    kinds = Counter(_kind(task.get_name(), task.get_coro()) for task in asyncio.all_tasks())
     told = {"tasks": kinds.total(), "kinds": kinds, "blocks": blocks - _blocks_at_first}
     place = Path(os.environ["BENCH_TOLD"])
     made = place.with_suffix(".new")
