@@ -9,6 +9,8 @@ import argparse
 import asyncio
 import contextlib
 import os
+import re
+import secrets
 import signal
 import sys
 import tempfile
@@ -17,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -27,6 +30,7 @@ from tests.pbx.server import PbxServer
 from tests.recorder_process import REPOSITORY, Recorder
 from tests.stories import DEMONSTRATION, Placed, judge, play
 
+SUPERVISOR = "supervisor"
 console = Console(width=None if sys.stdout.isatty() else 110)
 
 ABOUT = {
@@ -149,8 +153,11 @@ async def demonstrate(home: Path, *, once: bool, release: str) -> int:
         if not console.is_terminal:
             _tell(board)
         wrong = await report(board, recorder, pbx)
-        if not once:
-            await serve_until_told(recorder, home)
+        password = await asyncio.to_thread(enter_supervisor, recorder)
+        if once:
+            wrong += await look_in(recorder, password)
+        else:
+            await serve_until_told(recorder, home, password)
     return 1 if wrong else 0
 
 
@@ -175,9 +182,38 @@ async def report(board: Board, recorder: Recorder, pbx: PbxServer) -> list[str]:
     return wrong
 
 
-async def serve_until_told(recorder: Recorder, home: Path) -> None:
+def enter_supervisor(recorder: Recorder) -> str:
+    """Enter somebody who may find and hear the calls, as an administrator does; the password for their first time."""
+    recorder.command("user", "add", SUPERVISOR)
+    recorder.command("user", "grant", SUPERVISOR, "supervisor", "--every-line")
+    return recorder.command("user", "password", SUPERVISOR).stdout.strip()
+
+
+async def look_in(recorder: Recorder, password: str) -> list[str]:
+    """Sign in and open the page of calls as the supervisor would; what is wrong with what is seen, a line each."""
+    async with httpx2.AsyncClient(base_url=_url(recorder), follow_redirects=True) as browser:
+        page = await browser.post("/sign-in", data={"name": SUPERVISOR, "password": password})
+        stamp = re.search(r'name="stamp" value="([0-9a-f]{64})"', page.text)
+        if not page.url.path.endswith("/password") or stamp is None:
+            return ["the supervisor signed in, and was not asked to change the password"]
+        own = secrets.token_urlsafe(12)
+        given = {"stamp": stamp[1], "old": password, "new": own, "again": own}
+        await browser.post("/password", data=given)
+        page = await browser.get("/calls")
+    shown = len(re.findall(r'href="/calls/[0-9a-f-]{36}"', page.text))
+    expected = len(await recorder.calls())
+    console.print(f"[bold]a supervisor signed in[/bold] and found {shown} calls at {_url(recorder)}/calls")
+    return [] if shown == expected else [f"a supervisor sees {shown} calls of {expected}"]
+
+
+async def serve_until_told(recorder: Recorder, home: Path, password: str) -> None:
     """Keep PBX and daemon up until Ctrl-C."""
     command = f"{Path(sys.executable)} -m recorder --config {recorder.config}"
+    console.print(f"\n[bold]4[/bold] open [bold]{_url(recorder)}/calls[/bold] and sign in", highlight=False)
+    console.print(f"    name      {SUPERVISOR}\n    password  {password}", highlight=False, markup=False)
+    console.print(
+        "    You are asked to change it first, then find these calls, hear them and say why.", highlight=False
+    )
     console.print(f"\nstill serving: {_url(recorder)}/status (also /readyz, /metrics); recordings under {home}")
     console.print(f"look around:   {command} calls show ID --why", highlight=False, soft_wrap=True)
     console.print("Ctrl-C ends it and removes everything.")
