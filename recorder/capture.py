@@ -21,7 +21,7 @@ import structlog
 from recorder.ami import Ami, AmiError, AmiRefused, ChannelSnapshot
 from recorder.call import AUDIBLE, CallEvent, RecordingEmptied, RecordingErased, RecordingMade, RecordingUnmade
 from recorder.model import Channel, LostReason, RecorderError, RecordingId, Silenced
-from recorder.quality import BRIDGE_TOLERANCE_SECONDS, Finding, Measures, assess, file_findings
+from recorder.quality import BRIDGE_TOLERANCE_SECONDS, Finding, Measures, assess, file_findings, waveform_of
 from recorder.silences import spans_silenced, spans_to_keep
 from recorder.storage import (
     Edges,
@@ -37,6 +37,7 @@ from recorder.storage import (
     Storage,
     StorageError,
 )
+from recorder.waveform import Waveform
 
 log = structlog.get_logger(__name__)
 
@@ -381,16 +382,16 @@ class CaptureDesk:
         log.info("recording_erased", recording=str(staging.recording), files=removed)
         return RecordingErased(at=self._clock(), recording=staging.recording)
 
-    async def analyse(self, staging: Staging) -> tuple[Measures, tuple[Finding, ...]]:
-        """Measure a settled recording and say what is wrong with it."""
+    async def analyse(self, staging: Staging) -> tuple[Measures, Waveform, tuple[Finding, ...]]:
+        """Measure a settled recording, draw it, and say what is wrong with it."""
         return await asyncio.get_running_loop().run_in_executor(self._audio, self._analyse, staging)
 
-    def _analyse(self, staging: Staging) -> tuple[Measures, tuple[Finding, ...]]:
+    def _analyse(self, staging: Staging) -> tuple[Measures, Waveform, tuple[Finding, ...]]:
         measures = self._storage.measure(staging.recording, staging.authorised_at)
         # Where the end was not seen, it is known to a second.
         tolerance = BRIDGE_TOLERANCE_SECONDS + (1.0 if staging.keep_seconds is not None else 0.0)
         found = assess(measures, bridged_seconds=staging.bridged_seconds or 0.0, tolerance_seconds=tolerance)
-        return measures, found
+        return measures, waveform_of(measures), found
 
     async def _wait_until_closed(self, recording: RecordingId) -> None:
         loop = asyncio.get_running_loop()

@@ -14,6 +14,16 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from recorder.waveform import (
+    BREATH_MS,
+    PEAKS_MOST,
+    SILENCE_LEAST_MS,
+    TALK_OVER_LEAST_MS,
+    Stretch,
+    Waveform,
+    longest,
+)
+
 Samples = npt.NDArray[np.int16]
 Flags = npt.NDArray[np.bool_]
 
@@ -23,6 +33,7 @@ FLOOR_DBFS = -100.0
 
 FRAME_SECONDS = 0.02
 """Telephony's packet time, and the grain of the silence map."""
+FRAME_MS = 20
 FRAMES_A_PEAK = 5
 """Waveform points are 100 ms apart: ten a second fill a screen from a minute of talk and stay 72 kB an hour."""
 
@@ -259,6 +270,50 @@ def file_findings(file: FileState) -> set[Finding]:
     return {finding for finding, is_so in said.items() if is_so}
 
 
+def waveform_of(measures: Measures, peaks_most: int = PEAKS_MOST) -> Waveform:
+    """What a player shows of a recording: no more peaks than that for each leg, however long it lasted.
+
+    Silences and talk-overs are found in the silence maps, to a frame, and not in the peaks, which may be seconds wide.
+    """
+    frames = -(-measures.samples // (measures.rate // 50))
+    caller, agent = (_flags(leg.silence, frames) for leg in (measures.caller, measures.agent))
+    points = max(1, -(-len(measures.caller.waveform) // (2 * peaks_most)))
+    return Waveform(
+        window_ms=points * FRAMES_A_PEAK * FRAME_MS,
+        caller=_peaks(measures.caller.waveform, points),
+        agent=_peaks(measures.agent.waveform, points),
+        silences=_stretches(caller & agent, SILENCE_LEAST_MS),
+        talk_overs=_stretches(_speaks_on(caller) & _speaks_on(agent), TALK_OVER_LEAST_MS),
+    )
+
+
+def _peaks(waveform: bytes, points: int) -> bytes:
+    """The loudest of each so many points: a byte each, 0 to 128."""
+    extremes = np.frombuffer(waveform, np.int8).reshape(-1, 2).astype(np.int16)
+    loudest = np.maximum(extremes[:, 1], -extremes[:, 0])
+    if not len(loudest):
+        return b""
+    return np.maximum.reduceat(loudest, np.arange(0, len(loudest), points)).astype(np.uint8).tobytes()
+
+
+def _speaks_on(silent: Flags) -> Flags:
+    """Where a leg speaks, its breaths between two words included."""
+    speaking = ~silent
+    for begin, end in _runs(silent):
+        if begin > 0 and end < len(silent) and (end - begin) * FRAME_MS < BREATH_MS:
+            speaking[begin:end] = True
+    return speaking
+
+
+def _stretches(flags: Flags, least_ms: int) -> tuple[Stretch, ...]:
+    runs = _runs(flags) * FRAME_MS
+    return longest([(int(begin), int(end)) for begin, end in runs if end - begin >= least_ms])
+
+
+def _flags(packed: bytes, frames: int) -> Flags:
+    return np.unpackbits(np.frombuffer(packed, np.uint8), count=frames).astype(np.bool_)
+
+
 def _waveform(lows: Samples, highs: Samples) -> npt.NDArray[np.int8]:
     """Return the lowest and highest sample of each 100 ms, interleaved, from those of each 20 ms."""
     starts = np.arange(0, len(lows), FRAMES_A_PEAK)
@@ -278,5 +333,11 @@ def _share(flags: Flags) -> float:
 
 def _longest_run(flags: Flags) -> int:
     """Return the length of the longest run of True."""
+    runs = _runs(flags)
+    return int((runs[:, 1] - runs[:, 0]).max(initial=0))
+
+
+def _runs(flags: Flags) -> npt.NDArray[np.intp]:
+    """Return where each run of True begins and ends, a row each."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
-    return int((edges[1::2] - edges[::2]).max(initial=0))
+    return edges.reshape(-1, 2)

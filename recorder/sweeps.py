@@ -172,10 +172,10 @@ class Sweeps:
     async def _analyse(self, row: RecordingRow) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        measures, findings = await self._capture.analyse(_staging(row))
+        measures, waveform, findings = await self._capture.analyse(_staging(row))
         took = loop.time() - began
         found = dict.fromkeys((*row.findings, *(str(finding) for finding in findings)))
-        await self._catalogue.write_analysis(row.id, self._now(), _numbers(measures), tuple(found))
+        await self._catalogue.write_analysis(row.id, self._now(), _numbers(measures), tuple(found), waveform)
         if findings:
             log.warning("recording_findings", recording=str(row.id), findings=[str(finding) for finding in findings])
         await asyncio.sleep(min(RESTS * took, RESTS_AT_MOST))

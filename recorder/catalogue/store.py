@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from recorder.catalogue import finding, listening, reading, releases, schema, signing_in, users, writing
+from recorder.catalogue import finding, listening, reading, releases, schema, signing_in, users, waveforms, writing
 from recorder.catalogue.engine import CALLER_WAITS, Rooms, url_of
 from recorder.catalogue.rows import (
     BookedCall,
@@ -46,6 +46,7 @@ from recorder.policy import LinePolicy
 from recorder.releases import ReleaseAct
 from recorder.rights import Seat, User, UserAct
 from recorder.signing_in import Password, Session, SignInAct, Token
+from recorder.waveform import Waveform
 
 T = TypeVar("T")
 READER_WAITS = timedelta(seconds=10)  # where nobody is on the line: start-up, sweeps, the command line
@@ -124,11 +125,12 @@ class Catalogue:
         at: datetime,
         measures: Mapping[str, float],
         findings: Sequence[str],
+        waveform: Waveform | None = None,
         within: timedelta = READER_WAITS,
     ) -> None:
         """Add what the sound of a settled recording says; CatalogueRefused where it is not settled."""
         await self.write(
-            lambda connection: writing.write_analysis(connection, recording, at, measures, findings), within
+            lambda connection: writing.write_analysis(connection, recording, at, measures, findings, waveform), within
         )
 
     async def write_file_act(self, act: FileAct, within: timedelta = READER_WAITS) -> None:
@@ -438,6 +440,10 @@ class Catalogue:
     ) -> tuple[Audible, RecordingRow] | None:
         """Return what is known of a recording that somebody would hear, with its row; None where there is none."""
         return await self.read(lambda connection: listening.audible(connection, recording), within)
+
+    async def waveform(self, recording: RecordingId, within: timedelta = READER_WAITS) -> Waveform | None:
+        """Return what analysis drew of a recording; None where it drew nothing, or it is erased."""
+        return await self.read(lambda connection: waveforms.of(connection, recording), within)
 
     async def logged_after(
         self, node: str, after: int, limit: int, within: timedelta = READER_WAITS

@@ -25,6 +25,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     String,
@@ -321,6 +322,22 @@ recordings = Table(
     CheckConstraint("analysed_at IS NULL OR settled_at IS NOT NULL", name="analysed_after_settled"),
     Index(None, "call"),
     Index(None, "status", "analysed_at"),
+)
+
+waveforms = Table(
+    "waveforms",  # beside recordings, of which rows are read by the hundred
+    metadata,
+    Column("recording", Uuid, nullable=False),
+    Column("made_at", UtcDateTime, nullable=False),
+    Column("window_ms", Integer, nullable=False),
+    Column("caller", LargeBinary, nullable=False),
+    Column("agent", LargeBinary, nullable=False),
+    Column("silences", JSON_VALUE, nullable=False),
+    Column("talk_overs", JSON_VALUE, nullable=False),
+    PrimaryKeyConstraint("recording"),
+    ForeignKeyConstraint(["recording"], ["recordings.id"]),
+    CheckConstraint("window_ms > 0", name="window"),
+    CheckConstraint("length(caller) <= 1000 AND length(agent) <= 1000", name="small"),
 )
 
 call_events = Table(

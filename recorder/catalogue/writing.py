@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Insert, Row, Select, Table, Update, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from recorder.catalogue import chaining
+from recorder.catalogue import chaining, waveforms
 from recorder.catalogue.errors import CatalogueRefused
 from recorder.catalogue.rows import FileAct, JournalRow
 from recorder.catalogue.tables import (
@@ -50,6 +50,7 @@ from recorder.model import (
     utc,
 )
 from recorder.policy import LinePolicy
+from recorder.waveform import Waveform
 
 Values = dict[str, Any]
 Steps = Sequence[tuple[Sequence[Fact], JournalRow]]
@@ -273,6 +274,8 @@ def _(fact: RecordingChanged, connection: Connection) -> None:
     if fact.silences:
         now["silences"] = tuple(replace(silence, actor=_clean(silence.actor)) for silence in fact.silences)
     _move(connection, fact.id, fact.call, fact.expected, now, moment=_MOMENTS.get(fact.status))
+    if fact.status is RecordingStatus.ERASED:
+        waveforms.empty(connection, fact.id)
 
 
 @_apply.register
@@ -324,7 +327,12 @@ def _move(
 
 
 def write_analysis(
-    connection: Connection, recording: RecordingId, at: datetime, measures: Mapping[str, float], findings: Sequence[str]
+    connection: Connection,
+    recording: RecordingId,
+    at: datetime,
+    measures: Mapping[str, float],
+    findings: Sequence[str],
+    waveform: Waveform | None = None,
 ) -> None:
     """Add to a settled recording what its sound says; said again, the measures are replaced and no finding doubles."""
     settled = (recordings.c.id == recording) & (recordings.c.status == RecordingStatus.SETTLED)
@@ -334,6 +342,8 @@ def write_analysis(
     together = tuple(dict.fromkeys((*found.findings, *findings)))
     now = {"analysed_at": at, "measures": dict(measures), "findings": together}
     connection.execute(update(recordings).where(settled).values(now))
+    if waveform is not None:
+        waveforms.put(connection, recording, at, waveform)
 
 
 def write_file_act(connection: Connection, act: FileAct) -> None:
