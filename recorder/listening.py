@@ -38,6 +38,7 @@ from recorder.model import RecordingId
 from recorder.rights import Right
 from recorder.signing_in import Asker
 from recorder.storage import Storage
+from recorder.waveform import Region, Waveform, regions
 
 log = structlog.get_logger(__name__)
 
@@ -186,6 +187,12 @@ class Listening:
         audible, _ = found
         may = asker.may(RIGHT_FOR[opened.medium], audible.line)
         return may and audible.settled and not audible.sealed and opened.purpose in audible.purposes
+
+    async def drawn(self, listen: Listen) -> tuple[Waveform | None, tuple[Region, ...]]:
+        """What a player shows beside the sound of an open listening; no peaks where analysis drew none."""
+        row = listen.whole
+        waveform = await self._catalogue.waveform(row.id, WRITTEN_WITHIN)
+        return waveform, regions(waveform, row.silences, row.keep_seconds, listen.duration_ms)
 
     def use(self, listen: Listen) -> None:
         """Bytes of it are about to go out."""

@@ -4,6 +4,7 @@ Must not open a file: recorder.listening says what may be heard, once its row is
 """
 
 import asyncio
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Final, Self
 from uuid import UUID
@@ -23,6 +24,7 @@ from recorder.listens import LONGEST_EXPLANATION, Explaining, ListenAct, ListenK
 from recorder.model import CallId, RecordingId
 from recorder.rights import EVERY_LINE, Right
 from recorder.signing_in import Asker
+from recorder.waveform import Region, RegionKind, Waveform
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +72,36 @@ class ListenView(View):
     def of(cls, listen: Listen) -> Self:
         audio = f"{PREFIX}/listens/{listen.id}/audio"
         return cls(listen=listen.id, audio=audio, seconds=listen.duration_ms / 1000)
+
+
+class RegionView(View):
+    """A stretch of the recording that a player marks."""
+
+    kind: RegionKind
+    from_ms: int
+    to_ms: int
+
+
+class WaveformView(View):
+    """How loud each leg is, 0 to 128, in steps of `window_ms` from the start; no steps where analysis drew none."""
+
+    listen: UUID
+    duration_ms: int
+    window_ms: int
+    caller: list[int]
+    agent: list[int]
+    regions: list[RegionView]
+
+    @classmethod
+    def of(cls, listen: Listen, waveform: Waveform | None, marked: Iterable[Region]) -> Self:
+        return cls(
+            listen=listen.id,
+            duration_ms=listen.duration_ms,
+            window_ms=0 if waveform is None else waveform.window_ms,
+            caller=[] if waveform is None else list(waveform.caller),
+            agent=[] if waveform is None else list(waveform.agent),
+            regions=[RegionView(kind=each.kind, from_ms=each.from_ms, to_ms=each.to_ms) for each in marked],
+        )
 
 
 class PlayedView(View):
@@ -148,6 +180,11 @@ def hearing_routes(door: Door, listening: Listening, catalogue: Catalogue) -> AP
     async def audio(listen: UUID, asker: Asker = somebody) -> Response:
         return await sound_of(listening, asker, listen)
 
+    @routes.get("/listens/{listen}/waveform", summary="How loud it is where, and what is marked: for who may hear it")
+    async def waveform(listen: UUID, asker: Asker = somebody) -> WaveformView:
+        found = await still_open(listening, asker, listen)
+        return WaveformView.of(found, *await listening.drawn(found))
+
     @routes.post("/listens/{listen}/played", summary="Which parts were played", status_code=204)
     async def played(played: PlayedView, listen: UUID, asker: Asker = somebody) -> None:
         found = listening.find(asker, listen)
@@ -208,13 +245,19 @@ async def opened(
     return found
 
 
-async def sound_of(listening: Listening, asker: Asker, listen: UUID) -> Response:
-    """What was opened, as bytes; NotDone where it is not open, no longer theirs to hear, or the file is not there."""
+async def still_open(listening: Listening, asker: Asker, listen: UUID) -> Listen:
+    """What was opened; NotDone where it is not open, or no longer theirs to hear."""
     found = listening.find(asker, listen)
     if found is None:
         raise NotDone(Code.NOT_FOUND)
     if not await listening.still_may(asker, found):
         raise NotDone(Code.NOT_PERMITTED)
+    return found
+
+
+async def sound_of(listening: Listening, asker: Asker, listen: UUID) -> Response:
+    """What was opened, as bytes; NotDone where it is not open, no longer theirs to hear, or the file is not there."""
+    found = await still_open(listening, asker, listen)
     try:
         size = await asyncio.to_thread(found.path.stat)
     except OSError as error:

@@ -425,6 +425,7 @@ MATRIX = {
         "GET /api/v1/calls/{call}/proof",
         "GET /api/v1/listens",
         "GET /api/v1/listens/{listen}/audio",
+        "GET /api/v1/listens/{listen}/waveform",
         "GET /api/v1/me",
         "GET /api/v1/openapi.json",
         "GET /api/v1/recordings/{recording}",
