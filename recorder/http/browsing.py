@@ -23,6 +23,7 @@ from recorder.model import Outcome, RecordingId, RecordingStatus
 from recorder.rights import Right
 from recorder.signing_in import Asker
 from recorder.storage import KeptPrompts
+from recorder.waveform import RegionKind
 
 PAGE: Final = 50
 OWN_ROWS: Final = 200
@@ -131,6 +132,7 @@ async def _call(
         found=found,
         heard=heard,
         listen=playing,
+        kinds=tuple(RegionKind),
         why=why,
         may_prove=asker.may(Right.PROVE, found.call.line),
     )

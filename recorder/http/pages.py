@@ -58,6 +58,7 @@ STATIC: Final = {
     "recorder.css": "text/css",
     "live.js": "text/javascript",
     "listen.js": "text/javascript",
+    "player.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
 LIMITS: Final = {"shortest": SHORTEST_PASSWORD, "longest": LONGEST_PASSWORD, "different": FEWEST_DIFFERENT}

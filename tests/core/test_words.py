@@ -17,6 +17,7 @@ from recorder.live import Heard
 from recorder.model import ConsentState, Direction, KeyAct, Outcome
 from recorder.settings import Line
 from recorder.signing_in import Weak
+from recorder.waveform import RegionKind
 
 TEMPLATES = Path(__file__).parents[2] / "recorder" / "http" / "templates"
 EVERY = {language: _read(language) for language in LANGUAGES}
@@ -57,6 +58,7 @@ def test_every_word_that_a_page_asks_for_is_there_and_the_other_way_round() -> N
         *(f"outcome.{word}" for word in Outcome),
         *(f"consent.{word}" for word in ConsentState),
         *(f"listen.{word}" for word in ListenKind),
+        *(f"region.{word}" for word in RegionKind),
         *(f"purpose.{word}" for word in Line.model_fields["purposes"].default),
     }
     assert named | by_word == set(EVERY["en"])
