@@ -173,6 +173,7 @@ async def test_nobody_sees_it_before_the_row_or_without_one(centre: Centre) -> N
         look(centre.url, "CREATE TRIGGER full BEFORE INSERT ON listens BEGIN SELECT RAISE(ABORT, 'disk full'); END")
         refused = await opens(client, recording)
         assert (refused.status_code, "listen" in refused.json()) == (503, False)
+        assert centre.assembly.daemon.parts.listening._open == {}
     assert await rows(centre) == []
 
 
