@@ -100,6 +100,10 @@ async def _hears(visitor: Visitor) -> bool:
     return answer.status_code == 200 and len(answer.content) > 44
 
 
+async def _looks(visitor: Visitor) -> bool:
+    return await _is_shown(visitor, f"/api/v1/listens/{await visitor.opened()}/waveform")
+
+
 async def _asks_for_all(visitor: Visitor) -> bool:
     return await visitor.finds("/api/v1/listens", visitor.places.recording, all="true")
 
@@ -131,6 +135,7 @@ BY_PROGRAM: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
     ),
     "GET /api/v1/listens": (frozenset({Right.VIEW_LOG}), _asks_for_all),
     "GET /api/v1/listens/{listen}/audio": (HEARS, _hears),
+    "GET /api/v1/listens/{listen}/waveform": (HEARS, _looks),
     "POST /api/v1/listens/{listen}/played": (HEARS, _plays),
 }
 IN_PERSON: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
