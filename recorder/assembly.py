@@ -71,6 +71,8 @@ from recorder.http import (
     finding_routes,
     hearing_routes,
     make_app,
+    own_page_routes,
+    own_routes,
     page_routes,
 )
 from recorder.listening import Listening
@@ -358,6 +360,8 @@ class Assembly:
             hearing_routes(door, listening, catalogue),
             page_routes(door, live, watching, pages),
             browsing_routes(door, listening, catalogue, kept, pages, tuple(self.settings.line)),
+            own_routes(door, catalogue, self.now),
+            own_page_routes(door, catalogue, pages, self.now),
         )
         return HttpServer(app, *host_and_port(self.settings.http.bind))
 

@@ -22,6 +22,7 @@ class Right(StrEnum):
 
     OVERRIDE = "recording.override"  # to capture without consent, for a reason that the line lists (OV-01)
     CONTROL_OWN = "call.control.own"  # to pause, resume, stop or take out the call at one's own telephone
+    OWN_CALLS = "call.own"  # to see the calls that one has had, and who has heard them (TA-01)
     CONTROL = "call.control"  # the same of every call of the line: for a page on which callers pay (PR-01)
     WATCH = "call.watch"  # to see the line's calls in progress
     SEARCH = "call.search"  # to find the line's calls, and see how they went
@@ -50,7 +51,7 @@ class Role(StrEnum):
 RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
     {
         Role.OVERRIDER: frozenset({Right.OVERRIDE}),
-        Role.AGENT: frozenset({Right.CONTROL_OWN}),
+        Role.AGENT: frozenset({Right.CONTROL_OWN, Right.OWN_CALLS}),
         Role.SUPERVISOR: frozenset({Right.WATCH, Right.SEARCH, Right.LISTEN}),
         Role.QUALITY: frozenset({Right.SEARCH, Right.LISTEN}),
         Role.DOWNLOADER: frozenset({Right.SEARCH, Right.LISTEN, Right.DOWNLOAD}),

@@ -8,6 +8,7 @@ from recorder.catalogue.errors import CatalogueAway, CatalogueError, CatalogueRe
 from recorder.catalogue.finding import FoundCall, Sought
 from recorder.catalogue.listening import LOG as LISTENING_LOG
 from recorder.catalogue.listening import Logged
+from recorder.catalogue.own import Candidates, OwnSought, ToldCall, ToldRecording
 from recorder.catalogue.rows import (
     AuditRow,
     BookedCall,
@@ -38,6 +39,7 @@ __all__ = [
     "AuditRow",
     "BookedCall",
     "CallRow",
+    "Candidates",
     "Catalogue",
     "CatalogueAway",
     "CatalogueError",
@@ -54,10 +56,13 @@ __all__ = [
     "Known",
     "LegRow",
     "Logged",
+    "OwnSought",
     "PolicyRow",
     "PromptRow",
     "RecordingRow",
     "Sought",
+    "ToldCall",
+    "ToldRecording",
     "Unchained",
     "WholeCall",
     "booked",

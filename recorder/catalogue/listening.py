@@ -211,14 +211,15 @@ def audible(connection: Connection, recording: RecordingId) -> tuple[Audible, Re
         line=found.line,
         settled=found.status is RecordingStatus.SETTLED,
         sealed=found.sealed,
-        purposes=_purposes(connection, policy or ""),
+        purposes=purposes_of(connection, policy or ""),
         agents=_agents(connection, found.call),
         policy=policy or "",
     )
     return known, found
 
 
-def _purposes(connection: Connection, digest: str) -> frozenset[str]:
+def purposes_of(connection: Connection, digest: str) -> frozenset[str]:
+    """Return what a caller was told that it is for, by the settings of that digest; none where they are not kept."""
     rows = connection.execute(select(policies.c.line, policies.c.settings).where(policies.c.digest == digest))
     kept = (LinePolicy(line=row.line, settings=row.settings) for row in rows)
     return next((policy.purposes for policy in kept if policy.gives(digest)), frozenset())

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from recorder.catalogue import finding, listening, reading, releases, schema, signing_in, users, waveforms, writing
+from recorder.catalogue import finding, listening, own, reading, releases, schema, signing_in, users, waveforms, writing
 from recorder.catalogue.engine import CALLER_WAITS, Rooms, url_of
 from recorder.catalogue.rows import (
     BookedCall,
@@ -316,6 +316,14 @@ class Catalogue:
     async def found_call(self, call: CallId, within: timedelta = READER_WAITS) -> finding.FoundCall | None:
         """Return one call as it is shown to people; None where there is none."""
         return await self.read(lambda connection: finding.found(connection, call), within)
+
+    async def own_calls(self, sought: own.OwnSought, limit: int, within: timedelta = READER_WAITS) -> own.Candidates:
+        """Return the newest calls that may be somebody's own, and what it takes to tell whether they are."""
+        return await self.read(lambda connection: own.candidates(connection, sought, limit), within)
+
+    async def told_call(self, call: CallId, within: timedelta = READER_WAITS) -> own.ToldCall | None:
+        """Return one call with all that its agent may be told, and what it takes to tell who that is."""
+        return await self.read(lambda connection: own.told(connection, call), within)
 
     async def list_recordings(
         self,

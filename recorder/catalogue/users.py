@@ -29,10 +29,21 @@ def acts(connection: Connection, user: str | None = None) -> tuple[UserAct, ...]
 
 def who_sat_at(connection: Connection, seats: Collection[Seat]) -> tuple[User, ...]:
     """Return those whose telephone was ever one of these, and ANYBODY, as they are now."""
+    return tuple(users(acts_on_who_sat_at(connection, seats)).values())
+
+
+def acts_on_who_sat_at(connection: Connection, seats: Collection[Seat]) -> tuple[UserAct, ...]:
+    """Return what was done, oldest first, to those whose telephone was ever one of these, and to ANYBODY."""
     these = tuple_(user_acts.c.node, user_acts.c.interface).in_([(seat.node, seat.interface) for seat in seats])
     named = select(user_acts.c.user).where(these)
     wanted = _ACTS.where(user_acts.c.user.in_(named) | (user_acts.c.user == ANYBODY))
-    return tuple(users(_read(connection, wanted)).values())
+    return _read(connection, wanted)
+
+
+def seats_ever(connection: Connection, user: str) -> frozenset[Seat]:
+    """Return every telephone that was ever this person's."""
+    given = [act for act in acts(connection, user) if act.action is UserAction.SEATED]
+    return frozenset(Seat(node=act.node, interface=act.interface) for act in given if act.node and act.interface)
 
 
 def take_turns(connection: Connection) -> None:

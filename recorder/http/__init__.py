@@ -9,6 +9,8 @@ from recorder.http.browsing import browsing_routes
 from recorder.http.door import Door, Unlet
 from recorder.http.finding import finding_routes
 from recorder.http.hearing import hearing_routes
+from recorder.http.own import own_routes
+from recorder.http.own_pages import own_page_routes
 from recorder.http.pages import Pages, page_routes
 from recorder.http.server import HttpServer
 from recorder.http.watching import Watching
@@ -25,5 +27,7 @@ __all__ = [
     "finding_routes",
     "hearing_routes",
     "make_app",
+    "own_page_routes",
+    "own_routes",
     "page_routes",
 ]

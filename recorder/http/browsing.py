@@ -54,9 +54,9 @@ def browsing_routes(
         given = {"line": line, "outcome": outcome, "since": since, "until": until}
         wanted = next((known for known in Outcome if known == outcome), None)
         try:
-            sought = sought_by(asker, line or None, wanted, None, _day(since), _day(until), before or None)
+            sought = sought_by(asker, line or None, wanted, None, day(since), day(until), before or None)
         except NotDone as error:
-            return _refused(pages, request, asker, error.code)
+            return refused(pages, request, asker, error.code)
         rows = await catalogue.search_calls(sought, PAGE, ASKED_WITHIN)
         more = {**given, "before": cursor_of(rows[-1].started_at, rows[-1].id)} if len(rows) == PAGE else None
         mine = lines_of(asker, Right.SEARCH)
@@ -77,7 +77,7 @@ def browsing_routes(
         try:
             found = await one_call(catalogue, asker, call)
         except NotDone as error:
-            return _refused(pages, request, asker, error.code)
+            return refused(pages, request, asker, error.code)
         playing = None if listen is None else listening.find(asker, listen)
         return await _call(pages, request, asker, listening, found, playing)
 
@@ -93,7 +93,7 @@ def browsing_routes(
         given = await fields_of(request)
         audible = await listening.audible(asker, RecordingId(recording))
         if audible is None:
-            return _refused(pages, request, asker, Code.NOT_FOUND)
+            return refused(pages, request, asker, Code.NOT_FOUND)
         try:
             wish = WishView(purpose=given.get("purpose", ""), explanation=given.get("explanation", "")[:500])
             begun = await opened(listening, request, asker, RecordingId(recording), wish)
@@ -152,11 +152,11 @@ async def _hearable(listening: Listening, asker: Asker, row: RecordingRow) -> di
     return {"row": row, "purposes": purposes, "rule": max(rules, key=lambda rule: rule.rank[1:], default=None)}
 
 
-def _refused(pages: Pages, request: Request, asker: Asker, code: Code) -> Response:
+def refused(pages: Pages, request: Request, asker: Asker, code: Code) -> Response:
     return pages.page("problem.html", request, int(MEANINGS[code][0]), asker=asker, code=code)
 
 
-def _day(text: str) -> datetime | None:
+def day(text: str) -> datetime | None:
     """The beginning of that day where the recorder stands; nothing where it is no day."""
     try:
         return datetime.fromisoformat(text).astimezone(UTC) if text else None

@@ -12,9 +12,9 @@ from recorder.call import Phase
 from recorder.http.door import Unlet
 from recorder.http.pages import SAID
 from recorder.http.words import LANGUAGES, _read, language_of
-from recorder.listens import ListenKind
+from recorder.listens import ListenKind, Medium, Unheard
 from recorder.live import Heard
-from recorder.model import ConsentState, Direction, KeyAct, Outcome
+from recorder.model import ConsentState, Direction, KeyAct, LostReason, Outcome, RecordingStatus
 from recorder.settings import Line
 from recorder.signing_in import Weak
 from recorder.waveform import RegionKind
@@ -59,6 +59,10 @@ def test_every_word_that_a_page_asks_for_is_there_and_the_other_way_round() -> N
         *(f"consent.{word}" for word in ConsentState),
         *(f"listen.{word}" for word in ListenKind),
         *(f"region.{word}" for word in RegionKind),
+        *(f"medium.{word}" for word in Medium),
+        *(f"unheard.{word}" for word in Unheard),
+        *(f"lost.{word}" for word in LostReason),
+        *(f"recording.{word}" for word in RecordingStatus),
         *(f"purpose.{word}" for word in Line.model_fields["purposes"].default),
     }
     assert named | by_word == set(EVERY["en"])

@@ -34,6 +34,8 @@ from recorder.http import (
     finding_routes,
     hearing_routes,
     make_app,
+    own_page_routes,
+    own_routes,
     page_routes,
 )
 from recorder.http import server as http_server
@@ -391,6 +393,8 @@ def whole_app() -> FastAPI:
         hearing_routes(door, nothing, nothing),
         page_routes(door, nothing, nothing, pages),
         browsing_routes(door, nothing, nothing, nothing, pages, ()),
+        own_routes(door, nothing, nothing),
+        own_page_routes(door, nothing, pages, nothing),
     )
 
 
@@ -428,6 +432,8 @@ MATRIX = {
         "GET /api/v1/listens/{listen}/waveform",
         "GET /api/v1/me",
         "GET /api/v1/openapi.json",
+        "GET /api/v1/own/calls",
+        "GET /api/v1/own/calls/{call}",
         "GET /api/v1/recordings/{recording}",
         "POST /api/v1/listens/{listen}/played",
         "POST /api/v1/live/{call}/{act}",
@@ -438,6 +444,8 @@ MATRIX = {
         "GET /calls/{call}",
         "GET /calls/{call}/proof",
         "GET /listening",
+        "GET /own",
+        "GET /own/{call}",
         "POST /recordings/{recording}/listen",
         "GET /live",
         "GET /live/changes",

@@ -1,0 +1,170 @@
+"""/api/v1/own: the calls that somebody has had, whether they were recorded and why, and who has heard them (TA-01).
+
+Must not decide whose a call was: recorder.own_calls does. The invariants: a call that is not theirs is not there for
+them; no audio, no other agent and nothing that a listener typed is part of an answer.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, Self
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+
+from recorder.catalogue import Candidates, Catalogue, OwnSought, ToldCall, ToldRecording
+from recorder.http.api import PREFIX, PROBLEMS, View
+from recorder.http.door import ASKED_WITHIN, Door
+from recorder.http.finding import CallView
+from recorder.http.hearing import AT_MOST, aware, before_of, cursor_of, lines_of
+from recorder.http.problems import Code, NotDone
+from recorder.http.rules import signed_in
+from recorder.listens import Medium, Unheard
+from recorder.model import CallId, RecordingStatus
+from recorder.own_calls import Hearing, hearings, is_theirs
+from recorder.rights import Right
+from recorder.signing_in import Asker
+
+LOOKS_BACK: Final = timedelta(days=31)
+"""So far, where nobody says since when: whose a call was is told of each by itself."""
+
+
+class OwnCallView(CallView):
+    """A call that you have had. `heard` is how often one of its recordings was opened."""
+
+    heard: int
+
+
+class OwnCallsView(View):
+    """The newest first; `next` asks for those before, as `?before=`. A page may hold fewer than were asked for."""
+
+    calls: list[OwnCallView]
+    next: str | None
+
+
+class HearingView(View):
+    """Who listened, or was refused, when and for what; `sent` and `played` are the parts in milliseconds."""
+
+    listen: UUID
+    at: datetime
+    listener: str
+    roles: list[str]
+    medium: Medium | None
+    purpose: str | None
+    refused: Unheard | None
+    sent: list[tuple[int, int]]
+    played: list[tuple[int, int]]
+
+    @classmethod
+    def of(cls, hearing: Hearing) -> Self:
+        return cls(**{name: getattr(hearing, name) for name in cls.model_fields})
+
+
+class OwnRecordingView(View):
+    """A recording of the call; there is no way from here to its sound."""
+
+    id: UUID
+    status: RecordingStatus
+    sealed: bool
+    seconds: float | None
+    purposes: list[str]
+    heard: list[HearingView]
+
+    @classmethod
+    def of(cls, told: ToldRecording, heard: tuple[Hearing, ...]) -> Self:
+        row = told.row
+        return cls(
+            id=row.id,
+            status=row.status,
+            sealed=row.sealed,
+            seconds=None if row.samples is None or not row.rate else row.samples / row.rate,
+            purposes=list(told.purposes),
+            heard=[HearingView.of(one) for one in heard if one.recording == row.id],
+        )
+
+
+class OwnOneCallView(CallView):
+    recordings: list[OwnRecordingView]
+
+    @classmethod
+    def from_told(cls, told: ToldCall) -> Self:
+        heard = hearings(told.listens)
+        return cls(
+            **CallView.of(told.call).model_dump(),
+            recordings=[OwnRecordingView.of(one, heard) for one in told.recordings],
+        )
+
+
+async def own_call(catalogue: Catalogue, asker: Asker, call: UUID, now: datetime) -> ToldCall:
+    """The call, where it was theirs on a line on which they may see theirs; NotDone where there is none for them."""
+    told = await catalogue.told_call(CallId(call), ASKED_WITHIN)
+    if told is None or not asker.may(Right.OWN_CALLS, told.call.line):
+        raise NotDone(Code.NOT_FOUND)
+    if not is_theirs(asker.user.name, told.legs, told.acts, told.call.ended_at or now):
+        raise NotDone(Code.NOT_FOUND)
+    return told
+
+
+async def own_calls(
+    catalogue: Catalogue,
+    asker: Asker,
+    now: datetime,
+    limit: int,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    before: str | None = None,
+) -> OwnCallsView:
+    """A page of the calls that were theirs; NotDone where they may see them on no line."""
+    lines = lines_of(asker, Right.OWN_CALLS)
+    if lines is not None and not lines:
+        raise NotDone(Code.NOT_PERMITTED)
+    since, until = aware(since), aware(until)
+    sought = OwnSought(
+        user=asker.user.name,
+        lines=lines,
+        since=_looked_back(until or now) if since is None else since,
+        until=until,
+        before=before_of(before),
+    )
+    found = await catalogue.own_calls(sought, limit, ASKED_WITHIN)
+    last = found.calls[-1].call if len(found.calls) == limit else None
+    return OwnCallsView(
+        calls=_theirs(asker.user.name, found, now),
+        next=None if last is None else cursor_of(last.started_at, last.id),
+    )
+
+
+def _looked_back(until: datetime) -> datetime:
+    try:
+        return until - LOOKS_BACK
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _theirs(name: str, found: Candidates, now: datetime) -> list[OwnCallView]:
+    return [
+        OwnCallView(**CallView.of(one.call).model_dump(), heard=one.heard)
+        for one in found.calls
+        if is_theirs(name, one.legs, found.acts, one.call.ended_at or now)
+    ]
+
+
+def own_routes(door: Door, catalogue: Catalogue, now: Callable[[], datetime]) -> APIRouter:
+    routes = APIRouter(prefix=f"{PREFIX}/own", responses=PROBLEMS)
+    somebody = Depends(signed_in(door))
+
+    @routes.get("/calls", summary="The calls that you have had")
+    async def calls(
+        since: Annotated[datetime | None, Query(description="Only those that started then or later.")] = None,
+        until: Annotated[datetime | None, Query(description="Only those that started before.")] = None,
+        before: Annotated[str | None, Query(max_length=100, description="`next` of the page before.")] = None,
+        limit: Annotated[int, Query(ge=1, le=AT_MOST)] = 50,
+        asker: Asker = somebody,
+    ) -> OwnCallsView:
+        return await own_calls(catalogue, asker, now(), limit, since=since, until=until, before=before)
+
+    @routes.get("/calls/{call}", summary="One of them: whether it was recorded, for what, and who has heard it")
+    async def call_view(call: UUID, asker: Asker = somebody) -> OwnOneCallView:
+        return OwnOneCallView.from_told(await own_call(catalogue, asker, call, now()))
+
+    return routes
