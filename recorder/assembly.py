@@ -68,6 +68,8 @@ from recorder.http import (
     Watching,
     api_routes,
     browsing_routes,
+    contest_page_routes,
+    contest_routes,
     finding_routes,
     hearing_routes,
     make_app,
@@ -130,6 +132,7 @@ class Assembly:
         self.settings = settings
         self.now = clock or Clock()
         self._counts: tuple[datetime, Counts] | None = None
+        self._contests_open: int | None = None
         self._started_at = self.now()
         self._stop = asyncio.Event()
 
@@ -362,6 +365,8 @@ class Assembly:
             browsing_routes(door, listening, catalogue, kept, pages, tuple(self.settings.line)),
             own_routes(door, catalogue, self.now),
             own_page_routes(door, catalogue, pages, self.now),
+            contest_routes(door, catalogue, self.now),
+            contest_page_routes(door, catalogue, pages, self.now),
         )
         return HttpServer(app, *host_and_port(self.settings.http.bind))
 
@@ -439,8 +444,9 @@ class Assembly:
         if self._counts is None or moment - self._counts[0] > COUNTED_EVERY:
             try:
                 counts = await self.catalogue.counts(moment - LOST_WITHIN, self.settings.node.name)
+                self._contests_open = await self.catalogue.contests_open(node=self.settings.node.name)
             except CatalogueError as error:
-                self._counts = None  # what nobody can count any more is not what it was
+                self._counts, self._contests_open = None, None  # what nobody can count any more is not what it was
                 warnings.append(f"the catalogue cannot be read: {error}")
                 return None
             self._counts = (moment, counts)
@@ -530,6 +536,10 @@ class Assembly:
             "recorder_overrides_standing_out": Figure(
                 about="Agents who override much more than their line's others, by line and reason in the last 7 days",
                 values={"": float(parts.overrides.standing_out)},
+            ),
+            "recorder_contests_open": Figure(
+                about="What agents have contested about this node's calls, and nobody has answered",
+                values={} if self._contests_open is None else {"": float(self._contests_open)},
             ),
             "recorder_books_mismatches": Figure(
                 about="What did not fit when the books were last balanced, by code",

@@ -30,6 +30,7 @@ class Right(StrEnum):
     DOWNLOAD = "recording.download"  # to take it away
     PROVE = "consent.prove"  # to take away the proof of a call's consent, for whoever asks what is known of them
     VIEW_LOG = "log.view"  # to see who listened to what
+    ANSWER_CONTEST = "contest.answer"  # to answer what agents say against their calls (TA-04)
     ASK_RELEASE = "line.release.ask"  # to ask that a line which is never recorded may be recorded (MS-01)
     APPROVE_RELEASE = "line.release.approve"  # the other half of it
 
@@ -52,12 +53,12 @@ RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
     {
         Role.OVERRIDER: frozenset({Right.OVERRIDE}),
         Role.AGENT: frozenset({Right.CONTROL_OWN, Right.OWN_CALLS}),
-        Role.SUPERVISOR: frozenset({Right.WATCH, Right.SEARCH, Right.LISTEN}),
+        Role.SUPERVISOR: frozenset({Right.WATCH, Right.SEARCH, Right.LISTEN, Right.ANSWER_CONTEST}),
         Role.QUALITY: frozenset({Right.SEARCH, Right.LISTEN}),
         Role.DOWNLOADER: frozenset({Right.SEARCH, Right.LISTEN, Right.DOWNLOAD}),
         Role.AUDITOR: frozenset({Right.VIEW_LOG}),
         Role.PAYMENT: frozenset({Right.CONTROL}),
-        Role.PRIVACY_OFFICER: frozenset({Right.APPROVE_RELEASE, Right.VIEW_LOG, Right.SEARCH, Right.PROVE}),
+        Role.PRIVACY_OFFICER: frozenset({Right.APPROVE_RELEASE, Right.VIEW_LOG, Right.SEARCH, Right.PROVE, Right.ANSWER_CONTEST}),
         Role.ADMINISTRATOR: frozenset({Right.ASK_RELEASE}),
     }
 )

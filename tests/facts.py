@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from recorder.catalogue import FileAct, FileAction, JournalRow
+from recorder.contests import ContestAct, ContestAction
 from recorder.model import (
     AuditEntry,
     CallId,
@@ -222,6 +223,38 @@ def user_act(
         interface=at,
         role=role if line is not None else None,
         line=line,
+    )
+
+
+CONTEST = UUID(int=10)
+CONTESTED_CALL = CallId(UUID(int=11))
+
+
+def contest_act(
+    action: ContestAction = ContestAction.CONTESTED,
+    *,
+    by: str | None = None,
+    key: UUID = CONTEST,
+    call: CallId = CONTESTED_CALL,
+    at: datetime = NOON,
+    listen: UUID | None = None,
+) -> ContestAct:
+    """Said of a call of alice's on line support, or of lena's listening to it; bob answers."""
+    is_first = action is ContestAction.CONTESTED
+    return ContestAct(
+        id=key if is_first else uuid4(),
+        at=at,
+        actor=by or ("alice" if is_first else "bob"),
+        token=None,
+        contest=key,
+        action=action,
+        node=NODE,
+        call=call,
+        line="support",
+        agent="alice",
+        listen=listen,
+        listener=None if listen is None else "lena",
+        said="it was personal" if is_first else "it was: it is taken out",
     )
 
 

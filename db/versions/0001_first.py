@@ -36,7 +36,7 @@ LOST = (
 )
 
 
-WAYS_IN = ("passwords", "sessions", "tokens", "sign_ins", "release_acts", "listens", "waveforms")
+WAYS_IN = ("passwords", "sessions", "tokens", "sign_ins", "release_acts", "listens", "waveforms", "contests")
 
 
 def upgrade() -> None:
@@ -297,7 +297,7 @@ def close_on_postgres() -> None:
 
 
 def downgrade() -> None:
-    for left in ("chain", "numbers", "policies", "user_acts", *WAYS_IN):  # in place by 0004, 0006, 0008 to 0013
+    for left in ("chain", "numbers", "policies", "user_acts", *WAYS_IN):  # in place by 0004, 0006, 0008 to 0014
         op.execute(f"DROP TABLE IF EXISTS {left}")
     for table in (
         "sweeps",

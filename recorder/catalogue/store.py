@@ -13,7 +13,19 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from recorder.catalogue import finding, listening, own, reading, releases, schema, signing_in, users, waveforms, writing
+from recorder.catalogue import (
+    contesting,
+    finding,
+    listening,
+    own,
+    reading,
+    releases,
+    schema,
+    signing_in,
+    users,
+    waveforms,
+    writing,
+)
 from recorder.catalogue.engine import CALLER_WAITS, Rooms, url_of
 from recorder.catalogue.rows import (
     BookedCall,
@@ -30,6 +42,7 @@ from recorder.catalogue.rows import (
     WholeCall,
 )
 from recorder.chain import Head
+from recorder.contests import Contest, ContestAct
 from recorder.listens import Audible, ListenAct
 from recorder.model import (
     CallId,
@@ -200,6 +213,10 @@ class Catalogue:
     async def write_release_act(self, act: ReleaseAct, within: timedelta = READER_WAITS) -> None:
         """Do this to a release; CatalogueRefused, with why, where it makes no sense or is not theirs to do."""
         await self.write(lambda connection: releases.add(connection, act), within)
+
+    async def write_contest(self, act: ContestAct, within: timedelta = READER_WAITS) -> None:
+        """Keep what was said against a call, or answered; CatalogueRefused for a second answer, or where a rule is."""
+        await self.write(lambda connection: contesting.add(connection, act), within)
 
     async def write_bookmark(
         self, node: str, name: str, value: Mapping[str, str | int], within: timedelta = READER_WAITS
@@ -442,6 +459,38 @@ class Catalogue:
             ),
             within,
         )
+
+    async def contests(
+        self,
+        limit: int,
+        *,
+        agent: str | None = None,
+        lines: Collection[str] | None = (),
+        call: CallId | None = None,
+        before: tuple[datetime, UUID] | None = None,
+        within: timedelta = READER_WAITS,
+    ) -> tuple[Contest, ...]:
+        """Return the newest contests of this agent, or on these lines (None: every one), with their answers."""
+        return await self.read(
+            lambda connection: contesting.found(connection, limit, agent=agent, lines=lines, call=call, before=before),
+            within,
+        )
+
+    async def contest(self, contest: UUID, within: timedelta = READER_WAITS) -> Contest | None:
+        return await self.read(lambda connection: contesting.one(connection, contest), within)
+
+    async def contests_open(
+        self, *, node: str | None = None, agent: str | None = None, within: timedelta = READER_WAITS
+    ) -> int:
+        """Return how many contests nobody has answered, of a node's calls or of an agent's."""
+        return await self.read(lambda connection: contesting.count_open(connection, node=node, agent=agent), within)
+
+    async def first_heard(
+        self, listener: str, calls: Collection[CallId], within: timedelta = READER_WAITS
+    ) -> dict[CallId, datetime]:
+        """Return when somebody first opened a recording of each of these calls, where they have."""
+        wanted = tuple(calls)
+        return await self.read(lambda connection: contesting.first_heard(connection, listener, wanted), within)
 
     async def audible(
         self, recording: RecordingId, within: timedelta = READER_WAITS

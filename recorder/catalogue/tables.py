@@ -38,6 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from recorder.catalogue.rows import FileAction
+from recorder.contests import ContestAction
 from recorder.listens import ListenKind, Medium, Unheard
 from recorder.model import (
     ConsentMode,
@@ -595,6 +596,47 @@ listens = Table(
     Index(None, "at"),
 )
 
+contests = Table(
+    "contests",
+    metadata,
+    Column("seq", COUNTER, nullable=False, autoincrement=True),
+    Column("id", Uuid, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("token", String(64)),
+    Column("of_contest", Uuid, key="contest", nullable=False),  # the id of the act that contested
+    # A word that this program does not know says nothing to it: rows outlive a way back.
+    Column("action", String(32), nullable=False),
+    Column("node", String(64), nullable=False),
+    Column("call", Uuid, nullable=False),  # no foreign keys to what it is about: what was said outlives it
+    Column("line", String(64), nullable=False),
+    Column("agent", String(64), nullable=False),
+    Column("listen", Uuid),
+    Column("listener", String(64)),
+    Column("said", Text, nullable=False),
+    PrimaryKeyConstraint("seq"),
+    UniqueConstraint("id"),
+    UniqueConstraint("id", "actor", "call", "line"),  # for the references below
+    UniqueConstraint("id", "listen", "listener"),
+    UniqueConstraint("contest", "action"),
+    # An answer names who contested what, as the contest does ...
+    ForeignKeyConstraint(
+        ["contest", "agent", "call", "line"], ["contests.id", "contests.actor", "contests.call", "contests.line"]
+    ),
+    ForeignKeyConstraint(["contest", "listen", "listener"], ["contests.id", "contests.listen", "contests.listener"]),
+    one_of("action", ContestAction),
+    CheckConstraint("(action = 'contested') = (of_contest = id)", name="contested_first"),
+    CheckConstraint("action <> 'contested' OR actor = agent", name="by_the_agent"),
+    CheckConstraint(  # ... so that this holds
+        "action <> 'answered' OR (actor <> agent AND (listener IS NULL OR actor <> listener))", name="by_somebody_else"
+    ),
+    CheckConstraint("(listen IS NULL) = (listener IS NULL)", name="whose_listening"),
+    CheckConstraint("length(said) > 0", name="said"),
+    Index(None, "at"),
+    Index(None, "agent", "at"),
+    Index(None, "call"),
+)
+
 APPEND_ONLY = (
     file_acts,
     prompts,
@@ -607,4 +649,5 @@ APPEND_ONLY = (
     release_acts,
     sign_ins,
     listens,
+    contests,
 )

@@ -6,11 +6,12 @@ Never touches the PBX or recordings.
 from recorder.http.api import api_routes
 from recorder.http.app import Answers, make_app
 from recorder.http.browsing import browsing_routes
+from recorder.http.contesting import contest_routes
 from recorder.http.door import Door, Unlet
 from recorder.http.finding import finding_routes
 from recorder.http.hearing import hearing_routes
 from recorder.http.own import own_routes
-from recorder.http.own_pages import own_page_routes
+from recorder.http.own_pages import contest_page_routes, own_page_routes
 from recorder.http.pages import Pages, page_routes
 from recorder.http.server import HttpServer
 from recorder.http.watching import Watching
@@ -24,6 +25,8 @@ __all__ = [
     "Watching",
     "api_routes",
     "browsing_routes",
+    "contest_page_routes",
+    "contest_routes",
     "finding_routes",
     "hearing_routes",
     "make_app",

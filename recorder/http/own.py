@@ -1,18 +1,21 @@
-"""/api/v1/own: the calls that somebody has had, whether they were recorded and why, and who has heard them (TA-01).
+"""/api/v1/own: the calls that somebody has had, whether they were recorded and why, who has heard them, and against it.
 
 Must not decide whose a call was: recorder.own_calls does. The invariants: a call that is not theirs is not there for
-them; no audio, no other agent and nothing that a listener typed is part of an answer.
+them; no audio, no other agent and nothing that a listener typed is part of an answer (TA-01, TA-04).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Self
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import structlog
 from fastapi import APIRouter, Depends, Query
 
-from recorder.catalogue import Candidates, Catalogue, OwnSought, ToldCall, ToldRecording
+from recorder.catalogue import CallRow, Candidates, Catalogue, OwnSought, ToldCall, ToldRecording
+from recorder.contests import OPEN_MOST, Contest, ContestAct, ContestAction, contests
 from recorder.http.api import PREFIX, PROBLEMS, View
+from recorder.http.contesting import ContestView, Said, guarded
 from recorder.http.door import ASKED_WITHIN, Door
 from recorder.http.finding import CallView
 from recorder.http.hearing import AT_MOST, aware, before_of, cursor_of, lines_of
@@ -23,6 +26,8 @@ from recorder.model import CallId, RecordingStatus
 from recorder.own_calls import Hearing, hearings, is_theirs
 from recorder.rights import Right
 from recorder.signing_in import Asker
+
+log = structlog.get_logger(__name__)
 
 LOOKS_BACK: Final = timedelta(days=31)
 """So far, where nobody says since when: whose a call was is told of each by itself."""
@@ -83,15 +88,26 @@ class OwnRecordingView(View):
 
 
 class OwnOneCallView(CallView):
+    """`contests` are what you have said against it, the newest first."""
+
     recordings: list[OwnRecordingView]
+    contests: list[ContestView]
 
     @classmethod
-    def from_told(cls, told: ToldCall) -> Self:
+    def from_told(cls, told: ToldCall, contests: Iterable[Contest]) -> Self:
         heard = hearings(told.listens)
         return cls(
             **CallView.of(told.call).model_dump(),
             recordings=[OwnRecordingView.of(one, heard) for one in told.recordings],
+            contests=[ContestView.of(contest) for contest in contests],
         )
+
+
+class ObjectionView(View):
+    """What you say against the call, or against one listening to it."""
+
+    text: Said
+    listen: UUID | None = None
 
 
 async def own_call(catalogue: Catalogue, asker: Asker, call: UUID, now: datetime) -> ToldCall:
@@ -141,6 +157,47 @@ def _looked_back(until: datetime) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
+async def told_of(catalogue: Catalogue, asker: Asker, told: ToldCall) -> OwnOneCallView:
+    """What they see of a call of theirs."""
+    said = await catalogue.contests(AT_MOST, agent=asker.user.name, call=told.call.id, within=ASKED_WITHIN)
+    return OwnOneCallView.from_told(told, said)
+
+
+async def contested(
+    catalogue: Catalogue, asker: Asker, told: ToldCall, text: str, listen: UUID | None, now: datetime
+) -> Contest:
+    """Say this against a call of theirs, or against that listening to it; NotDone where it cannot be said."""
+    heard = next((one for one in hearings(told.listens) if one.listen == listen), None)
+    if listen is not None and heard is None:
+        raise NotDone(Code.NOT_FOUND)
+    said = guarded(text)
+    if await catalogue.contests_open(agent=asker.user.name, within=ASKED_WITHIN) >= OPEN_MOST:
+        raise NotDone(Code.TOO_MANY_OPEN)
+    act = contesting(told.call, uuid4(), now, asker, said, heard)
+    await catalogue.write_contest(act, ASKED_WITHIN)
+    log.info("contested", contest=str(act.id), call=str(act.call), line=act.line)
+    return contests((act,))[act.id]
+
+
+def contesting(call: CallRow, act: UUID, now: datetime, asker: Asker, said: str, heard: Hearing | None) -> ContestAct:
+    """The act by which it is contested."""
+    return ContestAct(
+        id=act,
+        at=now,
+        actor=asker.user.name,
+        token=asker.token.label if asker.token is not None else None,
+        contest=act,
+        action=ContestAction.CONTESTED,
+        node=call.node,
+        call=call.id,
+        line=call.line,
+        agent=asker.user.name,
+        listen=None if heard is None else heard.listen,
+        listener=None if heard is None else heard.listener,
+        said=said,
+    )
+
+
 def _theirs(name: str, found: Candidates, now: datetime) -> list[OwnCallView]:
     return [
         OwnCallView(**CallView.of(one.call).model_dump(), heard=one.heard)
@@ -165,6 +222,11 @@ def own_routes(door: Door, catalogue: Catalogue, now: Callable[[], datetime]) ->
 
     @routes.get("/calls/{call}", summary="One of them: whether it was recorded, for what, and who has heard it")
     async def call_view(call: UUID, asker: Asker = somebody) -> OwnOneCallView:
-        return OwnOneCallView.from_told(await own_call(catalogue, asker, call, now()))
+        return await told_of(catalogue, asker, await own_call(catalogue, asker, call, now()))
+
+    @routes.post("/calls/{call}/contests", summary="Say something against it, or against a listening", status_code=201)
+    async def contest_it(objection: ObjectionView, call: UUID, asker: Asker = somebody) -> ContestView:
+        told = await own_call(catalogue, asker, call, now())
+        return ContestView.of(await contested(catalogue, asker, told, objection.text, objection.listen, now()))
 
     return routes

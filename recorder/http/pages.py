@@ -49,6 +49,9 @@ TELLABLE: Final = (
     Code.NO_SOUND,
     Code.NOT_PROVABLE,
     Code.TOO_MANY,
+    Code.TOO_MANY_OPEN,
+    Code.ANSWERED,
+    Code.NOT_BY_YOU,
     Code.INVALID,
 )
 """What a page can say in words; nothing else happens on one."""

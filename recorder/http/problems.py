@@ -38,6 +38,9 @@ class Code(StrEnum):
     NOT_PROVABLE = "not_provable"
     INVALID = "not_understood"
     TOO_MANY = "too_many"
+    TOO_MANY_OPEN = "too_many_open"
+    ANSWERED = "answered_already"
+    NOT_BY_YOU = "not_by_you"
     NOT_ALLOWED = "method_not_allowed"
     CATALOGUE_AWAY = "catalogue_away"
 
@@ -59,7 +62,7 @@ MEANINGS: Final[dict[Code, tuple[HTTPStatus, str]]] = {
     Code.ANOTHER_PURPOSE: (HTTPStatus.FORBIDDEN, "It was not announced for that purpose, and is not heard for it."),
     Code.SENSITIVE: (
         HTTPStatus.UNPROCESSABLE_ENTITY,
-        "The explanation holds a card number, a social insurance number or a secret: nothing of it was kept. Say it"
+        "What was typed holds a card number, a social insurance number or a secret: nothing of it was kept. Say it"
         " without; where a duty wants it, ask the privacy officer for an exemption.",
     ),
     Code.UNEXPLAINED: (HTTPStatus.UNPROCESSABLE_ENTITY, "Say why you listen, in as many characters as it takes."),
@@ -70,6 +73,15 @@ MEANINGS: Final[dict[Code, tuple[HTTPStatus, str]]] = {
     ),
     Code.INVALID: (HTTPStatus.UNPROCESSABLE_ENTITY, "The request is not as the document describes it."),
     Code.TOO_MANY: (HTTPStatus.TOO_MANY_REQUESTS, "Too many at once: try again in a while."),
+    Code.TOO_MANY_OPEN: (
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "Much of what you contested waits for an answer: wait for some.",
+    ),
+    Code.ANSWERED: (HTTPStatus.CONFLICT, "It has its answer, and no other can be given."),
+    Code.NOT_BY_YOU: (
+        HTTPStatus.FORBIDDEN,
+        "You have contested it, or it is about your own listening: somebody else must answer.",
+    ),
     Code.NOT_ALLOWED: (HTTPStatus.METHOD_NOT_ALLOWED, "This cannot be done here."),
     Code.CATALOGUE_AWAY: (HTTPStatus.SERVICE_UNAVAILABLE, "The catalogue cannot be asked now, and nothing is shown."),
 }

@@ -465,6 +465,7 @@ async def test_what_is_append_only_cannot_be_changed_or_removed(store: Catalogue
     await released(store)
     await store.write_sign_in(REFUSED_SIGN_IN)
     await store.write_listens([ACT])
+    await store.write_contest(facts.contest_act())
     columns = {"prompts": "text", "audit": "actor", "consent_events": "policy", "call_events": "name"}
     columns |= {
         "file_acts": "reason",
@@ -474,7 +475,7 @@ async def test_what_is_append_only_cannot_be_changed_or_removed(store: Catalogue
         "sign_ins": "actor",
         "release_acts": "actor",
     }
-    columns["listens"] = "explanation"
+    columns |= {"listens": "explanation", "contests": "said"}
     column = columns[table]
 
     for statement in (f"UPDATE {table} SET {column} = 'x'", f"DELETE FROM {table}"):
@@ -527,6 +528,14 @@ async def test_what_is_append_only_cannot_be_replaced(store: Catalogue) -> None:
     for which in (f"node, seq + 1, id, listen, at, {names}", f"node, seq, '{'0' * 32}', listen, at, {names}"):
         with pytest.raises(CatalogueRefused, match="append-only"):
             await say(store, f"REPLACE INTO listens (node, seq, id, listen, at, {names}) SELECT {which} FROM listens")
+    await store.write_contest(facts.contest_act())
+    names = "at, actor, action, node, call, line, agent, said"
+    other = f"'{'0' * 32}'"
+    for which in ("seq + 1, id, of_contest", f"seq, {other}, {other}", f"seq + 1, {other}, of_contest"):
+        with pytest.raises(CatalogueRefused, match="append-only"):
+            await say(
+                store, f"REPLACE INTO contests (seq, id, of_contest, {names}) SELECT {which}, {names} FROM contests"
+            )
 
 
 @pytest.mark.parametrize(

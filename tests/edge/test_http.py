@@ -31,6 +31,8 @@ from recorder.http import (
     Pages,
     api_routes,
     browsing_routes,
+    contest_page_routes,
+    contest_routes,
     finding_routes,
     hearing_routes,
     make_app,
@@ -395,6 +397,8 @@ def whole_app() -> FastAPI:
         browsing_routes(door, nothing, nothing, nothing, pages, ()),
         own_routes(door, nothing, nothing),
         own_page_routes(door, nothing, pages, nothing),
+        contest_routes(door, nothing, nothing),
+        contest_page_routes(door, nothing, pages, nothing),
     )
 
 
@@ -432,10 +436,13 @@ MATRIX = {
         "GET /api/v1/listens/{listen}/waveform",
         "GET /api/v1/me",
         "GET /api/v1/openapi.json",
+        "GET /api/v1/contests",
         "GET /api/v1/own/calls",
         "GET /api/v1/own/calls/{call}",
         "GET /api/v1/recordings/{recording}",
+        "POST /api/v1/contests/{contest}/answer",
         "POST /api/v1/listens/{listen}/played",
+        "POST /api/v1/own/calls/{call}/contests",
         "POST /api/v1/live/{call}/{act}",
         "POST /api/v1/recordings/{recording}/listens",
     ],
@@ -446,6 +453,9 @@ MATRIX = {
         "GET /listening",
         "GET /own",
         "GET /own/{call}",
+        "POST /own/{call}/contest",
+        "GET /contests",
+        "POST /contests/{contest}/answer",
         "POST /recordings/{recording}/listen",
         "GET /live",
         "GET /live/changes",
@@ -480,7 +490,10 @@ async def test_a_route_that_is_not_for_anyone_lets_nobody_in_who_shows_nothing()
         for who, routes in MATRIX.items():
             for method, path in (route.split() for route in routes if who is not Who.ANYONE):
                 answer = await asking.request(
-                    method, path.format(call=UUID(int=1), act="pause", listen=UUID(int=1), recording=UUID(int=1))
+                    method,
+                    path.format(
+                        call=UUID(int=1), act="pause", listen=UUID(int=1), recording=UUID(int=1), contest=UUID(int=1)
+                    ),
                 )
                 sent_away = answer.status_code == 303 and answer.headers["location"] == "/sign-in"
                 assert answer.status_code == 401 or sent_away, f"{method} {path}: {answer.status_code}"
