@@ -23,6 +23,7 @@ class AlarmKind(StrEnum):
     DISK = "disk"  # a file system of ours fills up
     RIVAL = "rival"  # a capture that we did not authorise was seen
     PAUSE = "pause"  # a call is paused for longer than its line allows
+    LISTENING = "listening"  # somebody heard very many recordings, or a call of their own
 
 
 class Occasion(StrEnum):
@@ -87,6 +88,7 @@ def rules(*, unready: timedelta, digest: timedelta, over: timedelta) -> Mapping[
         # How long is too long the line has said, and whoever is on the way to the agent should hear that it is mended.
         # Over at the next look: two that begin in one moment would be one alarm by its id.
         AlarmKind.PAUSE: Rule(after=at_once, over_after=timedelta(seconds=1), again=digest, only_news=True),
+        AlarmKind.LISTENING: Rule(after=at_once, over_after=over, again=digest, only_news=True),
     }
 
 
@@ -220,6 +222,7 @@ WHAT: Final[Mapping[AlarmKind | None, str]] = {
     AlarmKind.DISK: "a disk fills up",
     AlarmKind.RIVAL: "captures were seen that the recorder did not authorise",
     AlarmKind.PAUSE: "calls are paused for longer than their line allows",
+    AlarmKind.LISTENING: "somebody listened to very many recordings within an hour, or to a call of their own",
     None: "this is a test; nothing is wrong",
 }
 HOW: Final[Mapping[Occasion, str]] = {

@@ -273,7 +273,13 @@ class Assembly:
             [(_marks(SPOOL, settings.capture), self.spool), (_marks(STORAGE, settings.storage), self.storage)]
         )
         listening = Listening(
-            self.catalogue, self.storage, settings.listening.rules(), self.now, node=settings.node.name
+            self.catalogue,
+            self.storage,
+            settings.listening.rules(),
+            self.now,
+            node=settings.node.name,
+            alarm_above=settings.listening.alarm_above,
+            alarm=lambda why: daemon.parts.alarms.happened(AlarmKind.LISTENING, why),
         )
         closing.push_async_callback(listening.close)
         host, port = host_and_port(settings.agi.bind)

@@ -23,18 +23,21 @@ from recorder.listens import (
     RIGHT_FOR,
     UNKNOWN,
     Audible,
+    Conspicuous,
     ExplanationRule,
     ListenAct,
     ListenKind,
     Medium,
     Unheard,
     Wish,
+    conspicuous,
     explanation_rule,
     merged,
     roles_on,
     unheard,
 )
 from recorder.model import RecordingId
+from recorder.own_calls import is_theirs
 from recorder.rights import Right
 from recorder.signing_in import Asker
 from recorder.storage import Storage
@@ -51,6 +54,8 @@ LONGEST: Final = timedelta(hours=4)
 """So long one opening may last altogether."""
 NOTED_EVERY: Final = timedelta(seconds=5)
 """What went out is written down in so large steps, while it goes."""
+COUNTED_OVER: Final = timedelta(hours=1)
+"""So long back the recordings are counted that somebody has opened."""
 OPEN_MOST: Final = 500
 OPEN_MOST_EACH: Final = 20
 """Of one person's."""
@@ -100,6 +105,8 @@ class Listening:
         now: Callable[[], datetime],
         *,
         node: str,
+        alarm_above: int,
+        alarm: Callable[[Conspicuous], None],
     ) -> None:
         self._node = node  # whose log it is: the one on which it was heard
         self._catalogue = catalogue
@@ -108,6 +115,9 @@ class Listening:
         self._now = now
         self._open: dict[UUID, Listen] = {}
         self._owed: list[ListenAct] = []  # what the catalogue would not take yet
+        self._alarm_above = alarm_above  # recordings of one person's, within COUNTED_OVER
+        self._alarm = alarm
+        self._unjudged: list[ListenAct] = []  # opened, and not looked at yet whether it stands out
         self._is_closed = False
 
     def has_room(self, asker: Asker) -> bool:
@@ -169,6 +179,7 @@ class Listening:
             noted_at=now,
         )
         self._open[listen.id] = listen
+        self._unjudged.append(act)
         return listen
 
     def find(self, asker: Asker, listen: UUID) -> Listen | None:
@@ -237,9 +248,9 @@ class Listening:
         await self._catalogue.write_listens([act], WRITTEN_WITHIN)
 
     async def look(self) -> bool:
-        """Write down what went out since the last look, and end what nobody uses.
+        """Write down what went out since the last look, end what nobody uses, see whether what was opened stands out.
 
-        CatalogueError passes: what could not be written stays owed.
+        CatalogueError passes: what could not be written stays owed, what could not be judged is judged later.
         """
         now = self._now()
         for listen in list(self._open.values()):
@@ -250,6 +261,7 @@ class Listening:
                 self._owed.append(_later(listen, ListenKind.CLOSED, now))
                 del self._open[listen.id]
         await self._pay()
+        await self._judge()
         return False
 
     async def close(self) -> None:
@@ -264,6 +276,25 @@ class Listening:
             await self._pay()
         except CatalogueError as error:
             log.error("listening_not_noted", rows=len(self._owed), why=str(error))
+
+    async def _judge(self) -> None:
+        """Whoever listens waits for none of it."""
+        while self._unjudged:
+            act = self._unjudged.pop(0)
+            try:
+                found = await self._conspicuous(act)
+            except CatalogueError:
+                self._unjudged.insert(0, act)
+                raise
+            for why in found:
+                log.warning("listening_conspicuous", listen=str(act.listen), why=why)
+                self._alarm(why)
+
+    async def _conspicuous(self, act: ListenAct) -> tuple[Conspicuous, ...]:
+        opened = await self._catalogue.recordings_opened(act.listener, act.at - COUNTED_OVER, act.at)
+        whose = None if act.call is None else await self._catalogue.whose_call(act.call)
+        own = whose is not None and is_theirs(act.listener, whose.legs, whose.acts, whose.call.ended_at or act.at)
+        return conspicuous(opened=opened, above=self._alarm_above, own=own)
 
     def _note(self, listen: Listen, now: datetime) -> None:
         listen.noted_at = now

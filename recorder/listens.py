@@ -152,6 +152,19 @@ def unheard(wish: Wish, audible: Audible) -> Unheard | None:
     return next((why for why, applies in _REFUSALS if applies(wish, audible)), None)
 
 
+class Conspicuous(StrEnum):
+    """Why somebody else should look at a listening that was allowed (AC-07)."""
+
+    BEYOND = "over_the_hours_limit"
+    OWN_CALL = "own_call"
+
+
+def conspicuous(*, opened: int, above: int, own: bool) -> tuple[Conspicuous, ...]:
+    """What stands out of an opening. `opened`: recordings of theirs within the hour, with this; `own`: they had it."""
+    found = ((Conspicuous.BEYOND, opened > above), (Conspicuous.OWN_CALL, own))
+    return tuple(why for why, is_so in found if is_so)
+
+
 def roles_on(asker: Asker, line: str) -> frozenset[Role]:
     """What somebody is on a line."""
     return frozenset(grant.role for grant in asker.user.grants if grant.line in (line, EVERY_LINE))

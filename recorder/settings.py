@@ -223,6 +223,7 @@ class Listened(Section):
 
     explanation: Explaining = PRIVATE.explaining
     shortest: Annotated[int, Field(ge=1, le=LONGEST_EXPLANATION)] = PRIVATE.shortest
+    alarm_above: Annotated[int, Field(ge=1, le=100_000)] = 60
     rule: dict[str, Explained] = Field(default_factory=dict)
 
     def rules(self) -> tuple[ExplanationRule, ...]:

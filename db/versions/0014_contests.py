@@ -38,7 +38,6 @@ def upgrade() -> None:
         sa.Column("said", sa.Text(), nullable=False),
         sa.CheckConstraint("action IN ('contested', 'answered')", name=op.f("ck_contests_action")),
         sa.CheckConstraint("(action = 'contested') = (of_contest = id)", name=op.f("ck_contests_contested_first")),
-        sa.CheckConstraint("action <> 'contested' OR actor = agent", name=op.f("ck_contests_by_the_agent")),
         sa.CheckConstraint(
             "action <> 'answered' OR (actor <> agent AND (listener IS NULL OR actor <> listener))",
             name=op.f("ck_contests_by_somebody_else"),

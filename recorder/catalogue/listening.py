@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select
+from sqlalchemy import Connection, Row, Select, and_, distinct, func, or_, select
 
 from recorder.catalogue.rows import RecordingRow
 from recorder.catalogue.tables import calls, consent_events, legs, listens, policies, recordings
 from recorder.catalogue.writing import clean_text
 from recorder.chain import NOTHING, SALT_BYTES, Head, Link, canonical, commitment, further_back, moment
-from recorder.listens import Audible, ListenAct, body_of
+from recorder.listens import Audible, ListenAct, ListenKind, body_of
 from recorder.model import CallId, PartyKind, RecordingId, RecordingStatus
 from recorder.policy import LinePolicy
 
@@ -121,6 +121,13 @@ def acts(
         at, id_ = before
         wanted = wanted.where(or_(listens.c.at < at, and_(listens.c.at == at, listens.c.id < id_)))
     return tuple(_act(row) for row in _readable(connection, wanted))
+
+
+def recordings_opened(connection: Connection, listener: str, after: datetime, until: datetime) -> int:
+    """Return how many recordings somebody has opened later than `after`, and not later than `until`."""
+    opened = and_(listens.c.listener == listener, listens.c.kind == ListenKind.OPENED)
+    wanted = select(func.count(distinct(listens.c.recording))).where(opened)
+    return int(connection.execute(wanted.where(listens.c.at > after, listens.c.at <= until)).scalar_one())
 
 
 def logged_after(connection: Connection, node: str, after: int, limit: int) -> tuple[Logged, ...]:

@@ -55,6 +55,15 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Whose:
+    """A call, and what it takes to tell whose it was."""
+
+    call: CallRow
+    legs: tuple[AgentLeg, ...]
+    acts: tuple[UserAct, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToldRecording:
     """A recording, and what its caller was told that it is for."""
 
@@ -111,6 +120,16 @@ def told(connection: Connection, call: CallId) -> ToldCall | None:
         ),
         listens=listening.acts(connection, ROWS_MOST, call=call),
     )
+
+
+def whose(connection: Connection, call: CallId) -> Whose | None:
+    """Return what it takes to tell whose a call was; None where there is none."""
+    row = connection.execute(select(calls).where(calls.c.id == call)).one_or_none()
+    if row is None:
+        return None
+    found = CallRow(**row._asdict())
+    agents = _legs(connection, [found])[call]
+    return Whose(call=found, legs=agents, acts=_acts(connection, agents))
 
 
 def _took_part(seats: Collection[Seat]) -> ColumnElement[bool]:

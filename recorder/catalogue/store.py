@@ -342,6 +342,10 @@ class Catalogue:
         """Return one call with all that its agent may be told, and what it takes to tell who that is."""
         return await self.read(lambda connection: own.told(connection, call), within)
 
+    async def whose_call(self, call: CallId, within: timedelta = READER_WAITS) -> own.Whose | None:
+        """Return what it takes to tell whose a call was; None where there is none."""
+        return await self.read(lambda connection: own.whose(connection, call), within)
+
     async def list_recordings(
         self,
         limit: int,
@@ -491,6 +495,14 @@ class Catalogue:
         """Return when somebody first opened a recording of each of these calls, where they have."""
         wanted = tuple(calls)
         return await self.read(lambda connection: contesting.first_heard(connection, listener, wanted), within)
+
+    async def recordings_opened(
+        self, listener: str, after: datetime, until: datetime, within: timedelta = READER_WAITS
+    ) -> int:
+        """Return how many recordings somebody has opened later than `after`, and not later than `until`."""
+        return await self.read(
+            lambda connection: listening.recordings_opened(connection, listener, after, until), within
+        )
 
     async def audible(
         self, recording: RecordingId, within: timedelta = READER_WAITS

@@ -619,14 +619,13 @@ contests = Table(
     UniqueConstraint("id", "actor", "call", "line"),  # for the references below
     UniqueConstraint("id", "listen", "listener"),
     UniqueConstraint("contest", "action"),
-    # An answer names who contested what, as the contest does ...
+    # An answer names who contested what, as the contest does, and that one who said it ...
     ForeignKeyConstraint(
         ["contest", "agent", "call", "line"], ["contests.id", "contests.actor", "contests.call", "contests.line"]
     ),
     ForeignKeyConstraint(["contest", "listen", "listener"], ["contests.id", "contests.listen", "contests.listener"]),
     one_of("action", ContestAction),
     CheckConstraint("(action = 'contested') = (of_contest = id)", name="contested_first"),
-    CheckConstraint("action <> 'contested' OR actor = agent", name="by_the_agent"),
     CheckConstraint(  # ... so that this holds
         "action <> 'answered' OR (actor <> agent AND (listener IS NULL OR actor <> listener))", name="by_somebody_else"
     ),

@@ -83,6 +83,8 @@ class AlarmWatch:
             running = f"{at_large} of them {'runs' if at_large == 1 else 'run'} on"
             seen[AlarmKind.RIVAL] = Seen(happened=news.get(AlarmKind.RIVAL, {}), stands=(running,))
         seen[AlarmKind.PAUSE] = _pauses_seen(news.get(AlarmKind.PAUSE, {}), self._paused_long())
+        # By day somebody should ask why: nothing is lost, and each listening has its row.
+        seen[AlarmKind.LISTENING] = Seen(happened=news.get(AlarmKind.LISTENING, {}), urgent=False)
         seen[AlarmKind.DISK] = _disks_seen(self._disks())
         for notice in self.alarms.look(seen, self._now()):
             await self._tell(notice)

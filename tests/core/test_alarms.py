@@ -29,7 +29,7 @@ from tests.facts import NOON
 
 MINUTE = timedelta(minutes=1)
 RULES = rules(unready=MINUTE, digest=15 * MINUTE, over=15 * MINUTE)
-LOST, UNREADY, DISK, RIVAL, PAUSE = AlarmKind
+LOST, UNREADY, DISK, RIVAL, PAUSE, LISTENING = AlarmKind
 
 
 class Night:
@@ -208,6 +208,21 @@ def test_the_next_long_pause_is_an_alarm_of_its_own(night: Night) -> None:
     assert dict(night.told[-1].counts) == {"paused": 1}
 
 
+# --------------------------------------------------------------------------- listening
+
+
+def test_listenings_that_stand_out_are_one_alarm_told_at_once_with_digests_and_nobody_is_woken(night: Night) -> None:
+    one = Seen(happened={"own_call": 1}, urgent=False)
+    assert night.looks(listening=one) == [("listening", "raised")]
+    assert [night.looks(1, listening=one) for _ in range(14)] == [[]] * 14
+    assert night.looks(1, listening=one) == [("listening", "again")]
+    assert [night.looks(1) for _ in range(14)] == [[]] * 14
+    assert night.looks(1) == [("listening", "over")]
+    assert not any(notice.urgent for notice in night.told)
+    assert dict(night.told[-1].counts) == {"own_call": 16}
+    assert "or to a call of their own" in sentence(night.told[-1])
+
+
 # --------------------------------------------------------------------------- the table
 
 
@@ -235,7 +250,7 @@ WHATS = [
 NOTHING, SO = Seen(), Seen(stands=("so",))
 
 
-@example([(0, [NOTHING, NOTHING, NOTHING, NOTHING, last]) for last in (SO, NOTHING, SO)])  # all in one moment
+@example([(0, [NOTHING, NOTHING, NOTHING, NOTHING, last, NOTHING]) for last in (SO, NOTHING, SO)])  # all in one moment
 @given(
     st.lists(
         st.tuples(

@@ -16,6 +16,7 @@ from recorder.listens import (
     LONGEST_EXPLANATION,
     PRIVATE,
     Audible,
+    Conspicuous,
     Explaining,
     ExplanationRule,
     ListenAct,
@@ -24,6 +25,7 @@ from recorder.listens import (
     Unheard,
     Wish,
     body_of,
+    conspicuous,
     explanation_rule,
     merged,
     unheard,
@@ -201,3 +203,18 @@ def test_whatever_is_changed_in_a_row_changes_what_is_chained_of_it() -> None:
     for name, value in OTHERWISE.items():
         changed: ListenAct = replace(ACT, **{name: value})  # type: ignore[arg-type]
         assert commitment(salt, canonical(body_of(changed))) != said, name
+
+
+@pytest.mark.parametrize(
+    ("opened", "own", "found"),
+    [
+        (60, False, ()),
+        (61, False, (Conspicuous.BEYOND,)),
+        (1, True, (Conspicuous.OWN_CALL,)),
+        (61, True, (Conspicuous.BEYOND, Conspicuous.OWN_CALL)),
+    ],
+)
+def test_a_listening_stands_out_beyond_the_hours_limit_and_in_ones_own_call(
+    opened: int, own: bool, found: tuple[Conspicuous, ...]
+) -> None:
+    assert conspicuous(opened=opened, above=60, own=own) == found

@@ -20,9 +20,12 @@ import httpx2
 import pytest
 
 from recorder.model import Channel, ChannelRenamed
+from recorder.rights import Role
 from tests import promtool
 from tests.edge.centre import LINES, Centre, Talk, forbid, until
+from tests.edge.test_listening import opens, recorded
 from tests.edge.test_overrides import took
+from tests.edge.visitors import enters, program, token_of
 from tests.fakes.pbx import FakePbx
 from tests.small_disk import small_disk
 
@@ -293,6 +296,16 @@ async def test_a_pause_that_is_forgotten(unstarted: Centre) -> None:
     unstarted.marks(talk, "pause")
     await until_value(unstarted, "recorder_pauses_long", 1)
     promtool.play(before, await scrape(unstarted), ["RecorderPauseLong"])
+
+
+async def test_somebody_who_listens_to_a_call_of_their_own(centre: Centre) -> None:
+    before = await well(centre)
+    recording = await recorded(centre)
+    await enters(centre, "alice", Role.SUPERVISOR, at="PJSIP/alice")
+    async with program(centre, (await token_of(centre, "alice"))[1]) as client:
+        assert (await opens(client, recording)).status_code == 201
+    await until_value(centre, "recorder_alarms_raised", 1, 'kind="listening"')
+    promtool.play(before, await scrape(centre), ["RecorderListeningConspicuous"])
 
 
 async def captured(centre: Centre) -> Talk:

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from recorder.catalogue import Catalogue, CatalogueRefused
 from recorder.contests import OPEN_MOST, ContestAction
+from recorder.listens import ListenKind, Unheard
 from recorder.model import CallId
 from recorder.rights import Role
 from tests.core.test_listens import ACT
@@ -296,5 +297,6 @@ async def test_when_somebody_first_heard_a_call_is_when_they_first_opened_a_reco
     opened = replace(ACT, call=CONTESTED_CALL)
     await store.write_listens([replace(opened, id=uuid4(), at=later(number)) for number in (9, 5, 7)])
     await store.write_listens([replace(opened, id=uuid4(), at=later(1), listener="eve")])
+    await store.write_listens([replace(opened, id=uuid4(), at=later(2), kind=ListenKind.REFUSED, why=Unheard.SEALED)])
     assert await store.first_heard("sam", [CONTESTED_CALL, CallId(uuid4())]) == {CONTESTED_CALL: later(5)}
     assert await store.first_heard("bob", [CONTESTED_CALL]) == {}
