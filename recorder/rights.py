@@ -58,7 +58,9 @@ RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
         Role.DOWNLOADER: frozenset({Right.SEARCH, Right.LISTEN, Right.DOWNLOAD}),
         Role.AUDITOR: frozenset({Right.VIEW_LOG}),
         Role.PAYMENT: frozenset({Right.CONTROL}),
-        Role.PRIVACY_OFFICER: frozenset({Right.APPROVE_RELEASE, Right.VIEW_LOG, Right.SEARCH, Right.PROVE, Right.ANSWER_CONTEST}),
+        Role.PRIVACY_OFFICER: frozenset(
+            {Right.APPROVE_RELEASE, Right.VIEW_LOG, Right.SEARCH, Right.PROVE, Right.ANSWER_CONTEST}
+        ),
         Role.ADMINISTRATOR: frozenset({Right.ASK_RELEASE}),
     }
 )

@@ -86,7 +86,7 @@ def browsing_routes(
         try:
             return await proof_of(catalogue, kept, asker, call)
         except NotDone as error:
-            return _refused(pages, request, asker, error.code)
+            return refused(pages, request, asker, error.code)
 
     @routes.post("/recordings/{recording}/listen")
     async def listen_to(request: Request, recording: UUID, asker: Asker = here) -> Response:

@@ -176,7 +176,7 @@ async def contested(
     act = contesting(told.call, uuid4(), now, asker, said, heard)
     await catalogue.write_contest(act, ASKED_WITHIN)
     log.info("contested", contest=str(act.id), call=str(act.call), line=act.line)
-    return contests((act,))[act.id]
+    return await catalogue.contest(act.id, ASKED_WITHIN) or contests((act,))[act.id]
 
 
 def contesting(call: CallRow, act: UUID, now: datetime, asker: Asker, said: str, heard: Hearing | None) -> ContestAct:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
 
 from recorder.http.rules import Who
 from recorder.listens import Medium
-from recorder.rights import RIGHTS, Right, Role
+from recorder.rights import RIGHTS, Right, Role, UserAction
 from tests.edge.centre import Centre
 from tests.edge.test_http import MATRIX
 from tests.edge.test_listening import WHY, recorded
 from tests.edge.test_live_calls import SCRIPT, talks
 from tests.edge.visitors import enters, opens, program, signed_in, token_of
+from tests.facts import contest_act, user_act
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 EVERYBODY: Final = frozenset(Right)
@@ -31,12 +32,14 @@ def centre(sqlite_centre: Centre) -> Centre:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """What there is to come to: a call that is over with its recording, one in progress, and another's listening."""
+    """What there is to come to: a call that is over, its recording, one in progress, another's listening, contests."""
 
     over: UUID
     recording: UUID
     live: UUID
     anothers: UUID
+    contest: UUID
+    contest_too: UUID  # each is answered once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,8 @@ Asks = Callable[[Visitor], Awaitable[bool]]
 HEARS: Final = frozenset({Right.LISTEN})
 FINDS: Final = frozenset({Right.SEARCH})
 PROVES: Final = frozenset({Right.PROVE})
+HAD: Final = frozenset({Right.OWN_CALLS})
+ANSWERS: Final = frozenset({Right.ANSWER_CONTEST})
 SEES: Final = frozenset({Right.WATCH, Right.CONTROL})
 
 
@@ -137,6 +142,20 @@ BY_PROGRAM: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
     "GET /api/v1/listens/{listen}/audio": (HEARS, _hears),
     "GET /api/v1/listens/{listen}/waveform": (HEARS, _looks),
     "POST /api/v1/listens/{listen}/played": (HEARS, _plays),
+    "GET /api/v1/own/calls": (HAD, lambda one: one.finds("/api/v1/own/calls", one.places.over)),
+    "GET /api/v1/own/calls/{call}": (
+        HAD,
+        lambda one: one.finds(f"/api/v1/own/calls/{one.places.over}", one.places.over),
+    ),
+    "POST /api/v1/own/calls/{call}/contests": (
+        HAD,
+        lambda one: one.sends(f"/api/v1/own/calls/{one.places.over}/contests", text="it was personal"),
+    ),
+    "GET /api/v1/contests": (ANSWERS, lambda one: one.finds("/api/v1/contests", one.places.contest)),
+    "POST /api/v1/contests/{contest}/answer": (
+        ANSWERS,
+        lambda one: one.sends(f"/api/v1/contests/{one.places.contest}/answer", text="it is taken out"),
+    ),
 }
 IN_PERSON: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
     "GET /live": (SEES, lambda one: one.finds("/live", one.places.live)),
@@ -150,6 +169,17 @@ IN_PERSON: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
         lambda one: one.sends(f"/recordings/{one.places.recording}/listen", **WHY),
     ),
     "GET /listening": (EVERYBODY, lambda one: _is_shown(one, "/listening")),
+    "GET /own": (HAD, lambda one: one.finds("/own", one.places.over)),
+    "GET /own/{call}": (HAD, lambda one: one.finds(f"/own/{one.places.over}", one.places.over)),
+    "POST /own/{call}/contest": (
+        HAD,
+        lambda one: one.sends(f"/own/{one.places.over}/contest", text="it was personal"),
+    ),
+    "GET /contests": (ANSWERS, lambda one: one.finds("/contests", one.places.contest_too)),
+    "POST /contests/{contest}/answer": (
+        ANSWERS,
+        lambda one: one.sends(f"/contests/{one.places.contest_too}/answer", text="it is taken out"),
+    ),
 }
 """By route: the rights of which each opens it on the call's own line, and how one sees whether it did."""
 
@@ -173,12 +203,23 @@ async def places(centre: Centre) -> Places:
     async with program(centre, (await token_of(centre, "somebody"))[1]) as client:
         opened = await client.post(f"/api/v1/recordings/{recording}/listens", json=WHY | {"medium": Medium.STREAM})
     await talks(centre)
+    said = [contest_act(key=uuid4(), call=over) for _ in range(2)]
+    for act in said:
+        await centre.catalogue.write_contest(act)
     return Places(
         over=UUID(str(over)),
         recording=recording,
         live=UUID(str(centre.runner.state.call)),
         anothers=UUID(opened.json()["listen"]),
+        contest=said[0].id,
+        contest_too=said[1].id,
     )
+
+
+async def sat_there(centre: Centre, name: str) -> None:
+    """They were at the agent's telephone while the call that is over lasted, and are no more."""
+    left = replace(user_act(UserAction.SEATED, name), at=centre.assembly.now())
+    await centre.catalogue.write_user_acts([user_act(UserAction.SEATED, name, at="PJSIP/alice"), left])
 
 
 @pytest.mark.parametrize("role", [None, *Role], ids=str)
@@ -189,6 +230,7 @@ async def test_a_role_opens_on_its_own_line_what_its_rights_say_and_on_another_n
     rights = RIGHTS[role] if role is not None else frozenset()
     for name, line in (("here", "support"), ("elsewhere", "sales")):
         await enters(centre, name, *([role] if role is not None else []), line=line)
+        await sat_there(centre, name)
         expected = {
             route: takes == EVERYBODY or bool(line == "support" and takes & rights)
             for route, (takes, _) in (BY_PROGRAM | IN_PERSON).items()
