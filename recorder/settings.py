@@ -6,10 +6,13 @@ and the secret files that they name. Unset is None; an unknown key is a mistake,
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -19,6 +22,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     ValidationInfo,
@@ -432,6 +436,13 @@ class Settings(Section):
     line: dict[str, Line] = Field(default_factory=dict)
     log: Log = Log()
     alarm: Alarming = Alarming()
+    _origins: Mapping[tuple[str, ...], str] = PrivateAttr(default_factory=dict)  # by place, the variable
+    _source: str = PrivateAttr(default="")
+
+    @property
+    def source(self) -> str:
+        """The file that they were read from."""
+        return self._source
 
     @field_validator("line")
     @classmethod
@@ -526,9 +537,11 @@ def _tree(text: str, source: str) -> dict[str, object]:
 
 def _validated(tree: Mapping[str, object], source: str, origins: Mapping[tuple[str, ...], str]) -> Settings:
     try:
-        return Settings.model_validate(tree)
+        settings = Settings.model_validate(tree)
     except ValidationError as error:
         raise SettingsMistaken(_in_words(error, source, origins)) from None
+    settings._origins, settings._source = dict(origins), source
+    return settings
 
 
 def load(path: Path, environment: Mapping[str, str]) -> Settings:
@@ -560,6 +573,11 @@ def _lay_over(tree: dict[str, object], environment: Mapping[str, str]) -> dict[t
     return origins
 
 
+def _variable_of(place: tuple[str, ...], origins: Mapping[tuple[str, ...], str]) -> str | None:
+    """The variable that says what stands there, or in a table around it."""
+    return next((origins[place[:n]] for n in range(len(place), 0, -1) if place[:n] in origins), None)
+
+
 def _value(text: str) -> object:
     """A list or table is written as in TOML; anything else is taken as it stands."""
     if text.startswith(("[", "{")):
@@ -581,7 +599,7 @@ def _in_words(error: ValidationError, source: str, origins: Mapping[tuple[str, .
     lines = []
     for mistake in error.errors(include_input=False, include_url=False):
         place = tuple(str(part) for part in mistake["loc"])
-        variable = next((origins[place[:n]] for n in range(len(place), 0, -1) if place[:n] in origins), None)
+        variable = _variable_of(place, origins)
         where = variable or f"{source}: {'.'.join(place) or 'the file'}"
         words = WORDS.get(mistake["type"], mistake["msg"].removeprefix("Value error, "))
         lines.append(f"{where}: {words}")
@@ -606,3 +624,89 @@ def _read_secret(path: Path) -> str:
     if not secret:
         raise ValueError(f"{path} is empty")
     return secret
+
+
+# --------------------------------------------------------------------------- what they are, for people
+
+
+class Origin(StrEnum):
+    """Where a setting's value comes from."""
+
+    DEFAULT = "default"
+    FILE = "file"
+    VARIABLE = "variable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A setting as it may be shown. `value` is None where it is unset, or `withheld`: set, and not to be shown."""
+
+    name: str
+    value: str | None
+    withheld: bool
+    origin: Origin
+    variable: str | None = None
+
+    @property
+    def section(self) -> str:
+        return self.name.partition(".")[0]
+
+
+OF_PEOPLE = frozenset({"do_not_record.numbers", "do_not_record.dialled"})
+"""Telephone numbers of people outside the house."""
+ELIDED = "\u2026"
+
+
+def told(settings: Settings) -> tuple[Told, ...]:
+    """Every setting in its order, with its value and whose word that is; no secret, and no number of a caller's."""
+    return tuple(_told(place, value, given, settings._origins) for place, value, given in _leaves(settings, ()))
+
+
+def _leaves(section: Section, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object, bool]]:
+    """Where each value stands, what it is, and whether it was given."""
+    for name in type(section).model_fields:
+        value, here = getattr(section, name), (*place, name)
+        if isinstance(value, Section):
+            yield from _leaves(value, here)
+        elif isinstance(value, dict):
+            for key, inner in value.items():
+                yield from _leaves(inner, (*here, str(key)))
+        else:
+            yield here, value, name in section.model_fields_set
+
+
+def _told(place: tuple[str, ...], value: object, given: bool, origins: Mapping[tuple[str, ...], str]) -> Told:
+    name = ".".join(place)
+    variable = _variable_of(place, origins) if given else None
+    is_withheld = isinstance(value, SecretStr) or (name in OF_PEOPLE and bool(value))
+    origin = Origin.DEFAULT if not given else Origin.FILE if variable is None else Origin.VARIABLE
+    shown = None if is_withheld or value is None else _shown(name, value)
+    return Told(name=name, value=shown, withheld=is_withheld, origin=origin, variable=variable)
+
+
+def _shown(name: str, value: object) -> str:
+    """As it would stand in the file; of what may hold a secret within it, the rest."""
+    if isinstance(value, tuple):
+        words = [str(one) for one in value]
+        return json.dumps(_first(words) if name == "alarm.hook" else words, ensure_ascii=False)
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    return _without_secrets(str(value)) if name in ("catalogue.url", "alarm.webhook") else str(value)
+
+
+def _first(words: list[str]) -> list[str]:
+    """The program, without what it is given."""
+    return words if len(words) < 2 else [words[0], ELIDED]
+
+
+def _without_secrets(address: str) -> str:
+    """An address without a password, and without what may say as much as one: a web address' path, any query."""
+    parts = urlsplit(address)
+    if not parts.netloc:
+        return address  # a file's
+    user, at, host = parts.netloc.rpartition("@")
+    name, colon, _ = user.partition(":")
+    is_secret = parts.scheme in ("http", "https") and parts.path.strip("/")
+    path = f"/{ELIDED}" if is_secret else parts.path
+    query = f"?{ELIDED}" if parts.query else ""
+    return f"{parts.scheme}://{name}{f':{ELIDED}' if colon else ''}{at}{host}{path}{query}"

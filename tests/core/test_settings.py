@@ -15,7 +15,7 @@ import pytest
 from recorder.alarms import AlarmKind
 from recorder.model import ConsentMode, OverrideReason
 from recorder.policy import OverrideTerms
-from recorder.settings import Line, Settings, SettingsMistaken, host_and_port, load, settings_from
+from recorder.settings import Line, Origin, Settings, SettingsMistaken, host_and_port, load, settings_from, told
 
 ROOT = Path(__file__).parents[2]
 SECRET = "hunter2-and-more"
@@ -418,3 +418,73 @@ def test_the_log_is_text_or_json_and_nothing_else() -> None:
     assert read().log.format == "text"
     assert read(RECORDER_LOG__FORMAT="json").log.format == "json"
     assert mistakes(RECORDER_LOG__FORMAT="xml") == ("RECORDER_LOG__FORMAT: Input should be 'text' or 'json'",)
+
+
+# --------------------------------------------------------------------------- what they are, for people
+
+SAID = f"""
+[ami]
+username = "recorder"
+secret = "{SECRET}"
+
+[catalogue]
+url = "postgresql://app:{SECRET}@db.example/recorder?sslpassword={SECRET}"
+
+[alarm]
+hook = ["/usr/local/bin/tell", "--key", "{SECRET}"]
+webhook = "https://alarms.example/{SECRET}?key={SECRET}"
+secret = "{SECRET}"
+
+[do_not_record]
+region = "CA"
+numbers = ["+1 514 555 0100"]
+dialled = ["+1 514 555 0199"]
+
+[line.support]
+consent = "opt_in"
+override.legal.legal_basis = "s. 1"
+"""
+
+
+def test_each_setting_is_told_with_its_value_and_whose_word_it_is() -> None:
+    found = {
+        one.name: one
+        for one in told(read(SAID, RECORDER_AMI__PORT="5039", RECORDER_LINE__SALES='{ consent = "notice" }'))
+    }
+    assert (found["node.name"].value, found["node.name"].origin) == ("pbx1", Origin.DEFAULT)
+    assert (found["ami.username"].value, found["ami.username"].origin) == ("recorder", Origin.FILE)
+    port = found["ami.port"]
+    assert (port.value, port.origin, port.variable) == ("5039", Origin.VARIABLE, "RECORDER_AMI__PORT")
+    whole = found["line.sales.consent"]  # a variable that says a whole table
+    assert (whole.value, whole.origin, whole.variable) == ("notice", Origin.VARIABLE, "RECORDER_LINE__SALES")
+    assert found["line.sales.retries"].origin is Origin.DEFAULT
+    assert (found["line.support.override.legal.legal_basis"].value, found["line.support.accept"].value) == ("s. 1", "1")
+    assert (found["ami.secret_file"].value, found["ami.secret_file"].withheld) == (None, False)
+    assert read(SAID).source == "recorder.toml"
+
+
+def test_what_is_told_of_the_settings_holds_no_secret_and_no_number_of_a_person() -> None:
+    found = {one.name: one for one in told(read(SAID))}
+    said = " ".join(str(one.value) for one in found.values())
+    assert SECRET not in said
+    assert "555" not in said
+    assert [name for name, one in found.items() if one.withheld] == [
+        "ami.secret",
+        "do_not_record.dialled",
+        "do_not_record.numbers",
+        "alarm.secret",
+    ]
+    assert found["catalogue.url"].value == "postgresql://app:…@db.example/recorder?…"
+    assert found["alarm.webhook"].value == "https://alarms.example/…?…"
+    assert found["alarm.hook"].value == '["/usr/local/bin/tell", "…"]'
+    assert {one.name: one for one in told(read())}["catalogue.url"].value == "sqlite:////var/lib/recorder/catalogue.db"
+
+
+def test_every_setting_there_is_is_told() -> None:
+    names = {one.name for one in told(read(SAID))}
+    for section, field in Settings.model_fields.items():
+        model = Line if section == "line" else field.annotation
+        assert isinstance(model, type)
+        place = "line.support" if section == "line" else section
+        tables = {"line.support.override", "listening.rule"}
+        assert {f"{place}.{key}" for key in model.model_fields} - tables <= names
