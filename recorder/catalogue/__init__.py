@@ -3,6 +3,7 @@
 store.py is its door (`Catalogue`, `open_catalogue`); schema.py makes and upgrades a database.
 """
 
+from recorder.catalogue.counting import ANSWERS, AnswerCount, Counted, HourCount, OutcomeCount, Span
 from recorder.catalogue.engine import CALLER_WAITS
 from recorder.catalogue.errors import CatalogueAway, CatalogueError, CatalogueRefused, CatalogueSchema
 from recorder.catalogue.finding import FoundCall, Sought
@@ -33,9 +34,11 @@ from recorder.catalogue.signing_in import Known
 from recorder.catalogue.store import READER_WAITS, Catalogue, open_catalogue
 
 __all__ = [
+    "ANSWERS",
     "CALLER_WAITS",
     "LISTENING_LOG",
     "READER_WAITS",
+    "AnswerCount",
     "AuditRow",
     "BookedCall",
     "CallRow",
@@ -48,19 +51,23 @@ __all__ = [
     "ChainRow",
     "Chained",
     "ConsentRow",
+    "Counted",
     "Counts",
     "FileAct",
     "FileAction",
     "FoundCall",
+    "HourCount",
     "JournalRow",
     "Known",
     "LegRow",
     "Logged",
     "OwnSought",
+    "OutcomeCount",
     "PolicyRow",
     "PromptRow",
     "RecordingRow",
     "Sought",
+    "Span",
     "ToldCall",
     "ToldRecording",
     "Unchained",

@@ -16,10 +16,10 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, Table, select
 
 from recorder.catalogue.errors import CatalogueRefused
-from recorder.catalogue.tables import passwords, sessions, sign_ins, tokens
+from recorder.catalogue.tables import passwords, sessions, sign_ins, tokens, user_acts
 from recorder.catalogue.users import acts, end_sessions
 from recorder.catalogue.writing import clean_text
-from recorder.rights import ANYBODY, Right, User, users
+from recorder.rights import ANYBODY, Right, User, UserAction, users
 from recorder.signing_in import (
     FAILURES_WITHIN,
     LOCKED_FOR,
@@ -154,6 +154,14 @@ def acts_of(connection: Connection, user: str) -> tuple[SignInAct, ...]:
     """Return what happened to somebody's ways in, the oldest first."""
     wanted = select(sign_ins).where(sign_ins.c.user == user).order_by(sign_ins.c.seq)
     return _acts(connection.execute(wanted))
+
+
+def last_signed_in(connection: Connection) -> dict[str, datetime]:
+    """Return when each of those who ever signed in did so last."""
+    names = select(user_acts.c.user).where(user_acts.c.action == UserAction.ADDED).distinct().subquery()
+    own = select(sign_ins.c.at).where(sign_ins.c.user == names.c.user, sign_ins.c.action == SignInAction.SIGNED_IN)
+    last = own.order_by(sign_ins.c.at.desc()).limit(1).scalar_subquery()
+    return {name: at for name, at in connection.execute(select(names.c.user, last)) if at is not None}
 
 
 def _user(connection: Connection, name: str) -> User | None:

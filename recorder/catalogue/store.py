@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from recorder.catalogue import (
     contesting,
+    counting,
     finding,
     listening,
     own,
@@ -346,6 +347,10 @@ class Catalogue:
         """Return what it takes to tell whose a call was; None where there is none."""
         return await self.read(lambda connection: own.whose(connection, call), within)
 
+    async def counted(self, span: counting.Span, within: timedelta = READER_WAITS) -> counting.Counted:
+        """Return how the calls of a span ended and what was answered in them, counted."""
+        return await self.read(lambda connection: counting.counted(connection, span), within)
+
     async def list_recordings(
         self,
         limit: int,
@@ -428,6 +433,10 @@ class Catalogue:
     async def tokens_of(self, user: str | None = None, within: timedelta = READER_WAITS) -> tuple[Token, ...]:
         """Return everybody's tokens, or one person's, the oldest first."""
         return await self.read(lambda connection: signing_in.tokens_of(connection, user), within)
+
+    async def last_signed_in(self, within: timedelta = READER_WAITS) -> dict[str, datetime]:
+        """Return when each of those who ever signed in did so last, by name."""
+        return await self.read(signing_in.last_signed_in, within)
 
     async def sign_ins_of(self, user: str, within: timedelta = READER_WAITS) -> tuple[SignInAct, ...]:
         """Return what happened to somebody's ways in, the oldest first."""

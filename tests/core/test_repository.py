@@ -16,19 +16,8 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MOD
 DIALPLAN = sorted((ROOT / "dialplan").glob("*.conf"))
 CORE = (
     *("model", "alarms", "call", "chain", "consent", "do_not_record", "policy", "proof", "retention", "quality"),
-    *("guard", "numbers", "listens", "releases", "rights", "settings", "signing_in", "silences", "own_calls", "waveform"),
-    *(
-        "contests",
-        "guard",
-        "numbers",
-        "listens",
-        "own_calls",
-        "releases",
-        "rights",
-        "settings",
-        "signing_in",
-        "silences",
-    ),
+    *("contests", "guard", "numbers", "listens", "own_calls", "releases", "rights", "settings", "signing_in"),
+    *("silences", "waveform"),
 )
 LIBRARIES_OF_THE_CORE = {"do_not_record": {"phonenumbers"}, "quality": {"numpy"}, "settings": {"pydantic"}}
 GIVEN_BY_LIBRARIES = {"add_message"}  # panoramisk calls it so

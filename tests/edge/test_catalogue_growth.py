@@ -18,7 +18,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, bindparam, insert, select
 
-from recorder.catalogue import reading, releases, tables
+from recorder.catalogue import counting, reading, releases, tables
 from recorder.catalogue.engine import connect_engine, url_of
 from recorder.model import (
     CallId,
@@ -204,6 +204,14 @@ READ = {
     "the links before a time": lambda at, newest: reading.links_before(at, NODE, NOON + timedelta(minutes=newest[0])),
     "the links of a call": lambda at, newest: reading.links_of_call(at, call_id(newest[0])),
     "the lines that are kept unrecorded": lambda at, _: releases.kept_unrecorded(at, ["support"]),
+    "the figures of a span": lambda at, newest: counting.counted(
+        at,
+        counting.Span(
+            lines=frozenset({"support"}),
+            since=NOON + timedelta(minutes=newest[0]),
+            until=NOON + timedelta(minutes=newest[-1]),
+        ),
+    ),
     "what was done to releases": lambda at, _: releases.acts(at, ["support"]),
 }
 
