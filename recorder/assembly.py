@@ -70,30 +70,38 @@ from recorder.http import (
     browsing_routes,
     contest_page_routes,
     contest_routes,
+    counting_routes,
     finding_routes,
     hearing_routes,
+    house_routes,
     make_app,
     own_page_routes,
     own_routes,
     page_routes,
+    system_routes,
 )
 from recorder.listening import Listening
 from recorder.local_journal import Journal, file_of, folder_of
-from recorder.model import LostReason, RecordingStatus, RivalKind, Uniqueid
+from recorder.model import ConsentMode, LostReason, RecordingStatus, RivalKind, Uniqueid
 from recorder.priority import step_back
 from recorder.prompts import PromptSet, PromptsUnreadable, load
 from recorder.queue_log import QueueLog
+from recorder.releases import Standing
 from recorder.settings import Alarming, CaptureFolder, Settings, SettingsMistaken, StorageAt, host_and_port
 from recorder.status import (
     BacklogView,
     CallView,
     Figure,
     FolderView,
+    LineView,
     LostView,
     PbxView,
+    RivalsView,
     Seen,
     Status,
     SweepView,
+    SystemView,
+    alarm_views,
     registry,
     state_of,
 )
@@ -373,6 +381,9 @@ class Assembly:
             own_page_routes(door, catalogue, pages, self.now),
             contest_routes(door, catalogue, self.now),
             contest_page_routes(door, catalogue, pages, self.now),
+            system_routes(door, pages, self.system),
+            house_routes(door, pages, catalogue, self.settings, self.now),
+            counting_routes(door, pages, catalogue, tuple(self.settings.line), self.now),
         )
         return HttpServer(app, *host_and_port(self.settings.http.bind))
 
@@ -439,6 +450,22 @@ class Assembly:
             ),
             sweeps={sweep.name: SweepView(last_ok_at=sweep.last_ok_at) for sweep in self.daemon.sweeps.values()},
             versions={"recorder": __version__, "python": python_version()},
+        )
+
+    async def system(self) -> SystemView:
+        """The same for people, with the lines, the alarms that stand, and what else records here."""
+        parts = self.daemon.parts
+        found = await self.status()
+        in_progress = Counter(call.line for call in found.calls)
+        return SystemView(
+            **dict(found),
+            node=self.settings.node.name,
+            lines=[_line_view(parts.lines.standing(line), parts.readiness, in_progress[line]) for line in parts.lines],
+            alarms=alarm_views(parts.alarms.alarms.now),
+            rivals=RivalsView(
+                at_large=parts.rivals.at_large,
+                met={kind: parts.rivals.counters.met.get(kind, 0) for kind in RivalKind},
+            ),
         )
 
     async def _count(self) -> None:
@@ -686,6 +713,18 @@ def _call_view(runner: CallRunner) -> CallView:
 
 def _said(state: CaptureState) -> str:
     return "capturing" if state is CaptureState.RUNNING else str(state)
+
+
+def _line_view(standing: Standing, readiness: Readiness, calls: int) -> LineView:
+    mode = standing.rules.mode
+    return LineView(
+        line=standing.rules.name,
+        asks=mode,
+        ground=standing.ground,
+        until=None if standing.release is None else standing.release.until,
+        ready=mode is not ConsentMode.NEVER and not readiness.reasons,
+        calls=calls,
+    )
 
 
 def _folder_view(free: FreeSpace | None) -> FolderView:

@@ -33,6 +33,9 @@ class Right(StrEnum):
     ANSWER_CONTEST = "contest.answer"  # to answer what agents say against their calls (TA-04)
     ASK_RELEASE = "line.release.ask"  # to ask that a line which is never recorded may be recorded (MS-01)
     APPROVE_RELEASE = "line.release.approve"  # the other half of it
+    VIEW_SYSTEM = "system.view"  # to see how the recorder stands; of lines, those on which one has it
+    VIEW_SETTINGS = "settings.view"  # to see the settings, without a secret: on every line, or not at all
+    VIEW_USERS = "user.view"  # to see who there is and what they may: on every line, or not at all
 
 
 class Role(StrEnum):
@@ -53,7 +56,7 @@ RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
     {
         Role.OVERRIDER: frozenset({Right.OVERRIDE}),
         Role.AGENT: frozenset({Right.CONTROL_OWN, Right.OWN_CALLS}),
-        Role.SUPERVISOR: frozenset({Right.WATCH, Right.SEARCH, Right.LISTEN, Right.ANSWER_CONTEST}),
+        Role.SUPERVISOR: frozenset({Right.WATCH, Right.SEARCH, Right.LISTEN, Right.ANSWER_CONTEST, Right.VIEW_SYSTEM}),
         Role.QUALITY: frozenset({Right.SEARCH, Right.LISTEN}),
         Role.DOWNLOADER: frozenset({Right.SEARCH, Right.LISTEN, Right.DOWNLOAD}),
         Role.AUDITOR: frozenset({Right.VIEW_LOG}),
@@ -61,7 +64,7 @@ RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
         Role.PRIVACY_OFFICER: frozenset(
             {Right.APPROVE_RELEASE, Right.VIEW_LOG, Right.SEARCH, Right.PROVE, Right.ANSWER_CONTEST}
         ),
-        Role.ADMINISTRATOR: frozenset({Right.ASK_RELEASE}),
+        Role.ADMINISTRATOR: frozenset({Right.ASK_RELEASE, Right.VIEW_SYSTEM, Right.VIEW_SETTINGS, Right.VIEW_USERS}),
     }
 )
 HALVES: Final[tuple[frozenset[Right], ...]] = (frozenset({Right.ASK_RELEASE, Right.APPROVE_RELEASE}),)

@@ -25,7 +25,7 @@ from recorder.commands.display import (
 )
 from recorder.model import RecorderError
 from recorder.settings import Settings, host_and_port
-from recorder.status import FolderView, State, Status
+from recorder.status import FolderView, Mend, State, Status, mend_of
 
 ANSWERS_WITHIN: Final = 5  # seconds
 EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
@@ -35,19 +35,16 @@ HEADLINES: Final = {
     State.DEGRADED: "calls can be captured, and something needs a hand",
     State.UNREADY: "nothing new can be captured; calls go on",
 }
-MENDS: Final = (
-    (
-        "Asterisk",
-        "Is Asterisk running, and are [ami] and its manager.conf of one mind? The recorder tries again by itself.",
+MENDS: Final = {
+    Mend.PBX: (
+        "Is Asterisk running, and are [ami] and its manager.conf of one mind? The recorder tries again by itself."
     ),
-    ("not connected", "It is just starting, or Asterisk does not answer: look again in a few seconds."),
-    (
-        "the catalogue",
-        "Check the disk or the database server that [catalogue] url names; nothing there needs a restart.",
+    Mend.STARTING: "It is just starting, or Asterisk does not answer: look again in a few seconds.",
+    Mend.CATALOGUE: (
+        "Check the disk or the database server that [catalogue] url names; nothing there needs a restart."
     ),
-    ("/", "Mend the folder: its owner, its rights, its room. The recorder looks again every two seconds."),
-)
-"""By what a reason begins with; the first that fits."""
+    Mend.FOLDER: "Mend the folder: its owner, its rights, its room. The recorder looks again every two seconds.",
+}
 
 
 class StatusUnknown(RecorderError):
@@ -130,8 +127,8 @@ def print_status(found: Status, now: datetime) -> None:
     print_line(console, headline, style=COLOURS[found.state])
     for reason in found.reasons:
         print_line(console, f"  {reason}", hang=2)
-        if (mend := _mend(reason)) is not None:
-            print_line(console, f"    -> {mend}", hang=3)
+        if (mend := mend_of(reason)) is not None:
+            print_line(console, f"    -> {MENDS[mend]}", hang=3)
     console.print()
     for name, words in _facts(found, now):
         alarms = name == "Lost" and found.lost.last_24h > 0
@@ -140,10 +137,6 @@ def print_status(found: Status, now: datetime) -> None:
         console.print()
         cells = ((short(call.call, console), call.line, call.state, _ago(call.since, now, "")) for call in found.calls)
         print_table(console, CALL_COLUMNS, cells)
-
-
-def _mend(reason: str) -> str | None:
-    return next((mend for begins, mend in MENDS if reason.startswith(begins)), None)
 
 
 def _facts(found: Status, now: datetime) -> list[tuple[str, str]]:

@@ -7,13 +7,16 @@ from recorder.http.api import api_routes
 from recorder.http.app import Answers, make_app
 from recorder.http.browsing import browsing_routes
 from recorder.http.contesting import contest_routes
+from recorder.http.counting import counting_routes
 from recorder.http.door import Door, Unlet
 from recorder.http.finding import finding_routes
 from recorder.http.hearing import hearing_routes
+from recorder.http.house import house_routes
 from recorder.http.own import own_routes
 from recorder.http.own_pages import contest_page_routes, own_page_routes
 from recorder.http.pages import Pages, page_routes
 from recorder.http.server import HttpServer
+from recorder.http.system import system_routes
 from recorder.http.watching import Watching
 
 __all__ = [
@@ -27,10 +30,13 @@ __all__ = [
     "browsing_routes",
     "contest_page_routes",
     "contest_routes",
+    "counting_routes",
     "finding_routes",
     "hearing_routes",
+    "house_routes",
     "make_app",
     "own_page_routes",
     "own_routes",
     "page_routes",
+    "system_routes",
 ]

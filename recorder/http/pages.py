@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from recorder.http.api import TOLD, one_more, press
+from recorder.http.api import TOLD, held, one_more, press
 from recorder.http.door import COOKIE, Door, Entered, Unlet, is_from_here, is_private, stamp_of
 from recorder.http.problems import MEANINGS, Code, NotDone
 from recorder.http.rules import Forged, Who, anyone, fields_of, signed_in
@@ -23,6 +23,7 @@ from recorder.http.watching import Told, Watching
 from recorder.http.words import LANGUAGES, Words, language_of
 from recorder.live import Heard, Live
 from recorder.model import CallId, KeyAct
+from recorder.rights import EVERY_LINE, Right
 from recorder.signing_in import FEWEST_DIFFERENT, LONGEST_PASSWORD, SHORTEST_PASSWORD, Asker
 
 LANGUAGE_COOKIE: Final = "recorder_language"
@@ -31,6 +32,7 @@ SCRIPT_HEADER: Final = "x-recorder-script"
 READ: Final = ["GET", "HEAD"]
 TELLABLE: Final = (
     Code.NOT_PERMITTED,
+    Code.NO_RIGHT,
     Code.CALL_OVER,
     Code.NO_AGENT,
     Code.REFUSED,
@@ -64,6 +66,10 @@ STATIC: Final = {
     "player.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
+WAYS: Final = {"system": Right.VIEW_SYSTEM, "figures": Right.SEARCH}
+"""The pages that are open to who has the right on some line."""
+WAYS_OF_THE_HOUSE: Final = {"settings": Right.VIEW_SETTINGS, "users": Right.VIEW_USERS}
+"""And those that take it on every line."""
 LIMITS: Final = {"shortest": SHORTEST_PASSWORD, "longest": LONGEST_PASSWORD, "different": FEWEST_DIFFERENT}
 
 
@@ -84,10 +90,15 @@ class Pages:
             "lasting": _lasting,
             "seconds": _seconds,
             "in_words": _purpose,
+            "gigabytes": _gigabytes,
+            "percent": _percent,
         }
 
     def page(self, name: str, request: Request, status: int = 200, **said: Any) -> HTMLResponse:
         return HTMLResponse(self.text(name, request, **said), status)
+
+    def refused(self, request: Request, asker: Asker, code: Code) -> HTMLResponse:
+        return self.page("problem.html", request, int(MEANINGS[code][0]), asker=asker, code=code)
 
     def text(self, name: str, request: Request, **said: Any) -> str:
         secret = request.cookies.get(COOKIE, "")
@@ -99,8 +110,18 @@ class Pages:
             "is_wrong": False,
             "stamp": stamp_of(secret),
             "path": request.url.path,
+            "ways": ways_of(said.get("asker")),
         }
         return self._made.get_template(name).render(t=words_for(request), **given | said)
+
+
+def ways_of(asker: Asker | None) -> frozenset[str]:
+    """Which of the pages that not everybody has are open to somebody: their names, as they stand in an address."""
+    if asker is None:
+        return frozenset()
+    rights = {right for right, _ in held(asker)}
+    on_some = {way for way, right in WAYS.items() if right in rights}
+    return frozenset(on_some | {way for way, right in WAYS_OF_THE_HOUSE.items() if asker.may(right, EVERY_LINE)})
 
 
 def words_for(request: Request) -> Words:
@@ -280,6 +301,14 @@ def _lasting(time: timedelta) -> str:
 def _seconds(seconds: float) -> str:
     whole = round(seconds)
     return f"{whole // 60}:{whole % 60:02}"
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f}"
+
+
+def _percent(share: float) -> int:
+    return round(100 * share)
 
 
 def _purpose(purpose: str, words: Words) -> str:

@@ -23,6 +23,7 @@ class Code(StrEnum):
     FORGED = "not_from_a_page_of_ours"
     NOT_ENCRYPTED = "not_encrypted"
     NOT_PERMITTED = "not_permitted"
+    NO_RIGHT = "no_right"
     NOT_FOUND = "not_found"
     CALL_OVER = "call_is_over"
     NO_AGENT = "no_agent_in_the_call"
@@ -51,6 +52,7 @@ MEANINGS: Final[dict[Code, tuple[HTTPStatus, str]]] = {
     Code.FORGED: (HTTPStatus.FORBIDDEN, "It came from a browser, and from no page of ours: open the page again."),
     Code.NOT_ENCRYPTED: (HTTPStatus.FORBIDDEN, "Others on the way can read this token: use https, and issue another."),
     Code.NOT_PERMITTED: (HTTPStatus.FORBIDDEN, "You may see it, and may not do this: the right is not yours there."),
+    Code.NO_RIGHT: (HTTPStatus.FORBIDDEN, "The right to see this is not yours: an administrator can grant it."),
     Code.NOT_FOUND: (HTTPStatus.NOT_FOUND, "There is no such thing that you may see."),
     Code.CALL_OVER: (HTTPStatus.NOT_FOUND, "There is no such call in progress that you may see."),
     Code.NO_AGENT: (HTTPStatus.CONFLICT, "No agent stands in the call now, in whose name this could be done."),

@@ -8,15 +8,29 @@ from string import Formatter
 
 import pytest
 
+from recorder.alarms import AlarmKind
 from recorder.call import Phase
+from recorder.commands.status import MENDS
 from recorder.http.door import Unlet
 from recorder.http.pages import SAID
 from recorder.http.words import LANGUAGES, _read, language_of
 from recorder.listens import ListenKind, Medium, Unheard
 from recorder.live import Heard
-from recorder.model import ConsentState, Direction, KeyAct, LostReason, Outcome, RecordingStatus
-from recorder.settings import Line
+from recorder.model import (
+    ConsentMode,
+    ConsentState,
+    Direction,
+    KeyAct,
+    LostReason,
+    Outcome,
+    RecordingStatus,
+    RivalKind,
+)
+from recorder.releases import Ground
+from recorder.rights import Role
+from recorder.settings import Line, Origin
 from recorder.signing_in import Weak
+from recorder.status import Mend, State
 from recorder.waveform import RegionKind
 
 TEMPLATES = Path(__file__).parents[2] / "recorder" / "http" / "templates"
@@ -63,9 +77,21 @@ def test_every_word_that_a_page_asks_for_is_there_and_the_other_way_round() -> N
         *(f"unheard.{word}" for word in Unheard),
         *(f"lost.{word}" for word in LostReason),
         *(f"recording.{word}" for word in RecordingStatus),
+        *(f"state.{word}" for word in State),
+        *(f"mend.{word}" for word in Mend),
+        *(f"mode.{word}" for word in ConsentMode),
+        *(f"ground.{word}" for word in Ground),
+        *(f"alarm.{word}" for word in AlarmKind),
+        *(f"rival.{word}" for word in RivalKind),
+        *(f"origin.{word}" for word in Origin),
+        *(f"role.{word}" for word in Role),
         *(f"purpose.{word}" for word in Line.model_fields["purposes"].default),
     }
     assert named | by_word == set(EVERY["en"])
+
+
+def test_a_page_says_the_same_mend_as_the_command() -> None:
+    assert {mend: EVERY["en"][f"mend.{mend}"] for mend in Mend} == MENDS
 
 
 @pytest.mark.parametrize(

@@ -33,12 +33,15 @@ from recorder.http import (
     browsing_routes,
     contest_page_routes,
     contest_routes,
+    counting_routes,
     finding_routes,
     hearing_routes,
+    house_routes,
     make_app,
     own_page_routes,
     own_routes,
     page_routes,
+    system_routes,
 )
 from recorder.http import server as http_server
 from recorder.http.door import FORWARDING_HEADERS
@@ -399,6 +402,9 @@ def whole_app() -> FastAPI:
         own_page_routes(door, nothing, pages, nothing),
         contest_routes(door, nothing, nothing),
         contest_page_routes(door, nothing, pages, nothing),
+        system_routes(door, pages, nothing),
+        house_routes(door, pages, nothing, nothing, lambda: NOON),
+        counting_routes(door, pages, nothing, (), lambda: NOON),
     )
 
 
@@ -431,6 +437,7 @@ MATRIX = {
         "GET /api/v1/calls",
         "GET /api/v1/calls/{call}",
         "GET /api/v1/calls/{call}/proof",
+        "GET /api/v1/figures",
         "GET /api/v1/listens",
         "GET /api/v1/listens/{listen}/audio",
         "GET /api/v1/listens/{listen}/waveform",
@@ -441,6 +448,7 @@ MATRIX = {
         "GET /api/v1/own/calls/{call}",
         "GET /api/v1/recordings/{recording}",
         "POST /api/v1/contests/{contest}/answer",
+        "GET /api/v1/status",
         "POST /api/v1/listens/{listen}/played",
         "POST /api/v1/own/calls/{call}/contests",
         "POST /api/v1/live/{call}/{act}",
@@ -450,6 +458,7 @@ MATRIX = {
         "GET /calls",
         "GET /calls/{call}",
         "GET /calls/{call}/proof",
+        "GET /figures",
         "GET /listening",
         "GET /own",
         "GET /own/{call}",
@@ -460,6 +469,9 @@ MATRIX = {
         "GET /live",
         "GET /live/changes",
         "POST /live/{call}/{act}",
+        "GET /settings",
+        "GET /system",
+        "GET /users",
     ],
     Who.CHANGING: ["GET /password", "POST /password", "POST /sign-out"],
 }
