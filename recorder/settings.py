@@ -649,7 +649,9 @@ class Told:
 
     @property
     def section(self) -> str:
-        return self.name.partition(".")[0]
+        """The table in which it stands: each line has its own."""
+        parts = self.name.split(".")
+        return ".".join(parts[: 2 if parts[0] == "line" else 1])
 
 
 OF_PEOPLE = frozenset({"do_not_record.numbers", "do_not_record.dialled"})
@@ -689,8 +691,10 @@ def _shown(name: str, value: object) -> str:
     if isinstance(value, tuple):
         words = [str(one) for one in value]
         return json.dumps(_first(words) if name == "alarm.hook" else words, ensure_ascii=False)
-    if isinstance(value, bool | int | float):
+    if isinstance(value, bool):
         return json.dumps(value)
+    if isinstance(value, float):
+        return f"{value:g}"
     return _without_secrets(str(value)) if name in ("catalogue.url", "alarm.webhook") else str(value)
 
 

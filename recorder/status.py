@@ -182,7 +182,7 @@ class Mend(StrEnum):
 
 
 MENDS: Final = (
-    ("Asterisk", Mend.PBX),
+    ("Asterisk is not connected", Mend.PBX),
     ("not connected", Mend.STARTING),
     ("the catalogue", Mend.CATALOGUE),
     ("/", Mend.FOLDER),

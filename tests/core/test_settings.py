@@ -461,6 +461,8 @@ def test_each_setting_is_told_with_its_value_and_whose_word_it_is() -> None:
     assert (found["line.support.override.legal.legal_basis"].value, found["line.support.accept"].value) == ("s. 1", "1")
     assert (found["ami.secret_file"].value, found["ami.secret_file"].withheld) == (None, False)
     assert read(SAID).source == "recorder.toml"
+    assert (found["storage.warn_percent"].value, found["ami.tls"].value) == ("80", "false")
+    assert [found[name].section for name in ("ami.port", "line.sales.consent")] == ["ami", "line.sales"]
 
 
 def test_what_is_told_of_the_settings_holds_no_secret_and_no_number_of_a_person() -> None:

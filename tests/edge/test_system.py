@@ -105,6 +105,7 @@ def test_who_sees_one_line_is_told_of_no_other_and_of_no_call_there_but_how_many
         ("the catalogue was not reached yet", Mend.CATALOGUE),
         ("/var/spool/recorder: is full", Mend.FOLDER),
         ("a prompt is missing", None),
+        ("Asterisk does not say when its events happened: `module reload manager`", None),  # says it itself
     ],
 )
 def test_a_reason_has_its_mend_by_its_first_words(reason: str, mend: Mend | None) -> None:
