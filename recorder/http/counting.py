@@ -103,11 +103,19 @@ def span_of(asker: Asker, line: str | None, since: datetime | None, until: datet
         raise NotDone(Code.NO_RIGHT)
     if line is not None:
         lines = frozenset({line}) if lines is None or line in lines else frozenset()
-    end = aware(until) or now
-    begin = aware(since) or end - USUAL
+    try:
+        end = _utc(until) or now
+        begin = _utc(since) or end - USUAL
+    except OverflowError:  # at the beginning or the end of the calendar
+        raise NotDone(Code.INVALID) from None
     if not timedelta() < end - begin <= LONGEST:
         raise NotDone(Code.INVALID)
     return Span(lines=lines, since=begin, until=end)
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    known = aware(at)
+    return None if known is None else known.astimezone(UTC)
 
 
 class InTurn:

@@ -203,6 +203,7 @@ async def test_figures_of_other_lines_are_not_there(centre: Centre) -> None:
         {"since": "2026-03-03", "until": "2026-03-02"},
         {"since": "2026-03-02", "until": "2026-04-03"},
         {"since": "yesterday"},
+        {"until": "0001-01-02"},
     ],
 )
 async def test_a_span_that_is_none_or_too_long_is_said_and_nothing_is_counted(

@@ -85,6 +85,9 @@ PROVES: Final = frozenset({Right.PROVE})
 HAD: Final = frozenset({Right.OWN_CALLS})
 ANSWERS: Final = frozenset({Right.ANSWER_CONTEST})
 SEES: Final = frozenset({Right.WATCH, Right.CONTROL})
+OVERSEES: Final = frozenset({Right.VIEW_SYSTEM})
+ON_EVERY_LINE: Final[frozenset[Right]] = frozenset()
+"""What no right on one line opens (tests/edge/test_house.py)."""
 
 
 async def _presses(visitor: Visitor, prefix: str) -> bool:
@@ -117,6 +120,12 @@ async def _is_shown(visitor: Visitor, path: str) -> bool:
     return (await visitor.client.get(path)).status_code == 200
 
 
+async def _is_told_of_the_line(visitor: Visitor, path: str) -> bool:
+    answer = await visitor.client.get(path)
+    assert answer.status_code in (200, 403), (path, answer.status_code, answer.text)
+    return answer.status_code == 200 and "support" in answer.text
+
+
 BY_PROGRAM: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
     "GET /api/v1/me": (EVERYBODY, lambda one: _is_shown(one, "/api/v1/me")),
     "GET /api/v1/openapi.json": (EVERYBODY, lambda one: _is_shown(one, "/api/v1/openapi.json")),
@@ -130,6 +139,8 @@ BY_PROGRAM: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
         PROVES,
         lambda one: one.finds(f"/api/v1/calls/{one.places.over}/proof", one.places.over),
     ),
+    "GET /api/v1/figures": (FINDS, lambda one: _is_told_of_the_line(one, "/api/v1/figures")),
+    "GET /api/v1/status": (OVERSEES, lambda one: _is_told_of_the_line(one, "/api/v1/status")),
     "GET /api/v1/recordings/{recording}": (
         frozenset({Right.SEARCH, Right.LISTEN, Right.DOWNLOAD}),
         lambda one: one.finds(f"/api/v1/recordings/{one.places.recording}", one.places.recording),
@@ -168,6 +179,10 @@ IN_PERSON: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
         HEARS,
         lambda one: one.sends(f"/recordings/{one.places.recording}/listen", **WHY),
     ),
+    "GET /figures": (FINDS, lambda one: _is_told_of_the_line(one, "/figures")),
+    "GET /system": (OVERSEES, lambda one: _is_told_of_the_line(one, "/system")),
+    "GET /settings": (ON_EVERY_LINE, lambda one: _is_shown(one, "/settings")),
+    "GET /users": (ON_EVERY_LINE, lambda one: _is_shown(one, "/users")),
     "GET /listening": (EVERYBODY, lambda one: _is_shown(one, "/listening")),
     "GET /own": (HAD, lambda one: one.finds("/own", one.places.over)),
     "GET /own/{call}": (HAD, lambda one: one.finds(f"/own/{one.places.over}", one.places.over)),
