@@ -100,8 +100,9 @@ def _answers(span: Span, *by: ColumnElement[Any]) -> Select[Any]:
     joined = calls.join(consent_events, consent_events.c.call == calls.c.id).outerjoin(
         prompts, prompts.c.number == consent_events.c.prompt
     )
-    wanted = select(*keys, func.count()).select_from(joined).where(*_within(span), consent_events.c.after.in_(ANSWERS))
-    return wanted.group_by(*keys)
+    is_said_now = consent_events.c.before != consent_events.c.after  # else it was carried there from another line
+    here = (*_within(span), consent_events.c.after.in_(ANSWERS), is_said_now)
+    return select(*keys, func.count()).select_from(joined).where(*here).group_by(*keys)
 
 
 def _hour(connection: Connection) -> ColumnElement[Any]:

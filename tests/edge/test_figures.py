@@ -62,6 +62,10 @@ async def test_calls_are_counted_by_line_and_outcome_and_answers_by_prompt_versi
     await called(store, UNANSWERED, after=1.5 * HOUR)
     await called(store, outcome=Outcome.ABANDONED)
     await called(store, ConsentState.ASKED, GIVEN, line="sales", outcome=Outcome.RECORDED)
+    carried = replace(facts.answered(facts.new_call(), GIVEN, before=GIVEN, prompt=None), key=None)
+    await called(store, GIVEN, carried, line="board")  # to a second line
+    assert [row.count for row in (await store.counted(span("board"))).answers] == [1]
+    assert [row.count for row in (await store.counted(span("board"))).hours] == [1]
     found = await store.counted(span("support"))
     assert set(found.outcomes) == {
         OutcomeCount(line="support", outcome=None, calls=1),
@@ -81,7 +85,7 @@ async def test_calls_are_counted_by_line_and_outcome_and_answers_by_prompt_versi
         HourCount(line="support", began=NOON + HOUR, answer=REFUSED, count=1),
         HourCount(line="support", began=NOON + HOUR, answer=UNANSWERED, count=1),
     }
-    assert {row.line for row in (await store.counted(span())).answers} == {"support", "sales"}
+    assert {row.line for row in (await store.counted(span())).answers} == {"support", "sales", "board"}
 
 
 async def test_a_span_has_its_beginning_and_not_its_end_and_no_line_is_no_call(store: Catalogue) -> None:
