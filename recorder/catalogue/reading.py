@@ -29,10 +29,8 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 
+from recorder.catalogue.dialects import NotLookedUp
 from recorder.catalogue.rows import (
     AuditRow,
     BookedCall,
@@ -448,30 +446,9 @@ def _matches(table: Table, **wanted: object) -> list[ColumnElement[bool]]:
     return [table.c[name] == value for name, value in wanted.items() if value is not None]
 
 
-class _NotLookedUp(FunctionElement[str]):
-    """A column that SQLite looks up no index for.
-
-    It knows nothing of how values are spread: any index that begins with the node it took for a narrow one, and read
-    every call there was to find one leg among them. PostgreSQL counts how they are spread, and is left to it.
-    """
-
-    inherit_cache = True
-    type = calls.c.node.type
-
-
-@compiles(_NotLookedUp)
-def _as_it_is(element: _NotLookedUp, compiler: SQLCompiler, **how: Any) -> str:
-    return compiler.process(element.clauses, **how)
-
-
-@compiles(_NotLookedUp, "sqlite")
-def _past_the_index(element: _NotLookedUp, compiler: SQLCompiler, **how: Any) -> str:
-    return f"+{compiler.process(element.clauses, **how)}"
-
-
 def _of_node(node: str | BindParameter[str] | None) -> ColumnElement[bool]:
     """Return the condition on the call's node, beside another one: every call may be that node's."""
-    return true() if node is None else _NotLookedUp(calls.c.node) == node
+    return true() if node is None else NotLookedUp(calls.c.node) == node
 
 
 def _between(query: Select[Any], at: Column[Any], since: datetime | None, until: datetime | None) -> Select[Any]:

@@ -34,6 +34,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     Uuid,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -158,6 +159,11 @@ AUTHORISING = (
 ASKING = (PromptKind.LANGUAGE, PromptKind.QUESTION, PromptKind.OBJECTION, PromptKind.NOTICE)
 """The prompts that a consent event can name; the others are said in the talk, after it."""
 
+REASONED = text("reason IS NOT NULL")
+SEATED = text("interface IS NOT NULL")
+NOTICED = text("findings <> '[]'")
+"""Of what few rows have, an index holds those alone."""
+
 calls = Table(
     "calls",
     metadata,
@@ -184,6 +190,8 @@ calls = Table(
     Index(None, "node", "outcome", "ended_at"),
     Index(None, "started_at"),
     Index(None, "linkedid"),
+    Index(None, "consent", "started_at"),
+    Index("ix_calls_lost", "started_at", sqlite_where=REASONED, postgresql_where=REASONED),
 )
 
 legs = Table(
@@ -200,6 +208,7 @@ legs = Table(
     one_of("kind", PartyKind),
     Index(None, "uniqueid"),
     Index(None, "linkedid"),
+    Index("ix_legs_seated", "interface", "kind", "call", sqlite_where=SEATED, postgresql_where=SEATED),
 )
 
 prompts = Table(
@@ -249,6 +258,7 @@ consent_events = Table(
     CheckConstraint("after <> 'overridden' OR actor IS NOT NULL", name="actor_where_overridden"),
     CheckConstraint("after <> 'not_required' OR basis IS NOT NULL", name="basis_where_not_required"),
     Index(None, "call"),
+    Index("ix_consent_events_overridden", "reason", "call", sqlite_where=REASONED, postgresql_where=REASONED),
 )
 
 audit = Table(
@@ -323,6 +333,7 @@ recordings = Table(
     CheckConstraint("analysed_at IS NULL OR settled_at IS NOT NULL", name="analysed_after_settled"),
     Index(None, "call"),
     Index(None, "status", "analysed_at"),
+    Index("ix_recordings_noticed", "call", sqlite_where=NOTICED, postgresql_where=NOTICED),
 )
 
 waveforms = Table(

@@ -18,7 +18,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, bindparam, insert, select
 
-from recorder.catalogue import counting, reading, releases, tables
+from recorder.catalogue import counting, finding, reading, releases, tables
 from recorder.catalogue.engine import connect_engine, url_of
 from recorder.model import (
     CallId,
@@ -26,7 +26,9 @@ from recorder.model import (
     ConsentState,
     Direction,
     Linkedid,
+    LostReason,
     Outcome,
+    OverrideReason,
     PartyKind,
     RecordingId,
     RecordingStatus,
@@ -178,6 +180,10 @@ def _due(status: RecordingStatus, analysed: bool | None) -> Callable[[Connection
     return lambda at, _: reading.recordings_due(at, NODE, status, 50, analysed, ())
 
 
+def _found(connection: Connection, **sought: Any) -> object:
+    return finding.search(connection, finding.Sought(lines=frozenset({"support"}), **sought), 10)
+
+
 READ = {
     "calls without an outcome": lambda at, _: reading.open_calls(at, NODE),
     "one call whole": lambda at, newest: reading.one_call(at, call_id(newest[0])),
@@ -213,6 +219,15 @@ READ = {
         ),
     ),
     "what was done to releases": lambda at, _: releases.acts(at, ["support"]),
+    "the newest calls of a line": lambda at, _: _found(at),
+    "calls with a recording to hear": lambda at, _: _found(at, settled=True),
+    "calls of nobody's telephone": lambda at, _: _found(at, agent="PJSIP/nobody"),
+    "calls of nobody's number": lambda at, _: _found(at, numbers=frozenset({"none"})),
+    "calls of a rare consent": lambda at, _: _found(at, consent=ConsentState.WITHDRAWN),
+    "lost calls": lambda at, _: _found(at, outcome=Outcome.LOST),
+    "calls of a rare reason": lambda at, _: _found(at, reason=LostReason.BUSY),
+    "overridden calls": lambda at, _: _found(at, override=OverrideReason.LEGAL),
+    "calls of a rare finding": lambda at, _: _found(at, finding="clipped"),
 }
 
 
@@ -248,3 +263,10 @@ def test_the_counts_look_at_no_call_of_a_recording(catalogues: Catalogues) -> No
     """Where nobody else writes they are counted in an index: a few steps for each."""
     few, many = catalogues.steps(lambda at, _: reading.counts(at, NODE, NOON))
     assert (many - few) / (MANY - FEW) < 8, (few, many)
+
+
+@pytest.mark.parametrize("catalogues", [ONE], indirect=True)
+def test_calls_without_a_recording_are_found_in_one_look_at_each(catalogues: Catalogues) -> None:
+    """Nearly every call has one: whoever asks for the others reads all there are, once."""
+    few, many = catalogues.steps(lambda at, _: _found(at, settled=False))
+    assert (many - few) / (MANY - FEW) < 100, (few, many)
