@@ -63,6 +63,7 @@ from recorder.figures import alarm_figures, backlog_figures, disk_figures, sweep
 from recorder.http import (
     Answers,
     Door,
+    Exports,
     HttpServer,
     Pages,
     Watching,
@@ -74,10 +75,12 @@ from recorder.http import (
     finding_routes,
     hearing_routes,
     house_routes,
+    log_routes,
     make_app,
     own_page_routes,
     own_routes,
     page_routes,
+    searching_routes,
     system_routes,
 )
 from recorder.listening import Listening
@@ -369,14 +372,16 @@ class Assembly:
         closing.callback(door.close)
         watching = Watching(live, self.catalogue, self._stop)
         listening, catalogue, pages = self.daemon.parts.listening, self.catalogue, Pages()
-        kept = KeptPrompts(self.storage)
+        kept, key, exports = KeptPrompts(self.storage), self.settings.numbers.key(), Exports()
         app = make_app(
             answers,
             api_routes(door, live, watching),
-            finding_routes(door, catalogue, kept),
-            hearing_routes(door, listening, catalogue),
+            finding_routes(door, catalogue, kept, key, exports),
+            hearing_routes(door, listening),
+            log_routes(door, listening, catalogue, exports),
             page_routes(door, live, watching, pages),
-            browsing_routes(door, listening, catalogue, kept, pages, tuple(self.settings.line)),
+            searching_routes(door, catalogue, pages, tuple(self.settings.line), key, exports),
+            browsing_routes(door, listening, catalogue, kept, pages),
             own_routes(door, catalogue, self.now),
             own_page_routes(door, catalogue, pages, self.now),
             contest_routes(door, catalogue, self.now),

@@ -8,7 +8,7 @@ from recorder.catalogue.engine import CALLER_WAITS
 from recorder.catalogue.errors import CatalogueAway, CatalogueError, CatalogueRefused, CatalogueSchema
 from recorder.catalogue.finding import FoundCall, Sought
 from recorder.catalogue.listening import LOG as LISTENING_LOG
-from recorder.catalogue.listening import Logged
+from recorder.catalogue.listening import Logged, LogSought
 from recorder.catalogue.own import Candidates, OwnSought, ToldCall, ToldRecording
 from recorder.catalogue.rows import (
     AuditRow,
@@ -60,6 +60,7 @@ __all__ = [
     "JournalRow",
     "Known",
     "LegRow",
+    "LogSought",
     "Logged",
     "OutcomeCount",
     "OwnSought",

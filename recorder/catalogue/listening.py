@@ -7,15 +7,16 @@ their digests, in each node without a gap; a row that is in already adds nothing
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, and_, distinct, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, distinct, func, or_, select
 
+from recorder.catalogue.dialects import holds
 from recorder.catalogue.rows import RecordingRow
 from recorder.catalogue.tables import calls, consent_events, legs, listens, policies, recordings
 from recorder.catalogue.writing import clean_text
@@ -28,6 +29,25 @@ TURN_LOCK: Final = 7_283_107
 """As chaining.TURN_LOCK, for this log: whoever listens keeps no consent waiting."""
 LOG: Final = ".listens"
 """Behind a node's name, in the links of its listening log: none of them can be taken for one of the other chain's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSought:
+    """What is looked for in the log; `lines` None is every line, `until` is exclusive.
+
+    `agent` is an interface in the call that was heard; `before` is the last row of the page before.
+    """
+
+    listener: str | None = None
+    lines: frozenset[str] | None = None
+    recording: RecordingId | None = None
+    call: CallId | None = None
+    listen: UUID | None = None
+    agent: str | None = None
+    purpose: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before: tuple[datetime, UUID] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,34 +112,10 @@ def _digest(connection: Connection, node: str, seq: int) -> str:
     return connection.execute(wanted).scalar() or NOTHING
 
 
-def acts(
-    connection: Connection,
-    limit: int,
-    *,
-    listener: str | None = None,
-    lines: Collection[str] | None = None,
-    recording: RecordingId | None = None,
-    call: CallId | None = None,
-    listen: UUID | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    before: tuple[datetime, UUID] | None = None,
-) -> tuple[ListenAct, ...]:
-    """Return the newest rows that match, the newest first; `before` is the last row of the page before."""
-    wanted = select(listens).order_by(listens.c.at.desc(), listens.c.id.desc()).limit(limit)
-    matching = {"listener": listener, "recording": recording, "call": call, "listen": listen}
-    for name, value in matching.items():
-        if value is not None:
-            wanted = wanted.where(listens.c[name] == value)
-    if lines is not None:
-        wanted = wanted.where(listens.c.line.in_(sorted(lines)))
-    if since is not None:
-        wanted = wanted.where(listens.c.at >= since)
-    if until is not None:
-        wanted = wanted.where(listens.c.at < until)
-    if before is not None:
-        at, id_ = before
-        wanted = wanted.where(or_(listens.c.at < at, and_(listens.c.at == at, listens.c.id < id_)))
+def acts(connection: Connection, sought: LogSought, limit: int) -> tuple[ListenAct, ...]:
+    """Return the newest rows that match, the newest first."""
+    matching = (*_itself(sought), *_of_agent(connection.dialect.name, sought.agent), *_between(sought))
+    wanted = select(listens).where(*matching).order_by(listens.c.at.desc(), listens.c.id.desc()).limit(limit)
     return tuple(_act(row) for row in _readable(connection, wanted))
 
 
@@ -128,6 +124,31 @@ def recordings_opened(connection: Connection, listener: str, after: datetime, un
     opened = and_(listens.c.listener == listener, listens.c.kind == ListenKind.OPENED)
     wanted = select(func.count(distinct(listens.c.recording))).where(opened)
     return int(connection.execute(wanted.where(listens.c.at > after, listens.c.at <= until)).scalar_one())
+
+
+def _itself(sought: LogSought) -> Iterator[ColumnElement[bool]]:
+    for name in ("listener", "recording", "call", "listen", "purpose"):
+        if (value := getattr(sought, name)) is not None:
+            yield listens.c[name] == value
+    if sought.lines is not None:
+        yield listens.c.line.in_(sorted(sought.lines))
+
+
+def _of_agent(dialect: str, agent: str | None) -> Iterator[ColumnElement[bool]]:
+    """By what the row says: it outlives the call."""
+    if agent is not None:
+        yield holds(dialect, listens.c.agents, agent)
+
+
+def _between(sought: LogSought) -> Iterator[ColumnElement[bool]]:
+    if sought.since is not None:
+        yield listens.c.at >= sought.since
+    if sought.until is not None:
+        yield listens.c.at < sought.until
+    if sought.before is not None:
+        at, row = sought.before
+        yield listens.c.at <= at
+        yield or_(listens.c.at < at, and_(listens.c.at == at, listens.c.id < row))
 
 
 def logged_after(connection: Connection, node: str, after: int, limit: int) -> tuple[Logged, ...]:

@@ -118,7 +118,7 @@ def told(connection: Connection, call: CallId) -> ToldCall | None:
             )
             for row in found.recordings
         ),
-        listens=listening.acts(connection, ROWS_MOST, call=call),
+        listens=listening.acts(connection, listening.LogSought(call=call), ROWS_MOST),
     )
 
 

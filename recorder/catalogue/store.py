@@ -443,35 +443,10 @@ class Catalogue:
         return await self.read(lambda connection: signing_in.acts_of(connection, user), within)
 
     async def listens(
-        self,
-        limit: int,
-        *,
-        listener: str | None = None,
-        lines: Collection[str] | None = None,
-        recording: RecordingId | None = None,
-        call: CallId | None = None,
-        listen: UUID | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        before: tuple[datetime, UUID] | None = None,
-        within: timedelta = READER_WAITS,
+        self, sought: listening.LogSought, limit: int, within: timedelta = READER_WAITS
     ) -> tuple[ListenAct, ...]:
-        """Return the newest rows of the listening log that match; `until` is exclusive, `lines` None is all."""
-        return await self.read(
-            lambda connection: listening.acts(
-                connection,
-                limit,
-                listener=listener,
-                lines=lines,
-                recording=recording,
-                call=call,
-                listen=listen,
-                since=since,
-                until=until,
-                before=before,
-            ),
-            within,
-        )
+        """Return the newest rows of the listening log that match, a page of them."""
+        return await self.read(lambda connection: listening.acts(connection, sought, limit), within)
 
     async def contests(
         self,

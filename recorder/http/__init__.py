@@ -9,12 +9,15 @@ from recorder.http.browsing import browsing_routes
 from recorder.http.contesting import contest_routes
 from recorder.http.counting import counting_routes
 from recorder.http.door import Door, Unlet
+from recorder.http.exporting import Exports
 from recorder.http.finding import finding_routes
 from recorder.http.hearing import hearing_routes
 from recorder.http.house import house_routes
+from recorder.http.listening_log import log_routes
 from recorder.http.own import own_routes
 from recorder.http.own_pages import contest_page_routes, own_page_routes
 from recorder.http.pages import Pages, page_routes
+from recorder.http.searching import searching_routes
 from recorder.http.server import HttpServer
 from recorder.http.system import system_routes
 from recorder.http.watching import Watching
@@ -22,6 +25,7 @@ from recorder.http.watching import Watching
 __all__ = [
     "Answers",
     "Door",
+    "Exports",
     "HttpServer",
     "Pages",
     "Unlet",
@@ -34,9 +38,11 @@ __all__ = [
     "finding_routes",
     "hearing_routes",
     "house_routes",
+    "log_routes",
     "make_app",
     "own_page_routes",
     "own_routes",
     "page_routes",
+    "searching_routes",
     "system_routes",
 ]

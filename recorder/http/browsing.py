@@ -1,76 +1,37 @@
-"""The pages on which calls are found and heard: the list, one call, and what one has listened to.
+"""The pages on which a call is told and heard, and what one has listened to.
 
 Must not open audio or touch a table: finding, hearing and recorder.listening do, and decide.
 """
 
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
-from recorder.catalogue import Catalogue, FoundCall, RecordingRow
+from recorder.catalogue import Catalogue, FoundCall, LogSought, RecordingRow
 from recorder.http.door import ASKED_WITHIN, Door
-from recorder.http.finding import one_call, proof_of, sought_by
-from recorder.http.hearing import WishView, cursor_of, lines_of, opened
+from recorder.http.finding import one_call, proof_of
+from recorder.http.hearing import WishView, opened
 from recorder.http.pages import READ, Pages, words_for
 from recorder.http.problems import MEANINGS, Code, NotDone
 from recorder.http.rules import Who, fields_of, signed_in
 from recorder.listening import Listen, Listening
-from recorder.model import Outcome, RecordingId, RecordingStatus
+from recorder.model import RecordingId, RecordingStatus
 from recorder.rights import Right
 from recorder.signing_in import Asker
 from recorder.storage import KeptPrompts
 from recorder.waveform import RegionKind
 
-PAGE: Final = 50
 OWN_ROWS: Final = 200
 
 
 def browsing_routes(
-    door: Door,
-    listening: Listening,
-    catalogue: Catalogue,
-    kept: KeptPrompts,
-    pages: Pages,
-    lines: tuple[str, ...],
+    door: Door, listening: Listening, catalogue: Catalogue, kept: KeptPrompts, pages: Pages
 ) -> APIRouter:
-    """`lines` are those of the settings, in their order."""
     routes = APIRouter(include_in_schema=False)
     here = Depends(signed_in(door, Who.IN_PERSON))
-
-    @routes.api_route("/calls", methods=READ)
-    async def calls(
-        request: Request,
-        line: str = "",
-        outcome: str = "",
-        since: str = "",
-        until: str = "",
-        before: str = "",
-        asker: Asker = here,
-    ) -> Response:
-        given = {"line": line, "outcome": outcome, "since": since, "until": until}
-        wanted = next((known for known in Outcome if known == outcome), None)
-        try:
-            sought = sought_by(asker, line or None, wanted, None, day(since), day(until), before or None)
-        except NotDone as error:
-            return refused(pages, request, asker, error.code)
-        rows = await catalogue.search_calls(sought, PAGE, ASKED_WITHIN)
-        more = {**given, "before": cursor_of(rows[-1].started_at, rows[-1].id)} if len(rows) == PAGE else None
-        mine = lines_of(asker, Right.SEARCH)
-        return pages.page(
-            "calls.html",
-            request,
-            asker=asker,
-            here="calls",
-            calls=rows,
-            given=given,
-            outcomes=tuple(Outcome),
-            lines=[known for known in lines if mine is None or known in mine],
-            older=None if more is None else f"/calls?{urlencode(more)}",
-        )
 
     @routes.api_route("/calls/{call}", methods=READ)
     async def call_page(request: Request, call: UUID, listen: UUID | None = None, asker: Asker = here) -> Response:
@@ -106,7 +67,7 @@ def browsing_routes(
 
     @routes.api_route("/listening", methods=READ)
     async def own_log(request: Request, asker: Asker = here) -> Response:
-        acts = await catalogue.listens(OWN_ROWS, listener=asker.user.name, within=ASKED_WITHIN)
+        acts = await catalogue.listens(LogSought(listener=asker.user.name), OWN_ROWS, ASKED_WITHIN)
         return pages.page("log.html", request, asker=asker, here="listening", acts=acts)
 
     return routes

@@ -1,4 +1,4 @@
-"""/api/v1/recordings and /api/v1/listens: hearing a recording, and who has heard what.
+"""/api/v1/recordings and the listenings that are opened there: hearing a recording.
 
 Must not open a file: recorder.listening says what may be heard, once its row is written. Nothing here removes a row.
 """
@@ -10,18 +10,17 @@ from typing import Annotated, Final, Self
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
-from recorder.catalogue import Catalogue
 from recorder.http.api import PREFIX, PROBLEMS, View, held
-from recorder.http.door import ASKED_WITHIN, Door
+from recorder.http.door import Door
 from recorder.http.problems import Code, NotDone, Problem
 from recorder.http.rules import signed_in
 from recorder.http.sound import Sound
 from recorder.listening import Listen, Listening, SoundMissing
-from recorder.listens import LONGEST_EXPLANATION, Explaining, ListenAct, ListenKind, Medium, Unheard
-from recorder.model import CallId, RecordingId
+from recorder.listens import LONGEST_EXPLANATION, Explaining, Medium, Unheard
+from recorder.model import RecordingId
 from recorder.rights import EVERY_LINE, Right
 from recorder.signing_in import Asker
 from recorder.waveform import Region, RegionKind, Waveform
@@ -110,43 +109,8 @@ class PlayedView(View):
     spans: Annotated[list[tuple[int, int]], Field(max_length=200)]
 
 
-class ListenActView(View):
-    """A row of the listening log."""
-
-    id: UUID
-    listen: UUID
-    at: datetime
-    kind: ListenKind
-    listener: str
-    token: str | None
-    roles: list[str]
-    recording: UUID | None
-    call: UUID | None
-    line: str | None
-    agents: list[str]
-    medium: Medium | None
-    purpose: str | None
-    explanation: str | None
-    address: str | None
-    policy: str | None
-    why: Unheard | None
-    began_ms: int | None
-    ended_ms: int | None
-
-    @classmethod
-    def of(cls, act: ListenAct) -> Self:
-        return cls(**{name: getattr(act, name) for name in cls.model_fields})
-
-
-class ListenActsView(View):
-    """The newest first; `next` asks for those before, as `?before=`."""
-
-    rows: list[ListenActView]
-    next: str | None
-
-
-def hearing_routes(door: Door, listening: Listening, catalogue: Catalogue) -> APIRouter:
-    """Every route with which something is heard, or who has heard is seen."""
+def hearing_routes(door: Door, listening: Listening) -> APIRouter:
+    """Every route with which something is heard."""
     routes = APIRouter(prefix=PREFIX, responses=PROBLEMS)
     somebody = Depends(signed_in(door))
 
@@ -191,39 +155,6 @@ def hearing_routes(door: Door, listening: Listening, catalogue: Catalogue) -> AP
         if found is None:
             raise NotDone(Code.NOT_FOUND)
         listening.played(found, played.spans)
-
-    @routes.get("/listens", summary="The listening log: yours, or all of it where you have the right to it")
-    async def listening_log(
-        request: Request,
-        all_of_them: Annotated[bool, Query(alias="all", description="Everybody's, on your lines.")] = False,
-        listener: Annotated[str | None, Query(max_length=64, description="Only this person's.")] = None,
-        recording: UUID | None = None,
-        call: UUID | None = None,
-        since: datetime | None = None,
-        until: Annotated[datetime | None, Query(description="Exclusive.")] = None,
-        before: Annotated[str | None, Query(max_length=100, description="`next` of the page before.")] = None,
-        limit: Annotated[int, Query(ge=1, le=AT_MOST)] = 50,
-        asker: Asker = somebody,
-    ) -> ListenActsView:
-        lines = lines_of(asker, Right.VIEW_LOG)
-        if all_of_them and lines is not None and not lines:
-            raise NotDone(Code.NOT_PERMITTED)
-        if all_of_them:
-            await listening.view_log(asker, address_of(request))
-        rows = await catalogue.listens(
-            limit,
-            listener=listener if all_of_them else asker.user.name,
-            lines=lines if all_of_them else None,
-            recording=None if recording is None else RecordingId(recording),
-            call=None if call is None else CallId(call),
-            since=aware(since),
-            until=aware(until),
-            before=before_of(before),
-            within=ASKED_WITHIN,
-        )
-        shown = [ListenActView.of(row) for row in rows]
-        more = cursor_of(rows[-1].at, rows[-1].id) if len(rows) == limit else None
-        return ListenActsView(rows=shown, next=more)
 
     return routes
 
@@ -270,6 +201,14 @@ def lines_of(asker: Asker, right: Right) -> frozenset[str] | None:
     """The lines on which somebody has a right; None for every line."""
     lines = frozenset(line for own, line in held(asker) if own is right)
     return None if EVERY_LINE in lines else lines
+
+
+def may_still(asker: Asker | None, right: Right, lines: frozenset[str] | None) -> bool:
+    """Whether somebody who was asked for again may have more of what they found on these lines."""
+    if asker is None or asker.must_change:
+        return False
+    theirs = lines_of(asker, right)
+    return theirs is None or (lines is not None and lines <= theirs)
 
 
 def address_of(request: Request) -> str:

@@ -55,6 +55,8 @@ TELLABLE: Final = (
     Code.ANSWERED,
     Code.NOT_BY_YOU,
     Code.INVALID,
+    Code.NUMBERS_NOT_KEPT,
+    Code.NO_NUMBER,
 )
 """What a page can say in words; nothing else happens on one."""
 ANSWERS: Final = ("paused", "resumed", "resumed_unheard", "stopped", "erased", "personal")

@@ -42,6 +42,8 @@ class Code(StrEnum):
     TOO_MANY_OPEN = "too_many_open"
     ANSWERED = "answered_already"
     NOT_BY_YOU = "not_by_you"
+    NUMBERS_NOT_KEPT = "numbers_not_kept"
+    NO_NUMBER = "no_telephone_number"
     NOT_ALLOWED = "method_not_allowed"
     CATALOGUE_AWAY = "catalogue_away"
 
@@ -84,6 +86,12 @@ MEANINGS: Final[dict[Code, tuple[HTTPStatus, str]]] = {
         HTTPStatus.FORBIDDEN,
         "You have contested it, or it is about your own listening: somebody else must answer.",
     ),
+    Code.NUMBERS_NOT_KEPT: (
+        HTTPStatus.CONFLICT,
+        "No call can be found by a number: the settings name no key (numbers.key_file), and of a number nothing is kept"
+        " without one.",
+    ),
+    Code.NO_NUMBER: (HTTPStatus.UNPROCESSABLE_ENTITY, "That is no telephone number."),
     Code.NOT_ALLOWED: (HTTPStatus.METHOD_NOT_ALLOWED, "This cannot be done here."),
     Code.CATALOGUE_AWAY: (HTTPStatus.SERVICE_UNAVAILABLE, "The catalogue cannot be asked now, and nothing is shown."),
 }

@@ -23,9 +23,11 @@ from recorder.model import (
     KeyAct,
     LostReason,
     Outcome,
+    OverrideReason,
     RecordingStatus,
     RivalKind,
 )
+from recorder.quality import Finding
 from recorder.releases import Ground
 from recorder.rights import Role
 from recorder.settings import Line, Origin
@@ -71,6 +73,9 @@ def test_every_word_that_a_page_asks_for_is_there_and_the_other_way_round() -> N
         *("password.differ", "password.wrong"),
         *(f"outcome.{word}" for word in Outcome),
         *(f"consent.{word}" for word in ConsentState),
+        *(f"lost.{word}" for word in LostReason),
+        *(f"override.{word}" for word in OverrideReason),
+        *(f"finding.{word}" for word in Finding),
         *(f"listen.{word}" for word in ListenKind),
         *(f"region.{word}" for word in RegionKind),
         *(f"medium.{word}" for word in Medium),

@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from recorder.alarms import Alarm, AlarmKind, Standing
-from recorder.catalogue import Catalogue, CatalogueError
+from recorder.catalogue import Catalogue, CatalogueError, LogSought
 from recorder.listening import Listen, Listening
 from recorder.listens import Conspicuous, ListenAct, ListenKind, Medium, Unheard
 from recorder.model import RecordingId
@@ -77,7 +77,9 @@ async def test_more_recordings_within_an_hour_than_the_settings_allow_raise_the_
     assert (raised.standing, raised.urgent) == (Standing.RAISED, False)
     rows = [row for row in logged if row["event"] == "listening_conspicuous"]
     assert [row["why"] for row in rows] == ["over_the_hours_limit"] * 2
-    assert {row["listen"] for row in rows} <= {str(act.listen) for act in await centre.catalogue.listens(9)}
+    assert {row["listen"] for row in rows} <= {
+        str(act.listen) for act in await centre.catalogue.listens(LogSought(), 9)
+    }
     told = [row["text"] for row in logged if row["event"] == "alarm"]
     assert len(told) == 1
     assert "1 over_the_hours_limit" in told[0]

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
-from recorder.catalogue import Catalogue, CatalogueRefused
+from recorder.catalogue import Catalogue, CatalogueRefused, LogSought
 from recorder.contests import OPEN_MOST, ContestAction
 from recorder.listens import ListenKind, Unheard
 from recorder.model import CallId
@@ -203,7 +203,7 @@ async def test_it_is_contested_and_answered_on_pages_too(centre: Centre) -> None
     await heard_by(centre, recording)
     await enters(centre, "alice", Role.AGENT, at=ALICE)
     await enters(centre, "bob", Role.SUPERVISOR)
-    (row,) = await centre.catalogue.listens(9)
+    (row,) = await centre.catalogue.listens(LogSought(), 9)
     async with signed_in(centre, "alice") as agent, signed_in(centre, "bob") as supervisor:
         page = await opens(agent, f"/own/{call}")
         assert f'value="{row.listen}"' in page.text

@@ -27,6 +27,7 @@ from recorder.commands.status import EVERYWHERE, StatusUnknown, status_from
 from recorder.http import (
     Answers,
     Door,
+    Exports,
     HttpServer,
     Pages,
     api_routes,
@@ -37,10 +38,12 @@ from recorder.http import (
     finding_routes,
     hearing_routes,
     house_routes,
+    log_routes,
     make_app,
     own_page_routes,
     own_routes,
     page_routes,
+    searching_routes,
     system_routes,
 )
 from recorder.http import server as http_server
@@ -390,14 +393,16 @@ def whole_app() -> FastAPI:
     nothing: Any = None
     door = Door(nothing, lambda: NOON)
     door.close()
-    pages = Pages()
+    pages, exports = Pages(), Exports()
     return make_app(
         answers(),
         api_routes(door, nothing, nothing),
-        finding_routes(door, nothing, nothing),
-        hearing_routes(door, nothing, nothing),
+        finding_routes(door, nothing, nothing, None, exports),
+        hearing_routes(door, nothing),
+        log_routes(door, nothing, nothing, exports),
         page_routes(door, nothing, nothing, pages),
-        browsing_routes(door, nothing, nothing, nothing, pages, ()),
+        searching_routes(door, nothing, pages, (), None, exports),
+        browsing_routes(door, nothing, nothing, nothing, pages),
         own_routes(door, nothing, nothing),
         own_page_routes(door, nothing, pages, nothing),
         contest_routes(door, nothing, nothing),
@@ -435,10 +440,14 @@ MATRIX = {
         "GET /api/v1/live/changes",
         "GET /api/v1/live/{call}",
         "GET /api/v1/calls",
+        "GET /api/v1/calls/export",
+        "POST /api/v1/calls/export",
+        "POST /api/v1/calls/search",
         "GET /api/v1/calls/{call}",
         "GET /api/v1/calls/{call}/proof",
         "GET /api/v1/figures",
         "GET /api/v1/listens",
+        "GET /api/v1/listens/export",
         "GET /api/v1/listens/{listen}/audio",
         "GET /api/v1/listens/{listen}/waveform",
         "GET /api/v1/me",
@@ -456,6 +465,9 @@ MATRIX = {
     ],
     Who.IN_PERSON: [
         "GET /calls",
+        "POST /calls",
+        "GET /calls/export",
+        "POST /calls/export",
         "GET /calls/{call}",
         "GET /calls/{call}/proof",
         "GET /figures",

@@ -16,7 +16,7 @@ import httpx2
 import pytest
 
 from recorder.books import Code, verify
-from recorder.catalogue import Catalogue, CatalogueAway, CatalogueRefused, open_catalogue
+from recorder.catalogue import Catalogue, CatalogueAway, CatalogueRefused, LogSought, open_catalogue
 from recorder.listens import ListenAct, ListenKind, Medium, Unheard
 from recorder.rights import Role, UserAction
 from tests.books import folders
@@ -63,7 +63,7 @@ async def opens(client: httpx2.AsyncClient, recording: UUID, **said: object) -> 
 
 async def rows(centre: Centre) -> list[ListenAct]:
     """The whole log, the oldest first."""
-    return list(reversed(await centre.catalogue.listens(1000)))
+    return list(reversed(await centre.catalogue.listens(LogSought(), 1000)))
 
 
 def passes(centre: Centre, time: timedelta) -> None:
@@ -415,7 +415,7 @@ async def test_rows_come_back_as_they_were_written_and_once(store: Catalogue) ->
     acts = (ACT, replace(ACT, id=uuid4(), at=later(1), kind=SENT, began_ms=0, ended_ms=7, explanation=None))
     await store.write_listens(acts)
     await store.write_listens(acts)
-    assert tuple(reversed(await store.listens(9))) == acts
+    assert tuple(reversed(await store.listens(LogSought(), 9))) == acts
     logged = await store.logged_after(NODE, 0, 9)
     assert [(one.act, one.seq, one.link.digest == one.digest) for one in logged] == [
         (acts[0], 1, True),
@@ -526,7 +526,7 @@ async def test_a_row_that_cannot_be_read_is_named_and_hides_no_other(
     by_sql(catalogue_url, "UPDATE listens SET agents = '{' WHERE seq = 2")
     books = await verify(store, folders(tmp_path), node=NODE, now=later(60))
     assert ["row 2 of the listening log was removed" in item.what for item in books.mismatches] == [True]
-    assert len(await store.listens(9)) == 5
+    assert len(await store.listens(LogSought(), 9)) == 5
 
 
 async def test_a_log_that_was_cut_at_its_end_is_named_by_a_head_that_was_noted(
