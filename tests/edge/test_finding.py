@@ -292,9 +292,12 @@ async def test_on_the_page_a_number_is_sent_by_a_form_and_stands_in_no_address(
         stamp = (await opens(client, "/calls")).stamp
         form = {"stamp": stamp, "number": NUMBER, "agent": "PJSIP/alice"}
         first = await client.post("/calls", data=form)
-        older = re.search(r'name="before" value="([^"]+)"', first.text)
-        assert older is not None
-        second = await client.post("/calls", data=form | {"before": older[1]})
+        older = first.text.partition('name="before"')[0].rpartition("<form")[2]
+        carried = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]+)"', older))
+        assert carried == form
+        behind = re.search(r'name="before" value="([^"]+)"', first.text)
+        assert behind is not None
+        second = await client.post("/calls", data=carried | {"before": behind[1]})
         found = [listed(Page(answer.status_code, answer.text)) for answer in (first, second)]
         assert found[0] | found[1] == {str(made["refused"]), str(made["lost"])}
         assert not re.search(r'(href|action)="[^"]*555', first.text + second.text)
@@ -320,6 +323,7 @@ async def test_the_page_hands_on_what_was_asked_to_older_calls_and_to_the_file(
         seen: set[str] = set()
         address: str | None = "/calls?agent=PJSIP%2Falice&settled=true&outcome="
         while address is not None:
+            assert ("settled=true" in address, "agent=" in address) == (True, True)
             page = await opens(client, address)
             seen |= listed(page)
             link = re.search(r'href="(/calls\?[^"]+)"', page.text)
@@ -429,9 +433,11 @@ async def serving(second_page: Callable[[], Awaitable[list[int]]], **how: bool) 
 
     server = HttpServer(make_app(answers(), routes), "127.0.0.1", 0)
     running = asyncio.create_task(server.run())
-    yield f"http://127.0.0.1:{server.port}/rows"
-    server.stop()
-    await running
+    try:
+        yield f"http://127.0.0.1:{server.port}/rows"
+    finally:
+        server.stop()
+        await running
 
 
 async def away() -> list[int]:

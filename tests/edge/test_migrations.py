@@ -55,7 +55,7 @@ def schema_shown(connection: Connection) -> dict[str, Any]:
             "checks": sorted((check["name"] or "", check["sqltext"]) for check in looked.get_check_constraints(table)),
             "references": sorted(json.dumps(key, sort_keys=True) for key in looked.get_foreign_keys(table)),
             "uniques": sorted(json.dumps(unique, sort_keys=True) for unique in looked.get_unique_constraints(table)),
-            "indexes": sorted(json.dumps(index, sort_keys=True) for index in looked.get_indexes(table)),
+            "indexes": sorted(json.dumps(index, sort_keys=True, default=str) for index in looked.get_indexes(table)),
         }
         for table in sorted(looked.get_table_names())
         if table != "alembic_version"
