@@ -43,6 +43,12 @@ class Format(StrEnum):
 MEDIA: Final = {Format.CSV: "text/csv; charset=utf-8", Format.JSON: "application/json"}
 
 
+FILE: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {kind.partition(";")[0]: {} for kind in MEDIA.values()}}
+}
+"""For the document that describes the API."""
+
+
 class Cut(Exception):
     """It cannot be gone on with: whoever asks for it may not have the rest."""
 

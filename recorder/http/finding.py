@@ -5,7 +5,7 @@ Must not keep, log or answer a number that was looked for: it becomes digests, a
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 import structlog
@@ -17,7 +17,7 @@ from recorder.catalogue import CallRow, Catalogue, FoundCall, Sought
 from recorder.http import exporting
 from recorder.http.api import PREFIX, PROBLEMS, View
 from recorder.http.door import ASKED_WITHIN, Door
-from recorder.http.exporting import Exports, Format, Place, paged
+from recorder.http.exporting import FILE, Exports, Format, Place, paged
 from recorder.http.hearing import AT_MOST, aware, before_of, cursor_of, lines_of, may_still
 from recorder.http.problems import Code, NotDone
 from recorder.http.rules import signed_in
@@ -42,6 +42,8 @@ log = structlog.get_logger(__name__)
 
 A_LONG_TIME: Final = 10**6
 """Seconds, than which no call is longer."""
+NO_KEY: Final[dict[int | str, dict[str, Any]]] = {409: PROBLEMS[404]}
+"""What a search by number is answered besides, where the settings have no key."""
 OTHERWISE: Final = frozenset({"line", "since", "until"})
 """What is not looked for just as it was said."""
 
@@ -261,15 +263,20 @@ def finding_routes(
     async def calls(wanted: Annotated[PageView, Query()], asker: Asker = somebody) -> CallsView:
         return await page(asker, wanted)
 
-    @routes.post("/calls/search", summary="The same, by the number of the other side")
+    @routes.post("/calls/search", summary="The same, by the number of the other side", responses=NO_KEY)
     async def calls_by_number(wanted: PageByNumberView, asker: Asker = somebody) -> CallsView:
         return await page(asker, wanted, wanted.number)
 
-    @routes.get("/calls/export", summary="All that are found, as a file", response_class=Response)
+    @routes.get("/calls/export", summary="All that are found, as a file", response_class=Response, responses=FILE)
     async def calls_file(request: Request, wanted: Annotated[ExportView, Query()], asker: Asker = somebody) -> Response:
         return await export(request, asker, wanted)
 
-    @routes.post("/calls/export", summary="The same, by the number of the other side", response_class=Response)
+    @routes.post(
+        "/calls/export",
+        summary="The same, by the number of the other side",
+        response_class=Response,
+        responses=FILE | NO_KEY,
+    )
     async def calls_file_by_number(request: Request, wanted: ExportByNumberView, asker: Asker = somebody) -> Response:
         return await export(request, asker, wanted, wanted.number)
 

@@ -15,7 +15,7 @@ from recorder.catalogue import Catalogue, LogSought
 from recorder.http import exporting
 from recorder.http.api import PREFIX, PROBLEMS, View
 from recorder.http.door import ASKED_WITHIN, Door
-from recorder.http.exporting import Exports, Format, Place, paged
+from recorder.http.exporting import FILE, Exports, Format, Place, paged
 from recorder.http.hearing import AT_MOST, address_of, aware, before_of, cursor_of, lines_of, may_still
 from recorder.http.problems import Code, NotDone
 from recorder.http.rules import signed_in
@@ -102,7 +102,9 @@ def log_routes(door: Door, listening: Listening, catalogue: Catalogue, exports: 
         more = cursor_of(rows[-1].at, rows[-1].id) if len(rows) == wanted.limit else None
         return ListenActsView(rows=[ListenActView.of(row) for row in rows], next=more)
 
-    @routes.get("/listens/export", summary="All that are found there, as a file", response_class=Response)
+    @routes.get(
+        "/listens/export", summary="All that are found there, as a file", response_class=Response, responses=FILE
+    )
     async def log_file(
         request: Request, wanted: Annotated[LogExportView, Query()], asker: Asker = somebody
     ) -> Response:

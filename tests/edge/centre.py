@@ -27,6 +27,7 @@ from recorder.catalogue import CallRow, Catalogue, CatalogueError, RecordingRow,
 from recorder.catalogue.engine import Rooms, url_of
 from recorder.clock import Clock
 from recorder.daemon import CallRunner, Parts
+from recorder.numbers import NumberKey
 from recorder.rights import ANYBODY, EVERY_LINE, Role, UserAct, UserAction
 from recorder.settings import Settings
 from tests.facts import override_for
@@ -57,6 +58,8 @@ ANYBODY_OVERRIDES = UserAct(
     role=Role.OVERRIDER,
     line=EVERY_LINE,
 )
+NUMBER_KEY = NumberKey(secret=b"s" * 43, region="US")
+"""Of the centres that know numbers."""
 UNHURRIED = timedelta(seconds=5)
 """What a catalogue may take here, where nobody holds it (`away`): a machine that plays three suites at once may stand
 still for longer than a caller may wait, and then the daemon rightly captures nothing."""

@@ -18,7 +18,7 @@ from recorder.catalogue import Catalogue
 from recorder.catalogue.engine import Rooms
 from recorder.daemon import reception
 from tests import postgres
-from tests.edge.centre import UNHURRIED, Centre, ask_unhurried
+from tests.edge.centre import NUMBER_KEY, UNHURRIED, Centre, ask_unhurried
 from tests.fakes.pbx import FakePbx
 
 ENDS_WITHIN = 5.0
@@ -155,6 +155,22 @@ async def sqlite_centre(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[
     file = shutil.copyfile(sqlite_template, tmp_path / "catalogue.db")
     async with AsyncExitStack() as closing:
         made = Centre(await closing.enter_async_context(FakePbx()), tmp_path, f"sqlite:///{file}")
+        closing.push_async_callback(made.kill)
+        await made.start()
+        yield made
+
+
+@pytest.fixture
+async def numbered_centre(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Centre]:
+    """The same, with the key of numbers."""
+    file = shutil.copyfile(sqlite_template, tmp_path / "catalogue.db")
+    key_file = tmp_path / "number.key"
+    key_file.write_bytes(NUMBER_KEY.secret)
+    key_file.chmod(0o600)
+    numbers = {"key_file": key_file, "region": NUMBER_KEY.region}
+    async with AsyncExitStack() as closing:
+        pbx = await closing.enter_async_context(FakePbx())
+        made = Centre(pbx, tmp_path, f"sqlite:///{file}", numbers=numbers)
         closing.push_async_callback(made.kill)
         await made.start()
         yield made

@@ -6,7 +6,6 @@ import asyncio
 import csv
 import io
 import re
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -25,23 +24,19 @@ from recorder.http.exporting import Cut, Format, Place, cell, paged
 from recorder.http.finding import exported
 from recorder.listens import ListenKind
 from recorder.model import CallId, ConsentState, Direction, LostReason, Outcome, OverrideReason
-from recorder.numbers import NumberKey
 from recorder.rights import Role, UserAction
 from tests.books import Story, agreed, by_override, failed, folders, refused
 from tests.core.test_listens import ACT
-from tests.edge.centre import Centre
+from tests.edge.centre import NUMBER_KEY, Centre
 from tests.edge.test_http import answers
 from tests.edge.test_listening import by_sql, many
 from tests.edge.visitors import Page, enters, opens, program, signed_in, token_of
 from tests.facts import later, user_act
-from tests.fakes.pbx import FakePbx
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
-SECRET = "s" * 43
-KEY = NumberKey(secret=SECRET.encode(), region="US")
 NUMBER = "+1 555 123 4567"
-DIGEST = str(KEY.digest(NUMBER))
+DIGEST = str(NUMBER_KEY.digest(NUMBER))
 
 
 async def five_calls(store: Catalogue, home: Path) -> dict[str, CallId]:
@@ -143,17 +138,8 @@ async def test_the_log_is_looked_through_by_agent_and_by_purpose(
 
 
 @pytest.fixture
-async def centre(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Centre]:
-    file = shutil.copyfile(sqlite_template, tmp_path / "catalogue.db")
-    key_file = tmp_path / "number.key"
-    key_file.write_text(f"{SECRET}\n")
-    key_file.chmod(0o600)
-    async with AsyncExitStack() as closing:
-        pbx = await closing.enter_async_context(FakePbx())
-        made = Centre(pbx, tmp_path, f"sqlite:///{file}", numbers={"key_file": key_file, "region": "US"})
-        closing.push_async_callback(made.kill)
-        await made.start()
-        yield made
+def centre(numbered_centre: Centre) -> Centre:
+    return numbered_centre
 
 
 async def called(centre: Centre, home: Path) -> dict[str, CallId]:

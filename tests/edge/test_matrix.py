@@ -13,7 +13,7 @@ import pytest
 from recorder.http.rules import Who
 from recorder.listens import Medium
 from recorder.rights import RIGHTS, Right, Role, UserAction
-from tests.edge.centre import Centre
+from tests.edge.centre import NUMBER_KEY, Centre
 from tests.edge.test_http import MATRIX
 from tests.edge.test_listening import WHY, recorded
 from tests.edge.test_live_calls import SCRIPT, talks
@@ -21,13 +21,14 @@ from tests.edge.visitors import enters, opens, program, signed_in, token_of
 from tests.facts import contest_act, user_act
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
+NUMBER: Final = "+1 555 123 4567"
 EVERYBODY: Final = frozenset(Right)
 """What takes no more than to have signed in."""
 
 
 @pytest.fixture
-def centre(sqlite_centre: Centre) -> Centre:
-    return sqlite_centre
+def centre(numbered_centre: Centre) -> Centre:
+    return numbered_centre
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +117,20 @@ async def _asks_for_all(visitor: Visitor) -> bool:
     return await visitor.finds("/api/v1/listens", visitor.places.recording, all="true")
 
 
+async def _finds_by_number(visitor: Visitor, path: str) -> bool:
+    """By the body of a program's request, and by a page's form."""
+    asked = {"number": NUMBER, "format": "json"} if path.endswith("/export") else {"number": NUMBER}
+    bare = visitor.client.headers.get("Authorization") is not None
+    said = {"json": asked} if bare else {"data": asked | {"stamp": visitor.stamp}}
+    answer = await visitor.client.post(path, **said)  # type: ignore[arg-type]
+    assert answer.status_code in (200, 403), (path, answer.status_code, answer.text)
+    return answer.status_code == 200 and str(visitor.places.over) in answer.text
+
+
+async def _takes_the_log(visitor: Visitor) -> bool:
+    return await visitor.finds("/api/v1/listens/export", visitor.places.recording, all="true")
+
+
 async def _is_shown(visitor: Visitor, path: str) -> bool:
     return (await visitor.client.get(path)).status_code == 200
 
@@ -134,6 +149,9 @@ BY_PROGRAM: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
     "GET /api/v1/live/{call}": (SEES, lambda one: one.finds(f"/api/v1/live/{one.places.live}", one.places.live)),
     "POST /api/v1/live/{call}/{act}": (frozenset({Right.CONTROL}), lambda one: _presses(one, "/api/v1")),
     "GET /api/v1/calls": (FINDS, lambda one: one.finds("/api/v1/calls", one.places.over)),
+    "POST /api/v1/calls/search": (FINDS, lambda one: _finds_by_number(one, "/api/v1/calls/search")),
+    "GET /api/v1/calls/export": (FINDS, lambda one: one.finds("/api/v1/calls/export", one.places.over)),
+    "POST /api/v1/calls/export": (FINDS, lambda one: _finds_by_number(one, "/api/v1/calls/export")),
     "GET /api/v1/calls/{call}": (FINDS, lambda one: one.finds(f"/api/v1/calls/{one.places.over}", one.places.over)),
     "GET /api/v1/calls/{call}/proof": (
         PROVES,
@@ -150,6 +168,7 @@ BY_PROGRAM: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
         lambda one: one.sends(f"/api/v1/recordings/{one.places.recording}/listens", **WHY),
     ),
     "GET /api/v1/listens": (frozenset({Right.VIEW_LOG}), _asks_for_all),
+    "GET /api/v1/listens/export": (frozenset({Right.VIEW_LOG}), _takes_the_log),
     "GET /api/v1/listens/{listen}/audio": (HEARS, _hears),
     "GET /api/v1/listens/{listen}/waveform": (HEARS, _looks),
     "POST /api/v1/listens/{listen}/played": (HEARS, _plays),
@@ -173,6 +192,9 @@ IN_PERSON: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
     "GET /live/changes": (SEES, lambda one: one.hears_of("/live/changes", one.places.live)),
     "POST /live/{call}/{act}": (frozenset({Right.CONTROL}), lambda one: _presses(one, "")),
     "GET /calls": (FINDS, lambda one: one.finds("/calls", one.places.over)),
+    "POST /calls": (FINDS, lambda one: _finds_by_number(one, "/calls")),
+    "GET /calls/export": (FINDS, lambda one: one.finds("/calls/export", one.places.over)),
+    "POST /calls/export": (FINDS, lambda one: _finds_by_number(one, "/calls/export")),
     "GET /calls/{call}": (FINDS, lambda one: one.finds(f"/calls/{one.places.over}", one.places.over)),
     "GET /calls/{call}/proof": (PROVES, lambda one: one.finds(f"/calls/{one.places.over}/proof", one.places.over)),
     "POST /recordings/{recording}/listen": (
@@ -214,6 +236,7 @@ def test_who_runs_the_machine_reads_the_log_or_answers_for_it_hears_nothing() ->
 async def places(centre: Centre) -> Places:
     recording = await recorded(centre)
     over = (await centre.call()).id
+    await centre.catalogue.write_numbers([(over, str(NUMBER_KEY.digest(NUMBER)))])
     await enters(centre, "somebody", Role.QUALITY)
     async with program(centre, (await token_of(centre, "somebody"))[1]) as client:
         opened = await client.post(f"/api/v1/recordings/{recording}/listens", json=WHY | {"medium": Medium.STREAM})
