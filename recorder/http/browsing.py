@@ -3,7 +3,6 @@
 Must not open audio or touch a table: finding, hearing and recorder.listening do, and decide.
 """
 
-from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -38,7 +37,7 @@ def browsing_routes(
         try:
             found = await one_call(catalogue, asker, call)
         except NotDone as error:
-            return refused(pages, request, asker, error.code)
+            return pages.refused(request, asker, error.code)
         playing = None if listen is None else listening.find(asker, listen)
         return await _call(pages, request, asker, listening, found, playing)
 
@@ -47,14 +46,14 @@ def browsing_routes(
         try:
             return await proof_of(catalogue, kept, asker, call)
         except NotDone as error:
-            return refused(pages, request, asker, error.code)
+            return pages.refused(request, asker, error.code)
 
     @routes.post("/recordings/{recording}/listen")
     async def listen_to(request: Request, recording: UUID, asker: Asker = here) -> Response:
         given = await fields_of(request)
         audible = await listening.audible(asker, RecordingId(recording))
         if audible is None:
-            return refused(pages, request, asker, Code.NOT_FOUND)
+            return pages.refused(request, asker, Code.NOT_FOUND)
         try:
             wish = WishView(purpose=given.get("purpose", ""), explanation=given.get("explanation", "")[:500])
             begun = await opened(listening, request, asker, RecordingId(recording), wish)
@@ -111,15 +110,3 @@ async def _hearable(listening: Listening, asker: Asker, row: RecordingRow) -> di
     purposes = sorted(audible.purposes) if can and audible is not None else []
     rules = [listening.rule_for(asker, row.line, purpose) for purpose in purposes]
     return {"row": row, "purposes": purposes, "rule": max(rules, key=lambda rule: rule.rank[1:], default=None)}
-
-
-def refused(pages: Pages, request: Request, asker: Asker, code: Code) -> Response:
-    return pages.page("problem.html", request, int(MEANINGS[code][0]), asker=asker, code=code)
-
-
-def day(text: str) -> datetime | None:
-    """The beginning of that day where the recorder stands; nothing where it is no day."""
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC) if text else None
-    except ValueError:
-        return None

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from recorder.catalogue import ANSWERS, Catalogue, Counted, Span
 from recorder.http.api import PREFIX, PROBLEMS, View
 from recorder.http.door import ASKED_WITHIN, Door
-from recorder.http.hearing import aware, lines_of
+from recorder.http.hearing import aware, day_of, lines_of
 from recorder.http.pages import READ, Pages
 from recorder.http.problems import MEANINGS, Code, NotDone
 from recorder.http.rules import Who, signed_in
@@ -186,7 +186,7 @@ def counting_routes(
         mine = lines_of(asker, Right.SEARCH)
         figures, status = None, 200
         try:
-            figures = await figures_of(span_of(asker, line or None, _day(since), _day(until), now()))
+            figures = await figures_of(span_of(asker, line or None, day_of(since), day_of(until), now()))
         except NotDone as error:
             if error.code is not Code.INVALID:
                 return pages.refused(request, asker, error.code)
@@ -214,11 +214,3 @@ def _totals(figures: FiguresView) -> Counter[str]:
     for row in figures.outcomes:
         totals[row.line] += row.calls
     return totals
-
-
-def _day(text: str) -> datetime | None:
-    """The beginning of that day where the recorder stands; NotDone where it is no day."""
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC) if text else None
-    except (ValueError, OverflowError):
-        raise NotDone(Code.INVALID) from None

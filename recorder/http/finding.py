@@ -214,7 +214,7 @@ def sought_by(
     """What they look for, on the lines that they may search; NotDone where there is none."""
     lines = lines_of(asker, Right.SEARCH)
     if lines is not None and not lines:
-        raise NotDone(Code.NOT_PERMITTED)
+        raise NotDone(Code.NO_RIGHT)
     if search.line is not None:
         lines = frozenset({search.line}) if lines is None or search.line in lines else frozenset()
     return Sought(

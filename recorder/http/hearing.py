@@ -220,6 +220,14 @@ def aware(at: datetime | None) -> datetime | None:
     return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
 
 
+def day_of(text: str) -> datetime | None:
+    """The beginning of that day where the recorder stands; None for none. NotDone where it is no day."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC) if text else None
+    except (ValueError, OverflowError):
+        raise NotDone(Code.INVALID) from None
+
+
 def cursor_of(at: datetime, row: UUID) -> str:
     """What a page goes on behind: fit to stand in an address as it is."""
     return f"{at.isoformat().replace('+00:00', 'Z')}_{row}"

@@ -133,7 +133,7 @@ async def own_calls(
     """A page of the calls that were theirs; NotDone where they may see them on no line."""
     lines = lines_of(asker, Right.OWN_CALLS)
     if lines is not None and not lines:
-        raise NotDone(Code.NOT_PERMITTED)
+        raise NotDone(Code.NO_RIGHT)
     since, until = aware(since), aware(until)
     sought = OwnSought(
         user=asker.user.name,

@@ -13,9 +13,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
 from recorder.catalogue import Catalogue, ToldCall
-from recorder.http.browsing import day, refused
 from recorder.http.contesting import answer, contests_of
 from recorder.http.door import Door
+from recorder.http.hearing import day_of
 from recorder.http.own import contested, own_call, own_calls, told_of
 from recorder.http.pages import READ, Pages, words_for
 from recorder.http.problems import MEANINGS, Code, NotDone
@@ -35,10 +35,10 @@ def own_page_routes(door: Door, catalogue: Catalogue, pages: Pages, now: Callabl
     ) -> Response:
         try:
             page = await own_calls(
-                catalogue, asker, now(), PAGE, since=day(since), until=day(until), before=before or None
+                catalogue, asker, now(), PAGE, since=day_of(since), until=day_of(until), before=before or None
             )
         except NotDone as error:
-            return refused(pages, request, asker, error.code)
+            return pages.refused(request, asker, error.code)
         given = {"since": since, "until": until}
         older = None if page.next is None else f"/own?{urlencode({**given, 'before': page.next})}"
         return pages.page("own.html", request, asker=asker, here="own", calls=page.calls, given=given, older=older)
@@ -48,7 +48,7 @@ def own_page_routes(door: Door, catalogue: Catalogue, pages: Pages, now: Callabl
         try:
             told = await own_call(catalogue, asker, call, now())
         except NotDone as error:
-            return refused(pages, request, asker, error.code)
+            return pages.refused(request, asker, error.code)
         return await _call(request, asker, told)
 
     @routes.post("/own/{call}/contest")
@@ -57,7 +57,7 @@ def own_page_routes(door: Door, catalogue: Catalogue, pages: Pages, now: Callabl
         try:
             told = await own_call(catalogue, asker, call, now())
         except NotDone as error:
-            return refused(pages, request, asker, error.code)
+            return pages.refused(request, asker, error.code)
         try:
             listen = UUID(given["listen"]) if given.get("listen") else None
             await contested(catalogue, asker, told, given.get("text", ""), listen, now())
@@ -82,7 +82,7 @@ def contest_page_routes(door: Door, catalogue: Catalogue, pages: Pages, now: Cal
         try:
             return await _contests(request, asker, before or None)
         except NotDone as error:
-            return refused(pages, request, asker, error.code)
+            return pages.refused(request, asker, error.code)
 
     @routes.post("/contests/{contest}/answer")
     async def answer_it(request: Request, contest: UUID, asker: Asker = here) -> Response:

@@ -4,7 +4,6 @@ Must not touch a table, nor keep a number: finding makes of it what is looked fo
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -14,7 +13,7 @@ from recorder.catalogue import CallRow, Catalogue, Sought
 from recorder.http.door import ASKED_WITHIN, Door
 from recorder.http.exporting import Exports, Format
 from recorder.http.finding import ByNumber, SearchView, exported, sought_by
-from recorder.http.hearing import cursor_of, lines_of
+from recorder.http.hearing import cursor_of, day_of, lines_of
 from recorder.http.pages import READ, Pages, words_for
 from recorder.http.problems import MEANINGS, Code, NotDone
 from recorder.http.rules import STAMP_FIELD, Who, fields_of, signed_in
@@ -56,8 +55,8 @@ def searching_routes(
             sought = _sought(asker, given, key, before, by_number=by_number)
             rows = await catalogue.search_calls(sought, PAGE, ASKED_WITHIN)
         except NotDone as error:
-            if error.code is Code.NOT_PERMITTED:
-                return pages.page("problem.html", request, 403, asker=asker, code=error.code)
+            if error.code is Code.NO_RIGHT:
+                return pages.refused(request, asker, error.code)
             why, status = words_for(request)(f"problem.{error.code}"), int(MEANINGS[error.code][0])
         mine = lines_of(asker, Right.SEARCH)
         return pages.page(
@@ -84,7 +83,7 @@ def searching_routes(
                 raise NotDone(Code.INVALID)
             return await exported(door, catalogue, exports, request, sought, Format(form))
         except NotDone as error:
-            return pages.page("problem.html", request, int(MEANINGS[error.code][0]), asker=asker, code=error.code)
+            return pages.refused(request, asker, error.code)
 
     @routes.api_route("/calls", methods=READ)
     async def calls(request: Request, asker: Asker = here) -> Response:
@@ -119,20 +118,12 @@ def _sought(
     number = said.pop("number", None) if by_number else None
     for day in DAYS:
         if day in said:
-            said[day] = _day(given[day])
+            said[day] = day_of(given[day])
     try:
         search = SearchView.model_validate(said)
     except ValidationError:
         raise NotDone(Code.INVALID) from None
     return sought_by(asker, search, key, before=before or None, number=None if number is None else str(number))
-
-
-def _day(text: str) -> datetime:
-    """The beginning of that day where the recorder stands."""
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise NotDone(Code.INVALID) from None
 
 
 def _older(rows: tuple[CallRow, ...]) -> str | None:

@@ -221,7 +221,7 @@ async def test_what_is_no_number_is_said_to_be_none_and_without_the_right_nothin
     for name, number, code in (
         ("sam", "alice", "no_telephone_number"),
         ("sam", "", "not_understood"),
-        ("alba", "alice", "not_permitted"),
+        ("alba", "alice", "no_right"),
     ):
         async with program(centre, await secret(centre, name)) as client:
             for path in ("/api/v1/calls/search", "/api/v1/calls/export"):
@@ -262,7 +262,7 @@ async def test_on_the_page_calls_are_found_by_each_field_and_it_shows_what_was_a
             page = await opens(client, f"/calls?{asked}")
             assert (page.status, listed(page)) == (200, {str(made[name]) for name in found})
         assert '<option value="emergency" selected>' in page.text
-        assert "the capture failed" in (await opens(client, "/calls?reason=capture_failed")).text
+        assert "the telephone system wrote nothing" in (await opens(client, "/calls?reason=capture_failed")).text
         wrong = await opens(client, "/calls?since=someday")
         assert (wrong.status, listed(wrong)) == (422, set())
         assert "That could not be understood." in wrong.text
