@@ -68,8 +68,14 @@ STATIC: Final = {
     "player.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
-WAYS: Final = {"system": Right.VIEW_SYSTEM, "figures": Right.SEARCH}
-"""The pages that are open to who has the right on some line."""
+WAYS: Final = {
+    "calls": frozenset({Right.SEARCH}),
+    "own": frozenset({Right.OWN_CALLS}),
+    "contests": frozenset({Right.OWN_CALLS, Right.ANSWER_CONTEST}),
+    "figures": frozenset({Right.SEARCH}),
+    "system": frozenset({Right.VIEW_SYSTEM}),
+}
+"""The pages that are open to who has one of these rights on some line."""
 WAYS_OF_THE_HOUSE: Final = {"settings": Right.VIEW_SETTINGS, "users": Right.VIEW_USERS}
 """And those that take it on every line."""
 LIMITS: Final = {"shortest": SHORTEST_PASSWORD, "longest": LONGEST_PASSWORD, "different": FEWEST_DIFFERENT}
@@ -122,7 +128,7 @@ def ways_of(asker: Asker | None) -> frozenset[str]:
     if asker is None:
         return frozenset()
     rights = {right for right, _ in held(asker)}
-    on_some = {way for way, right in WAYS.items() if right in rights}
+    on_some = {way for way, open_to in WAYS.items() if open_to & rights}
     return frozenset(on_some | {way for way, right in WAYS_OF_THE_HOUSE.items() if asker.may(right, EVERY_LINE)})
 
 

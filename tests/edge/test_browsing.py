@@ -171,6 +171,23 @@ async def test_who_has_no_right_to_search_is_told_so_and_sees_no_call(centre: Ce
     assert await rows(centre) == []
 
 
+@pytest.mark.parametrize(
+    ("role", "ways"),
+    [
+        (Role.AGENT, {"/own", "/contests"}),
+        (Role.SUPERVISOR, {"/calls", "/contests", "/figures", "/system"}),
+        (Role.QUALITY, {"/calls", "/figures"}),
+        (Role.AUDITOR, set()),
+        (Role.PRIVACY_OFFICER, {"/calls", "/contests", "/figures"}),
+    ],
+)
+async def test_a_page_leads_where_one_may_go_and_nowhere_else(centre: Centre, role: Role, ways: set[str]) -> None:
+    await enters(centre, "somebody", role)
+    async with signed_in(centre, "somebody") as client:
+        way_about = (await opens(client, "/live")).text.partition("<nav")[2].partition("</nav>")[0]
+    assert set(re.findall(r'href="([^"]+)"', way_about)) == ways | {"/live", "/listening", "/password"}
+
+
 async def test_the_pages_speak_french_too(centre: Centre) -> None:
     await recorded(centre)
     await enters(centre, "sam", Role.SUPERVISOR)
