@@ -166,6 +166,7 @@ class Assembly:
         _keep_prompts(self.prompts, settings.prompts.here, KeptPrompts(self.storage))
         self.catalogue = await open_catalogue(settings.catalogue.url)
         closing.push_async_callback(self.catalogue.close)
+        self.people = self.catalogue.for_people()
         self._notify = _notifier(closing)
         self.daemon = Daemon(watchdog=lambda: self._notify("WATCHDOG=1"))
         self.daemon.parts = self._parts(closing)
@@ -284,7 +285,7 @@ class Assembly:
             [(_marks(SPOOL, settings.capture), self.spool), (_marks(STORAGE, settings.storage), self.storage)]
         )
         listening = Listening(
-            self.catalogue,
+            self.people,
             self.storage,
             settings.listening.rules(),
             self.now,
@@ -368,10 +369,10 @@ class Assembly:
             figures=registry(self.figures),
             token=self.settings.http.token(),
         )
-        door, live = Door(self.catalogue, self.now), self.daemon.parts.live
+        door, live = Door(self.people, self.now), self.daemon.parts.live
         closing.callback(door.close)
-        watching = Watching(live, self.catalogue, self._stop)
-        listening, catalogue, pages = self.daemon.parts.listening, self.catalogue, Pages()
+        watching = Watching(live, self.people, self._stop)
+        listening, catalogue, pages = self.daemon.parts.listening, self.people, Pages()
         kept, key, exports = KeptPrompts(self.storage), self.settings.numbers.key(), Exports()
         app = make_app(
             answers,

@@ -146,5 +146,6 @@ def unanswerable(asker: Asker, contest: Contest, heard: datetime | None) -> Unan
 
 
 def may_see(asker: Asker, contest: Contest) -> bool:
-    """Who has contested, and whoever has the right to answer on its line."""
-    return asker.user.name == contest.agent or asker.may(Right.ANSWER_CONTEST, contest.line)
+    """Who has contested, by a token that is for that, and whoever has the right to answer on its line."""
+    is_own = asker.user.name == contest.agent and (asker.token is None or asker.may(Right.OWN_CALLS, contest.line))
+    return is_own or asker.may(Right.ANSWER_CONTEST, contest.line)

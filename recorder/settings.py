@@ -704,13 +704,20 @@ def _first(words: list[str]) -> list[str]:
 
 
 def _without_secrets(address: str) -> str:
-    """An address without a password, and without what may say as much as one: a web address' path, any query."""
-    parts = urlsplit(address)
-    if not parts.netloc:
+    """An address without a password, and without what may say as much as one: a web address' path, any query.
+
+    Up to the last @ all may be a password, whatever stands in it; where that cannot be told apart the scheme is left.
+    """
+    scheme, of_a_place, rest = address.partition("://")
+    if not of_a_place or scheme == "sqlite":
         return address  # a file's
-    user, at, host = parts.netloc.rpartition("@")
+    user, at, place = rest.rpartition("@")
     name, colon, _ = user.partition(":")
-    is_secret = parts.scheme in ("http", "https") and parts.path.strip("/")
-    path = f"/{ELIDED}" if is_secret else parts.path
-    query = f"?{ELIDED}" if parts.query else ""
-    return f"{parts.scheme}://{name}{f':{ELIDED}' if colon else ''}{at}{host}{path}{query}"
+    if set("/?#") & set(name) or set("?#") & set(user):
+        return f"{scheme}://{ELIDED}"
+    host, query, _ = place.partition("?")
+    host = host.partition("#")[0]
+    if scheme in ("http", "https"):
+        host, slash, path = host.partition("/")
+        host += f"/{ELIDED}" if path else slash
+    return f"{scheme}://{name}{f':{ELIDED}' if colon else ''}{at}{host}{f'?{ELIDED}' if query else ''}"

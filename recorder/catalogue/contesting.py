@@ -15,9 +15,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, Select, and_, exists, func, or_, select
 
+from recorder.catalogue.errors import CatalogueRefused
 from recorder.catalogue.tables import contests, listens
 from recorder.catalogue.writing import clean_text
-from recorder.contests import Contest, ContestAct, ContestAction
+from recorder.contests import OPEN_MOST, Contest, ContestAct, ContestAction
 from recorder.contests import contests as contests_after
 from recorder.listens import ListenKind
 from recorder.model import CallId
@@ -26,9 +27,12 @@ _ACTS: Final = select(*(contests.c[field.name].label(field.name) for field in fi
 
 
 def add(connection: Connection, act: ContestAct) -> None:
-    """Say this; a rule of the table refuses what cannot be said."""
-    if connection.execute(select(contests.c.seq).where(contests.c.id == act.id)).first() is None:
-        connection.execute(contests.insert(), asdict(act) | {"said": clean_text(act.said)})
+    """Say this; a rule of the table refuses what cannot be said, and CatalogueRefused says that too much is open."""
+    if connection.execute(select(contests.c.seq).where(contests.c.id == act.id)).first() is not None:
+        return
+    if act.action is ContestAction.CONTESTED and count_open(connection, agent=act.agent) >= OPEN_MOST:
+        raise CatalogueRefused(f"{OPEN_MOST} of what they contested wait for an answer already")
+    connection.execute(contests.insert(), asdict(act) | {"said": clean_text(act.said)})
 
 
 def found(

@@ -84,8 +84,11 @@ class ToldCall:
 
 def candidates(connection: Connection, sought: OwnSought, limit: int) -> Candidates:
     """Return the newest calls with an agent's leg at a telephone that was ever theirs."""
+    seats = users.seats_ever(connection, sought.user)
+    if not seats:
+        return Candidates(calls=(), acts=())
     wanted = select(calls).order_by(calls.c.started_at.desc(), calls.c.id).limit(limit)
-    wanted = wanted.where(calls.c.started_at >= sought.since, _took_part(users.seats_ever(connection, sought.user)))
+    wanted = wanted.where(calls.c.started_at >= sought.since, _took_part(seats))
     if sought.lines is not None:
         wanted = wanted.where(calls.c.line.in_(sorted(sought.lines)))
     if sought.until is not None:

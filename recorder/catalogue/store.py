@@ -6,6 +6,7 @@ every method ends within its `within`, with its answer or with one of errors.py;
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -27,7 +28,8 @@ from recorder.catalogue import (
     waveforms,
     writing,
 )
-from recorder.catalogue.engine import CALLER_WAITS, Rooms, url_of
+from recorder.catalogue.engine import CALLER_WAITS, READERS, Rooms, url_of
+from recorder.catalogue.errors import CatalogueAway
 from recorder.catalogue.rows import (
     BookedCall,
     CallRow,
@@ -65,6 +67,7 @@ from recorder.waveform import Waveform
 T = TypeVar("T")
 READER_WAITS = timedelta(seconds=10)  # where nobody is on the line: start-up, sweeps, the command line
 READY_MARK = "ready"
+PEOPLE_AT_ONCE = READERS - 1
 
 
 class Catalogue:
@@ -93,6 +96,10 @@ class Catalogue:
 
     async def read(self, work: Callable[[Connection], T], within: timedelta = READER_WAITS) -> T:
         return await self._rooms.ask(work, within, writes=False)
+
+    def for_people(self) -> Catalogue:
+        """The same for pages and programs, whose questions leave a reading thread to who has a caller on the line."""
+        return _ForPeople(self._rooms)
 
     # ------------------------------------------------------------------ changes
 
@@ -564,6 +571,27 @@ class Catalogue:
 
     async def sweep_marks(self, node: str, within: timedelta = READER_WAITS) -> dict[str, datetime]:
         return await self.read(lambda connection: reading.sweep_marks(connection, node), within)
+
+
+class _ForPeople(Catalogue):
+    """So many read at once; the others wait for their turn, as long as they would wait for the answer."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        super().__init__(rooms)
+        self._turns = asyncio.Semaphore(PEOPLE_AT_ONCE)
+
+    async def read(self, work: Callable[[Connection], T], within: timedelta = READER_WAITS) -> T:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within.total_seconds()
+        try:
+            async with asyncio.timeout_at(until):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise CatalogueAway("others who look something up did not come to an end") from None
+        try:
+            return await super().read(work, timedelta(seconds=max(0.0, until - loop.time())))
+        finally:
+            self._turns.release()
 
 
 async def open_catalogue(address: str, within: timedelta = READER_WAITS) -> Catalogue:

@@ -89,12 +89,13 @@ class ReplyView(View):
 
 def guarded(text: str) -> str:
     """What somebody typed, as it may be kept; NotDone where none of it may be, or nothing is left (SG-08)."""
-    if not 0 < len(text.strip()) <= LONGEST_SAID:
+    said = text.replace("\r\n", "\n").strip()  # as a form sends the ends of lines, and a browser does not count them
+    if not 0 < len(said) <= LONGEST_SAID:
         raise NotDone(Code.INVALID)
-    verdict = examine({"text": text.strip()})
+    verdict = examine({"text": said})
     if verdict.action is Action.REJECT:
         raise NotDone(Code.SENSITIVE)
-    return redacted({"text": text.strip()}, verdict)["text"]
+    return redacted({"text": said}, verdict)["text"]
 
 
 async def contests_of(catalogue: Catalogue, asker: Asker, before: str | None, limit: int) -> ContestsView:

@@ -6,9 +6,11 @@ one that cannot be gone on with is broken off, so that nobody takes its beginnin
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -17,7 +19,7 @@ from uuid import UUID
 
 import structlog
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from recorder.catalogue import CatalogueError
 from recorder.http.api import View
@@ -31,8 +33,10 @@ PAGE: Final = 200
 """Rows in one question to the catalogue: whoever exports lets the others in between."""
 AT_ONCE: Final = 2
 """The daemon that writes them is the one that callers wait for."""
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What makes a spreadsheet calculate a cell in place of showing it."""
+TAKEN_WITHIN: Final = 30.0  # seconds, a part of it: who takes nothing leaves the place to others
+LONGEST: Final = 900.0  # seconds, the whole of it
+BEGINS_CELL: Final = re.compile(r"((?:^|[;|\t\r\n])\s*)(?=[=+\-@])|^(?=[\t\r])")
+"""Before what a spreadsheet calculates in place of showing it; many split a table at semicolons and tabs as well."""
 
 
 class Format(StrEnum):
@@ -104,8 +108,15 @@ class _Export(StreamingResponse):
         self._end = end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sent(part: Message) -> None:
+            async with asyncio.timeout(TAKEN_WITHIN):
+                await send(part)
+
         try:
-            await super().__call__(scope, receive, send)
+            async with asyncio.timeout(LONGEST):
+                await super().__call__(scope, receive, sent)
+        except TimeoutError:
+            log.warning("export_not_finished", why="whoever asked for it does not take it")
         finally:
             self._end()
 
@@ -146,4 +157,4 @@ def cell(value: object) -> str:
     if value is None:
         return ""
     text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return BEGINS_CELL.sub(r"\1'", text)

@@ -173,13 +173,14 @@ async def one_call(catalogue: Catalogue, asker: Asker, call: UUID) -> FoundCall:
     found = await catalogue.found_call(CallId(call), ASKED_WITHIN)
     if found is None or not asker.may(Right.SEARCH, found.call.line):
         raise NotDone(Code.NOT_FOUND)
-    return found
+    return replace(found, recordings=tuple(row for row in found.recordings if asker.may(Right.SEARCH, row.line)))
 
 
 async def proof_of(catalogue: Catalogue, kept: KeptPrompts, asker: Asker, call: UUID) -> Response:
     """The proof of a call's consent, as one file to take away; NotDone where there is none for them."""
     found = await one_call(catalogue, asker, call)
-    if not asker.may(Right.PROVE, found.call.line):
+    whole = await catalogue.found_call(found.call.id, ASKED_WITHIN) or found
+    if not all(asker.may(Right.PROVE, line) for line in {found.call.line, *(row.line for row in whole.recordings)}):
         raise NotDone(Code.NOT_PERMITTED)
     try:
         made = await prove(catalogue, kept, found.call.id, within=ASKED_WITHIN)

@@ -211,13 +211,28 @@ def may_still(asker: Asker | None, right: Right, lines: frozenset[str] | None) -
     return theirs is None or (lines is not None and lines <= theirs)
 
 
+def is_for(asker: Asker, rights: frozenset[Right]) -> bool:
+    """Whether what is their own, whoever they are, is for them here too: a token may be for other things alone."""
+    return asker.token is None or asker.token.rights is None or bool(asker.token.rights & rights)
+
+
+def lines_of_token(asker: Asker) -> frozenset[str] | None:
+    """The lines to which they are narrowed; None for every line."""
+    return None if asker.token is None else asker.token.lines
+
+
 def address_of(request: Request) -> str:
     return request.client.host[:64] if request.client is not None else ""
 
 
 def aware(at: datetime | None) -> datetime | None:
-    """A time without a zone is UTC."""
-    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
+    """In UTC, which a time without a zone is; NotDone at the edge of the calendar."""
+    if at is None:
+        return None
+    try:
+        return (at.replace(tzinfo=UTC) if at.tzinfo is None else at).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise NotDone(Code.INVALID) from None
 
 
 def day_of(text: str) -> datetime | None:

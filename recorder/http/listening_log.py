@@ -5,7 +5,7 @@ Must not remove or change a row. The invariant: the row of a look at what others
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -16,7 +16,17 @@ from recorder.http import exporting
 from recorder.http.api import PREFIX, PROBLEMS, View
 from recorder.http.door import ASKED_WITHIN, Door
 from recorder.http.exporting import FILE, Exports, Format, Place, paged
-from recorder.http.hearing import AT_MOST, address_of, aware, before_of, cursor_of, lines_of, may_still
+from recorder.http.hearing import (
+    AT_MOST,
+    address_of,
+    aware,
+    before_of,
+    cursor_of,
+    is_for,
+    lines_of,
+    lines_of_token,
+    may_still,
+)
 from recorder.http.problems import Code, NotDone
 from recorder.http.rules import signed_in
 from recorder.listening import Listening
@@ -24,6 +34,8 @@ from recorder.listens import ListenAct, ListenKind, Medium, Unheard
 from recorder.model import CallId, RecordingId
 from recorder.rights import Right
 from recorder.signing_in import Asker
+
+HEARD_BY: Final = frozenset({Right.LISTEN, Right.DOWNLOAD, Right.VIEW_LOG})
 
 
 class ListenActView(View):
@@ -132,9 +144,11 @@ def log_sought_by(asker: Asker, wanted: LogView) -> LogSought:
     lines = lines_of(asker, Right.VIEW_LOG)
     if wanted.all_of_them and lines is not None and not lines:
         raise NotDone(Code.NOT_PERMITTED)
+    if not wanted.all_of_them and not is_for(asker, HEARD_BY):
+        raise NotDone(Code.NO_RIGHT)
     return LogSought(
         listener=wanted.listener if wanted.all_of_them else asker.user.name,
-        lines=lines if wanted.all_of_them else None,
+        lines=lines if wanted.all_of_them else lines_of_token(asker),
         recording=None if wanted.recording is None else RecordingId(wanted.recording),
         call=None if wanted.call is None else CallId(wanted.call),
         agent=wanted.agent,

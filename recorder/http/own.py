@@ -5,6 +5,7 @@ them; no audio, no other agent and nothing that a listener typed is part of an a
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Self
 from uuid import UUID, uuid4
@@ -12,8 +13,8 @@ from uuid import UUID, uuid4
 import structlog
 from fastapi import APIRouter, Depends, Query
 
-from recorder.catalogue import CallRow, Candidates, Catalogue, OwnSought, ToldCall, ToldRecording
-from recorder.contests import OPEN_MOST, Contest, ContestAct, ContestAction, contests
+from recorder.catalogue import CallRow, Candidates, Catalogue, CatalogueRefused, OwnSought, ToldCall, ToldRecording
+from recorder.contests import Contest, ContestAct, ContestAction, contests
 from recorder.http.api import PREFIX, PROBLEMS, View
 from recorder.http.contesting import ContestView, Said, guarded
 from recorder.http.door import ASKED_WITHIN, Door
@@ -29,6 +30,8 @@ from recorder.signing_in import Asker
 
 log = structlog.get_logger(__name__)
 
+BEFORE_ANY: Final = UUID(int=0)
+"""In place of a call's id: the page goes on with every call of that moment."""
 LOOKS_BACK: Final = timedelta(days=31)
 """So far, where nobody says since when: whose a call was is told of each by itself."""
 
@@ -112,12 +115,17 @@ class ObjectionView(View):
 
 async def own_call(catalogue: Catalogue, asker: Asker, call: UUID, now: datetime) -> ToldCall:
     """The call, where it was theirs on a line on which they may see theirs; NotDone where there is none for them."""
+    whose = await catalogue.whose_call(CallId(call), ASKED_WITHIN)
+    if whose is None or not asker.may(Right.OWN_CALLS, whose.call.line):
+        raise NotDone(Code.NOT_FOUND)
+    if not is_theirs(asker.user.name, whose.legs, whose.acts, whose.call.ended_at or now):
+        raise NotDone(Code.NOT_FOUND)
     told = await catalogue.told_call(CallId(call), ASKED_WITHIN)
-    if told is None or not asker.may(Right.OWN_CALLS, told.call.line):
+    if told is None:
         raise NotDone(Code.NOT_FOUND)
-    if not is_theirs(asker.user.name, told.legs, told.acts, told.call.ended_at or now):
-        raise NotDone(Code.NOT_FOUND)
-    return told
+    seen = tuple(one for one in told.recordings if asker.may(Right.OWN_CALLS, one.row.line))
+    ids = {one.row.id for one in seen}
+    return replace(told, recordings=seen, listens=tuple(act for act in told.listens if act.recording in ids))
 
 
 async def own_calls(
@@ -143,11 +151,15 @@ async def own_calls(
         before=before_of(before),
     )
     found = await catalogue.own_calls(sought, limit, ASKED_WITHIN)
+    theirs = _theirs(asker.user.name, found, now)
     last = found.calls[-1].call if len(found.calls) == limit else None
-    return OwnCallsView(
-        calls=_theirs(asker.user.name, found, now),
-        next=None if last is None else cursor_of(last.started_at, last.id),
-    )
+    return OwnCallsView(calls=theirs, next=None if last is None else _place(last, theirs))
+
+
+def _place(last: CallRow, theirs: Iterable[OwnCallView]) -> str:
+    """What the next page goes on behind. Which call that is they are told of their own alone."""
+    is_theirs = any(shown.id == last.id for shown in theirs)
+    return cursor_of(last.started_at, last.id if is_theirs else BEFORE_ANY)
 
 
 def _looked_back(until: datetime) -> datetime:
@@ -170,11 +182,11 @@ async def contested(
     heard = next((one for one in hearings(told.listens) if one.listen == listen), None)
     if listen is not None and heard is None:
         raise NotDone(Code.NOT_FOUND)
-    said = guarded(text)
-    if await catalogue.contests_open(agent=asker.user.name, within=ASKED_WITHIN) >= OPEN_MOST:
-        raise NotDone(Code.TOO_MANY_OPEN)
-    act = contesting(told.call, uuid4(), now, asker, said, heard)
-    await catalogue.write_contest(act, ASKED_WITHIN)
+    act = contesting(told.call, uuid4(), now, asker, guarded(text), heard)
+    try:
+        await catalogue.write_contest(act, ASKED_WITHIN)
+    except CatalogueRefused:
+        raise NotDone(Code.TOO_MANY_OPEN) from None
     log.info("contested", contest=str(act.id), call=str(act.call), line=act.line)
     return await catalogue.contest(act.id, ASKED_WITHIN) or contests((act,))[act.id]
 

@@ -24,7 +24,7 @@ SAFE: Final = frozenset({"GET", "HEAD"})
 STAMP_HEADER: Final = "x-recorder-stamp"
 STAMP_FIELD: Final = "stamp"
 FORM: Final = "application/x-www-form-urlencoded"
-FORM_LONGEST: Final = 4096  # bytes
+FORM_LONGEST: Final = 8192  # bytes
 
 
 class Who(StrEnum):

@@ -15,7 +15,17 @@ import pytest
 from recorder.alarms import AlarmKind
 from recorder.model import ConsentMode, OverrideReason
 from recorder.policy import OverrideTerms
-from recorder.settings import Line, Origin, Settings, SettingsMistaken, host_and_port, load, settings_from, told
+from recorder.settings import (
+    Line,
+    Origin,
+    Settings,
+    SettingsMistaken,
+    _without_secrets,
+    host_and_port,
+    load,
+    settings_from,
+    told,
+)
 
 ROOT = Path(__file__).parents[2]
 SECRET = "hunter2-and-more"
@@ -490,3 +500,23 @@ def test_every_setting_there_is_is_told() -> None:
         place = "line.support" if section == "line" else section
         tables = {"line.support.override", "listening.rule"}
         assert {f"{place}.{key}" for key in model.model_fields} - tables <= names
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("sqlite:////var/lib/recorder/catalogue.db", "sqlite:////var/lib/recorder/catalogue.db"),
+        ("postgresql://recorder:s/ecret@db/recorder", "postgresql://recorder:…@db/recorder"),
+        ("postgresql://recorder:s@ecret@db/recorder", "postgresql://recorder:…@db/recorder"),
+        ("postgresql://recorder:s?ecret@db/recorder", "postgresql://…"),
+        ("postgresql://recorder:s#ecret@db/recorder", "postgresql://…"),
+        ("postgresql:///recorder?host=db&user=u&password=secret", "postgresql:///recorder?…"),
+        ("postgresql:///recorder?password=se@ecret", "postgresql://…"),
+        ("postgresql://db/recorder#secret", "postgresql://db/recorder"),
+        ("https://hooks.example/T0/secret?ecret", "https://hooks.example/…?…"),
+        ("https://hooks.example/", "https://hooks.example/"),
+    ],
+)
+def test_of_an_address_nothing_is_shown_that_may_be_a_secret(address: str, shown: str) -> None:
+    assert _without_secrets(address) == shown
+    assert "ecret" not in shown

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
-from recorder.catalogue import Catalogue, Sought
+from recorder.catalogue import Catalogue, CatalogueAway, Sought
 from recorder.listens import ListenKind
 from recorder.model import CallId, ConsentState, Outcome
 from recorder.proof import check
-from recorder.rights import Role
+from recorder.rights import Right, Role, UserAction
 from tests.books import Story
 from tests.edge.centre import Centre
 from tests.edge.test_chain import owner
 from tests.edge.test_listening import WHY, passes, recorded, rows
 from tests.edge.visitors import enters, opens, program, signed_in, token_of
-from tests.facts import later
+from tests.facts import later, user_act
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 
@@ -257,3 +259,74 @@ async def test_what_the_books_do_not_bear_out_is_not_given_as_a_proof(centre: Ce
         told = await client.get(f"/api/v1/calls/{call}/proof")
         assert (told.status_code, told.json()["code"]) == (409, "not_provable")
         assert "The books do not bear it out" in (await client.get(f"/calls/{call}/proof")).text
+
+
+async def test_what_was_recorded_on_another_line_is_shown_and_proved_to_who_has_the_right_there_too(
+    centre: Centre,
+) -> None:
+    recording = await recorded(centre)
+    call = (await centre.call()).id
+    with owner(centre.url) as database:  # as a caller who was passed on leaves it
+        database.exec_driver_sql("UPDATE recordings SET line = 'sales'")
+    await enters(centre, "paul", Role.PRIVACY_OFFICER)
+    await enters(centre, "alice", Role.AGENT, at="PJSIP/alice")
+    both = (await token_of(centre, "paul"))[1]
+    async with program(centre, both) as client, program(centre, (await token_of(centre, "alice"))[1]) as agent:
+        assert (await client.get(f"/api/v1/calls/{call}")).json()["recordings"] == []
+        assert (await client.get(f"/api/v1/calls/{call}/proof")).status_code == 403
+        assert (await agent.get(f"/api/v1/own/calls/{call}")).json()["recordings"] == []
+    acts = [user_act(UserAction.GRANTED, "paul", line="sales", role=Role.PRIVACY_OFFICER)]
+    await centre.catalogue.write_user_acts(
+        [*acts, user_act(UserAction.GRANTED, "alice", line="sales", role=Role.AGENT)]
+    )
+    async with program(centre, both) as client, program(centre, (await token_of(centre, "alice"))[1]) as agent:
+        (shown,) = (await client.get(f"/api/v1/calls/{call}")).json()["recordings"]
+        assert shown["id"] == str(recording)
+        assert (await client.get(f"/api/v1/calls/{call}/proof")).status_code == 200
+        assert len((await agent.get(f"/api/v1/own/calls/{call}")).json()["recordings"]) == 1
+
+
+async def test_however_many_look_something_up_who_has_a_caller_on_the_line_is_answered(centre: Centre) -> None:
+    """What people ask takes two of the three reading threads at most."""
+    people, begun, over = centre.assembly.people, threading.Semaphore(0), threading.Event()
+
+    def long(_: object) -> None:
+        begun.release()
+        assert over.wait(20)
+
+    asked = [asyncio.ensure_future(people.read(long, timedelta(seconds=20))) for _ in range(4)]
+    try:
+        for _ in range(2):
+            assert await asyncio.to_thread(begun.acquire, timeout=10)
+        assert await centre.catalogue.who_sat_at([], timedelta(milliseconds=400)) is not None
+        assert not begun.acquire(blocking=False)
+        with pytest.raises(CatalogueAway, match="others"):
+            await people.read(long, timedelta(milliseconds=50))
+    finally:
+        over.set()
+        await asyncio.gather(*asked)
+
+
+async def test_a_token_for_other_things_does_not_tell_what_its_person_has_heard(centre: Centre) -> None:
+    recording = await recorded(centre)
+    await enters(centre, "sam", Role.SUPERVISOR)
+    async with program(centre, (await token_of(centre, "sam"))[1]) as client:
+        assert (await client.post(f"/api/v1/recordings/{recording}/listens", json=WHY)).status_code == 201
+        assert len((await client.get("/api/v1/listens")).json()["rows"]) == 1
+    wallboard = (await token_of(centre, "sam", rights=frozenset({Right.WATCH})))[1]
+    elsewhere = (await token_of(centre, "sam", lines=frozenset({"sales"})))[1]
+    async with program(centre, wallboard) as client:
+        for path in ("/api/v1/listens", "/api/v1/listens/export"):
+            assert (await client.get(path)).status_code == 403
+    async with program(centre, elsewhere) as client:
+        assert (await client.get("/api/v1/listens")).json()["rows"] == []
+
+
+@pytest.mark.parametrize("edge", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+async def test_a_time_at_the_edge_of_the_calendar_is_not_understood_and_nothing_breaks(
+    centre: Centre, edge: str
+) -> None:
+    await enters(centre, "quentin", Role.QUALITY, Role.AGENT)
+    async with program(centre, (await token_of(centre, "quentin"))[1]) as client:
+        for path in ("calls", "own/calls", "listens"):
+            assert (await client.get(f"/api/v1/{path}", params={"since": edge})).status_code == 422

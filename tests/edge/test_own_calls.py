@@ -234,3 +234,23 @@ async def test_pages_of_own_calls_are_whole_and_each_is_on_one(store: Catalogue)
         seen += page
         before = (NOON, page[-1])
     assert sorted(seen) == sorted(story.call for story in stories)
+
+
+async def test_the_place_of_the_next_page_names_no_call_of_anothers(centre: Centre) -> None:
+    await recorded(centre)
+    call = (await centre.call()).id
+    theirs, moved = await agent(centre), centre.assembly.now()
+    acts = [
+        replace(user_act(UserAction.SEATED, "alice", at=BOB), at=moved),
+        replace(user_act(UserAction.ADDED, "zoe"), at=moved),
+        replace(user_act(UserAction.SEATED, "zoe", at=ALICE), at=moved),
+        replace(user_act(UserAction.GRANTED, "zoe", line="support", role=Role.AGENT), at=moved),
+    ]
+    await centre.catalogue.write_user_acts(acts)
+    async with program(centre, (await token_of(centre, "zoe"))[1]) as client:
+        page = (await client.get("/api/v1/own/calls", params={"limit": 1})).json()
+    assert (page["calls"], str(call) in str(page["next"])) == ([], False)
+    async with program(centre, theirs) as client:
+        page = (await client.get("/api/v1/own/calls", params={"limit": 1})).json()
+        assert [one["id"] for one in page["calls"]] == [str(call)]
+        assert (await client.get("/api/v1/own/calls", params={"before": page["next"]})).json()["calls"] == []
