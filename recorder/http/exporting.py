@@ -35,7 +35,7 @@ AT_ONCE: Final = 2
 """The daemon that writes them is the one that callers wait for."""
 TAKEN_WITHIN: Final = 30.0  # seconds, a part of it: who takes nothing leaves the place to others
 LONGEST: Final = 900.0  # seconds, the whole of it
-BEGINS_CELL: Final = re.compile(r"((?:^|[;|\t\r\n])\s*)(?=[=+\-@])|^(?=[\t\r])")
+BEGINS_CELL: Final = re.compile(r"^(?=[\t\r=+\-@])|([;|\t\r\n]\s*)(?=[=+\-@])")
 """Before what a spreadsheet calculates in place of showing it; many split a table at semicolons and tabs as well."""
 
 
@@ -109,14 +109,17 @@ class _Export(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def sent(part: Message) -> None:
-            async with asyncio.timeout(TAKEN_WITHIN):
-                await send(part)
+            try:
+                async with asyncio.timeout(TAKEN_WITHIN):
+                    await send(part)
+            except TimeoutError:  # which is an OSError, and the server would take it for a broken connection
+                raise Cut("whoever asked for it does not take it") from None
 
         try:
             async with asyncio.timeout(LONGEST):
                 await super().__call__(scope, receive, sent)
         except TimeoutError:
-            log.warning("export_not_finished", why="whoever asked for it does not take it")
+            log.warning("export_not_finished", why="it has lasted too long")
         finally:
             self._end()
 
@@ -157,4 +160,4 @@ def cell(value: object) -> str:
     if value is None:
         return ""
     text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return BEGINS_CELL.sub(r"\1'", text)
+    return BEGINS_CELL.sub(lambda found: f"{found[1] or ''}'", text)

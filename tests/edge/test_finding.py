@@ -16,12 +16,13 @@ from uuid import uuid4
 import httpx2
 import pytest
 from fastapi import APIRouter, Request, Response
+from structlog.testing import capture_logs
 
 from recorder.catalogue import Catalogue, CatalogueAway, LogSought, Sought
 from recorder.http import Door, Exports, HttpServer, exporting, make_app, searching
 from recorder.http.api import View
 from recorder.http.exporting import Cut, Format, Place, cell, paged
-from recorder.http.finding import exported
+from recorder.http.finding import CallView, exported
 from recorder.listens import ListenKind
 from recorder.model import CallId, ConsentState, Direction, LostReason, Outcome, OverrideReason
 from recorder.rights import Role, UserAction
@@ -487,8 +488,8 @@ async def test_few_files_are_written_at_once_and_one_that_nobody_reads_on_makes_
         ("+1", "'+1"),
         ("-1", "'-1"),
         ("@SUM(1)", "'@SUM(1)"),
-        ("\t=1", "'\t=1"),
-        ("\r=1", "'\r=1"),
+        ("\t=1", "'\t'=1"),
+        ("\r=1", "'\r'=1"),
         (["=1", "b"], "'=1 b"),
         (["a", "=b"], "a =b"),
         ('next week;=HYPERLINK("x")', 'next week;\'=HYPERLINK("x")'),
@@ -503,3 +504,26 @@ async def test_few_files_are_written_at_once_and_one_that_nobody_reads_on_makes_
 )
 def test_no_cell_of_a_table_is_a_formula(value: object, shown: str) -> None:
     assert cell(value) == shown
+
+
+async def test_who_takes_nothing_of_a_file_leaves_the_place_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "TAKEN_WITHIN", 0.05)
+    exports = exporting.Exports()
+
+    async def pages() -> AsyncIterator[list[CallView]]:
+        yield []
+
+    async def never(*_: object) -> Any:
+        await asyncio.sleep(60)
+
+    async def takes_the_head(part: Any) -> None:
+        if part["type"] == "http.response.body":
+            await never()
+
+    for _ in range(exporting.AT_ONCE + 1):
+        answer = await exports.begin("calls", exporting.Format.CSV, CallView, pages())
+        with capture_logs() as logged:
+            await answer({"type": "http", "asgi": {"spec_version": "2.4"}}, never, takes_the_head)
+        assert [(row["event"], row["why"]) for row in logged] == [
+            ("export_not_finished", "whoever asked for it does not take it")
+        ]
