@@ -31,6 +31,7 @@ from recorder.listens import (
     Unheard,
     Wish,
     conspicuous,
+    covering,
     explanation_rule,
     merged,
     roles_on,
@@ -60,7 +61,7 @@ OPEN_MOST: Final = 500
 OPEN_MOST_EACH: Final = 20
 """Of one person's."""
 SPANS_MOST: Final = 500
-"""Of one listening between two notes, and merged as they come: a player that says more is not believed."""
+"""Of one listening between two notes, and merged as they come: of more than these the nearest are told as one."""
 ROWS_AT_ONCE: Final = 50
 """In one transaction: the thread that writes it is the one that callers' consents wait for."""
 
@@ -230,7 +231,7 @@ class Listening:
         began, ended = max(0, began_ms), min(ended_ms, listen.duration_ms)
         if began < ended:
             known = listen.spans.get(kind, [])
-            listen.spans[kind] = [*merged([*known, (began, ended)])][:SPANS_MOST]
+            listen.spans[kind] = [*covering([*known, (began, ended)], SPANS_MOST)]
 
     async def view_log(self, asker: Asker, address: str) -> None:
         """Somebody is about to see what others have heard: that is a row too, and comes before what they see."""

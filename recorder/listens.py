@@ -225,3 +225,13 @@ def merged(spans: Iterable[tuple[int, int]], apart: int = 50) -> tuple[tuple[int
         else:
             found.append((began, ended))
     return tuple(found)
+
+
+def covering(spans: Iterable[tuple[int, int]], most: int) -> tuple[tuple[int, int], ...]:
+    """The same in so many spans at the most: what lies apart is joined, the nearest first, and none is dropped."""
+    apart = 50
+    found = merged(spans, apart)
+    while len(found) > most:
+        apart *= 2
+        found = merged(found, apart)
+    return found

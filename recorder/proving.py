@@ -8,15 +8,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from recorder.catalogue import READER_WAITS, Catalogue, ChainRow, PolicyRow
 from recorder.chain import Link
 from recorder.model import CallId, RecorderError
 from recorder.policy import LinePolicy
+from recorder.priority import step_back
 from recorder.proof import Act, Checked, check, document, links_to_show
 from recorder.storage import KeptPrompts
+
+_MAKING: Final = ThreadPoolExecutor(1, thread_name_prefix="proofs", initializer=step_back)
+"""One at a time and behind captures: a proof is a megabyte of sound that is digested and written out."""
 
 
 class NotProvable(RecorderError):
@@ -56,7 +62,7 @@ async def prove(
     NotProvable where the catalogue has none that holds; CatalogueError and StorageError pass.
     """
     gathered = await _gather(catalogue, call, until, within)
-    return await asyncio.to_thread(_made, str(call), gathered, kept)
+    return await asyncio.get_running_loop().run_in_executor(_MAKING, _made, str(call), gathered, kept)
 
 
 def _made(call: str, gathered: _Gathered, kept: KeptPrompts) -> Proved:

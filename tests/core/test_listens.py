@@ -26,6 +26,7 @@ from recorder.listens import (
     Wish,
     body_of,
     conspicuous,
+    covering,
     explanation_rule,
     merged,
     unheard,
@@ -148,6 +149,15 @@ def test_merged_spans_cover_what_was_heard_and_nothing_more(spans: list[tuple[in
         ms for began, ended in whole for ms in range(began, ended)
     }
     assert all(one[1] < other[0] for one, other in itertools.pairwise(whole))
+
+
+@given(st.lists(st.tuples(st.integers(0, 9000), st.integers(1, 300)), min_size=1), st.integers(1, 5))
+def test_however_many_spans_there_are_none_is_dropped(parts: list[tuple[int, int]], most: int) -> None:
+    spans = [(began, began + length) for began, length in parts]
+    told = covering(spans, most)
+    assert len(told) <= most
+    assert all(any(began <= span[0] and span[1] <= ended for began, ended in told) for span in spans)
+    assert covering(spans, len(spans)) == merged(spans)
 
 
 ACT = ListenAct(
