@@ -88,6 +88,7 @@ from recorder.local_journal import Journal, file_of, folder_of
 from recorder.model import ConsentMode, LostReason, RecordingStatus, RivalKind, Uniqueid
 from recorder.priority import step_back
 from recorder.prompts import PromptSet, PromptsUnreadable, load
+from recorder.proving import Proofs
 from recorder.queue_log import QueueLog
 from recorder.releases import Standing
 from recorder.settings import Alarming, CaptureFolder, Settings, SettingsMistaken, StorageAt, host_and_port
@@ -373,16 +374,17 @@ class Assembly:
         closing.callback(door.close)
         watching = Watching(live, self.people, self._stop)
         listening, catalogue, pages = self.daemon.parts.listening, self.people, Pages()
-        kept, key, exports = KeptPrompts(self.storage), self.settings.numbers.key(), Exports()
+        key, exports = self.settings.numbers.key(), Exports()
+        proofs = Proofs(catalogue, KeptPrompts(self.storage))
         app = make_app(
             answers,
             api_routes(door, live, watching),
-            finding_routes(door, catalogue, kept, key, exports),
+            finding_routes(door, catalogue, proofs, key, exports),
             hearing_routes(door, listening),
             log_routes(door, listening, catalogue, exports),
             page_routes(door, live, watching, pages),
             searching_routes(door, catalogue, pages, tuple(self.settings.line), key, exports),
-            browsing_routes(door, listening, catalogue, kept, pages),
+            browsing_routes(door, listening, catalogue, proofs, pages),
             own_routes(door, catalogue, self.now),
             own_page_routes(door, catalogue, pages, self.now),
             contest_routes(door, catalogue, self.now),

@@ -8,21 +8,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
 
 from recorder.catalogue import READER_WAITS, Catalogue, ChainRow, PolicyRow
 from recorder.chain import Link
 from recorder.model import CallId, RecorderError
 from recorder.policy import LinePolicy
-from recorder.priority import step_back
 from recorder.proof import Act, Checked, check, document, links_to_show
 from recorder.storage import KeptPrompts
-
-_MAKING: Final = ThreadPoolExecutor(1, thread_name_prefix="proofs", initializer=step_back)
-"""One at a time and behind captures: a proof is a megabyte of sound that is digested and written out."""
 
 
 class NotProvable(RecorderError):
@@ -50,6 +44,19 @@ class _Gathered:
     changed: frozenset[str]  # there are texts of these policies, and none of them gives the digest
 
 
+class Proofs:
+    """Makes them for people, one at a time: each is a megabyte of sound that is digested beside callers' dialogues."""
+
+    def __init__(self, catalogue: Catalogue, kept: KeptPrompts) -> None:
+        self._catalogue, self._kept = catalogue, kept
+        self._turn = asyncio.Lock()
+
+    async def of(self, call: CallId, within: timedelta) -> Proved:
+        """As `prove` does, up to the newest link."""
+        async with self._turn:
+            return await prove(self._catalogue, self._kept, call, within=within)
+
+
 async def prove(
     catalogue: Catalogue,
     kept: KeptPrompts,
@@ -62,7 +69,7 @@ async def prove(
     NotProvable where the catalogue has none that holds; CatalogueError and StorageError pass.
     """
     gathered = await _gather(catalogue, call, until, within)
-    return await asyncio.get_running_loop().run_in_executor(_MAKING, _made, str(call), gathered, kept)
+    return await asyncio.to_thread(_made, str(call), gathered, kept)
 
 
 def _made(call: str, gathered: _Gathered, kept: KeptPrompts) -> Proved:

@@ -18,17 +18,15 @@ from recorder.http.problems import MEANINGS, Code, NotDone
 from recorder.http.rules import Who, fields_of, signed_in
 from recorder.listening import Listen, Listening
 from recorder.model import RecordingId, RecordingStatus
+from recorder.proving import Proofs
 from recorder.rights import Right
 from recorder.signing_in import Asker
-from recorder.storage import KeptPrompts
 from recorder.waveform import RegionKind
 
 OWN_ROWS: Final = 200
 
 
-def browsing_routes(
-    door: Door, listening: Listening, catalogue: Catalogue, kept: KeptPrompts, pages: Pages
-) -> APIRouter:
+def browsing_routes(door: Door, listening: Listening, catalogue: Catalogue, proofs: Proofs, pages: Pages) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
     here = Depends(signed_in(door, Who.IN_PERSON))
 
@@ -44,7 +42,7 @@ def browsing_routes(
     @routes.api_route("/calls/{call}/proof", methods=READ)
     async def proof(request: Request, call: UUID, asker: Asker = here) -> Response:
         try:
-            return await proof_of(catalogue, kept, asker, call)
+            return await proof_of(catalogue, proofs, asker, call)
         except NotDone as error:
             return pages.refused(request, asker, error.code)
 

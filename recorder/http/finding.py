@@ -32,11 +32,11 @@ from recorder.model import (
     RecordingStatus,
 )
 from recorder.numbers import NumberKey
-from recorder.proving import NothingToProve, NotProvable, prove
+from recorder.proving import NothingToProve, NotProvable, Proofs
 from recorder.quality import Finding
 from recorder.rights import Right
 from recorder.signing_in import Asker
-from recorder.storage import KeptPrompts, StorageError
+from recorder.storage import StorageError
 
 log = structlog.get_logger(__name__)
 
@@ -176,14 +176,14 @@ async def one_call(catalogue: Catalogue, asker: Asker, call: UUID) -> FoundCall:
     return replace(found, recordings=tuple(row for row in found.recordings if asker.may(Right.SEARCH, row.line)))
 
 
-async def proof_of(catalogue: Catalogue, kept: KeptPrompts, asker: Asker, call: UUID) -> Response:
+async def proof_of(catalogue: Catalogue, proofs: Proofs, asker: Asker, call: UUID) -> Response:
     """The proof of a call's consent, as one file to take away; NotDone where there is none for them."""
     found = await one_call(catalogue, asker, call)
     whole = await catalogue.found_call(found.call.id, ASKED_WITHIN) or found
     if not all(asker.may(Right.PROVE, line) for line in {found.call.line, *(row.line for row in whole.recordings)}):
         raise NotDone(Code.NOT_PERMITTED)
     try:
-        made = await prove(catalogue, kept, found.call.id, within=ASKED_WITHIN)
+        made = await proofs.of(found.call.id, ASKED_WITHIN)
     except NothingToProve:
         raise NotDone(Code.NOT_FOUND) from None
     except (NotProvable, StorageError) as error:
@@ -244,7 +244,7 @@ async def exported(
 
 
 def finding_routes(
-    door: Door, catalogue: Catalogue, kept: KeptPrompts, key: NumberKey | None, exports: Exports
+    door: Door, catalogue: Catalogue, proofs: Proofs, key: NumberKey | None, exports: Exports
 ) -> APIRouter:
     """`key` is that of the settings, of the digests of numbers."""
     routes = APIRouter(prefix=PREFIX, responses=PROBLEMS)
@@ -292,6 +292,6 @@ def finding_routes(
         responses={409: PROBLEMS[404]},
     )
     async def proof(call: UUID, asker: Asker = somebody) -> Response:
-        return await proof_of(catalogue, kept, asker, call)
+        return await proof_of(catalogue, proofs, asker, call)
 
     return routes
