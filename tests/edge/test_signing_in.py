@@ -18,6 +18,7 @@ from recorder import passwords
 from recorder.__main__ import app
 from recorder.catalogue import Catalogue, CatalogueRefused
 from recorder.http.door import COOKIE, Door
+from recorder.http.rules import FORM_LONGEST
 from recorder.rights import ANYBODY, Right, Role, UserAction
 from recorder.signing_in import (
     FAILURES_MOST,
@@ -182,7 +183,7 @@ async def test_only_a_page_of_ours_changes_anything_in_somebodys_name(centre: Ce
             client.post("/sign-out", json={"stamp": stamp}),
             client.post("/sign-out", data={"stamp": stamp}, headers={"Origin": "https://elsewhere.example"}),
             client.post("/sign-out", data={"stamp": stamp}, headers={"Sec-Fetch-Site": "cross-site"}),
-            client.post("/sign-out", data={"stamp": stamp, "more": "x" * 5000}),
+            client.post("/sign-out", data={"stamp": stamp, "more": "x" * FORM_LONGEST}),
             client.post(f"/api/v1/live/{uuid4()}/pause"),
         ):
             answer = await sent
