@@ -168,19 +168,24 @@ class OneCallView(CallView):
         return cls(**said, agents=list(found.agents), consents=consents, recordings=kept)
 
 
-async def one_call(catalogue: Catalogue, asker: Asker, call: UUID) -> FoundCall:
-    """The call, where it is on a line that they may search; NotDone where there is none for them."""
+async def _whole_call(catalogue: Catalogue, asker: Asker, call: UUID) -> FoundCall:
+    """The call with all that was recorded of it, where it is on a line that they may search; else NotDone."""
     found = await catalogue.found_call(CallId(call), ASKED_WITHIN)
     if found is None or not asker.may(Right.SEARCH, found.call.line):
         raise NotDone(Code.NOT_FOUND)
+    return found
+
+
+async def one_call(catalogue: Catalogue, asker: Asker, call: UUID) -> FoundCall:
+    """The call as they may see it: with what was recorded on lines of theirs. NotDone where there is none for them."""
+    found = await _whole_call(catalogue, asker, call)
     return replace(found, recordings=tuple(row for row in found.recordings if asker.may(Right.SEARCH, row.line)))
 
 
 async def proof_of(catalogue: Catalogue, proofs: Proofs, asker: Asker, call: UUID) -> Response:
     """The proof of a call's consent, as one file to take away; NotDone where there is none for them."""
-    found = await one_call(catalogue, asker, call)
-    whole = await catalogue.found_call(found.call.id, ASKED_WITHIN) or found
-    if not all(asker.may(Right.PROVE, line) for line in {found.call.line, *(row.line for row in whole.recordings)}):
+    found = await _whole_call(catalogue, asker, call)
+    if not all(asker.may(Right.PROVE, line) for line in {found.call.line, *(row.line for row in found.recordings)}):
         raise NotDone(Code.NOT_PERMITTED)
     try:
         made = await proofs.of(found.call.id, ASKED_WITHIN)
