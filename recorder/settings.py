@@ -236,10 +236,14 @@ class Listened(Section):
 
 
 class Override(Section):
-    """On what one of the reasons rests for which an agent may capture without consent (OV-02)."""
+    """On what one of the reasons rests for which an agent may capture without consent (OV-02).
+
+    `retention` is required although RT-01's rules are not here yet: what was captured without consent is never kept
+    under no rule's name, and the audit row cannot be given one afterwards.
+    """
 
     legal_basis: str
-    retention: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")] | None = None
+    retention: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
     tells_caller: bool = False
 
     @field_validator("legal_basis")
@@ -293,15 +297,16 @@ class Line(Section):
     @field_validator("override", mode="before")
     @classmethod
     def _each_with_its_basis(cls, told: object) -> object:
-        """Older settings have a list of reasons here, which says nothing of on what they rest."""
+        """Older settings have a list of reasons here: nothing of on what they rest, nor of how long it is kept."""
         if not isinstance(told, list | tuple):
             return told
         if not told:
             return {}
         reasons = [reason for reason in OverrideReason if reason in told] or list(OverrideReason)[:1]
-        instead = ", ".join(f'override.{reason}.legal_basis = "..."' for reason in reasons)
+        instead = "; ".join(f'override.{reason} = {{ legal_basis = "...", retention = "..." }}' for reason in reasons)
         raise ValueError(
-            f"is no list any more: each reason says its legal basis. Write instead, a line each: {instead}"
+            "is no list any more: each reason says its legal basis and the retention rule under which such a recording"
+            f" falls. Write instead, a line each: {instead}"
         )
 
     @field_validator("legal_basis")

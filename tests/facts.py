@@ -62,8 +62,8 @@ OVERRIDDEN = Prompt(
 
 
 def override_for(*reasons: str, **terms: object) -> dict[str, dict[str, object]]:
-    """A line's `override` with these reasons; `terms` are said of each, beside its legal basis."""
-    return {reason: {"legal_basis": f"the law on {reason}"} | terms for reason in reasons}
+    """A line's `override` with these reasons; `terms` are said of each, beside its legal basis and rule."""
+    return {reason: {"legal_basis": f"the law on {reason}", "retention": "overridden"} | terms for reason in reasons}
 
 
 def later(seconds: float) -> datetime:

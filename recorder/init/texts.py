@@ -148,7 +148,7 @@ FURTHER_KEYS = """\
 # retries = 2
 # fallback = "skip"                  # or "dialplan": ask while the recorder is away; then run `recorder init` again
 # An agent may record without consent for the reasons that stand here (emergency, legal, business), each with its legal
-# basis; `retention` names the rule that such a recording falls under, `tells_caller` has the caller hear of it.
+# basis and `retention`, the rule that such a recording falls under; `tells_caller` has the caller hear of it.
 # Nobody may until `recorder user grant` lets them.
 # override.emergency = { legal_basis = "...", retention = "...", tells_caller = false }
 """

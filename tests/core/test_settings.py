@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[2]
 SECRET = "hunter2-and-more"
 LEAST = f'[ami]\nusername = "recorder"\nsecret = "{SECRET}"\n'
 SUPPORT = LEAST + "[line.support]\n"
+LEGAL = 'override.legal = { legal_basis = "s. 2", retention = "dispute" }\n'
 ALONE = {"RECORDER_AMI__USERNAME": "recorder", "RECORDER_AMI__SECRET": SECRET}
 
 
@@ -59,32 +60,36 @@ def test_a_line_that_says_nothing_is_never_recorded_and_serves_the_queue_of_its_
 
 def test_a_line_is_read_as_it_is_written() -> None:
     line = SUPPORT + 'consent = "opt_in"\nqueues = ["a", "b"]\nlanguages = ["en", "fr_CA"]\nanswer_seconds = 2.5\n'
-    rules = read(line + 'override.legal.legal_basis = "s. 1"\nnumbers = ["18005550100"]\n').rules()["support"]
+    rules = read(line + LEGAL + 'numbers = ["18005550100"]\n').rules()["support"]
     assert (rules.mode, rules.queues, rules.languages) == (ConsentMode.OPT_IN, ("a", "b"), ("en", "fr_CA"))
     assert (rules.answer, rules.listed) == (timedelta(seconds=2.5), frozenset({OverrideReason.LEGAL}))
 
 
 def test_each_reason_to_override_has_its_basis_its_retention_rule_and_whether_the_caller_is_told() -> None:
     emergency = 'override.emergency = { legal_basis = "s. 1", retention = "ten-years", tells_caller = true }\n'
-    rules = read(SUPPORT + emergency + 'override.legal.legal_basis = "s. 2"\n').rules()["support"]
+    rules = read(SUPPORT + emergency + LEGAL).rules()["support"]
     assert rules.terms(OverrideReason.EMERGENCY) == OverrideTerms(
         reason=OverrideReason.EMERGENCY, basis="s. 1", retention="ten-years", tells_caller=True
     )
-    assert rules.terms(OverrideReason.LEGAL) == OverrideTerms(reason=OverrideReason.LEGAL, basis="s. 2")
+    assert rules.terms(OverrideReason.LEGAL) == OverrideTerms(
+        reason=OverrideReason.LEGAL, basis="s. 2", retention="dispute"
+    )
     assert rules.terms(OverrideReason.BUSINESS) is None
     assert rules.listed == {OverrideReason.EMERGENCY, OverrideReason.LEGAL}
-    assert read("", **ALONE, RECORDER_LINE__SUPPORT__OVERRIDE__LEGAL__LEGAL_BASIS="s. 2").rules()["support"].listed == {
-        OverrideReason.LEGAL
+    variables = {
+        "RECORDER_LINE__SUPPORT__OVERRIDE__LEGAL__LEGAL_BASIS": "s. 2",
+        "RECORDER_LINE__SUPPORT__OVERRIDE__LEGAL__RETENTION": "dispute",
     }
+    assert read("", **ALONE, **variables).rules()["support"].listed == {OverrideReason.LEGAL}
 
 
 def test_settings_that_list_reasons_alone_say_to_the_letter_what_to_write() -> None:
     found = mistakes(SUPPORT + 'retries = -1\noverride = ["legal", "emergency"]\n')
     assert len(found) == 2
     (told,) = [mistake for mistake in found if "override" in mistake]
-    written = told.split("a line each: ")[1].split(", ")
-    assert written == ['override.emergency.legal_basis = "..."', 'override.legal.legal_basis = "..."']
-    rules = read(SUPPORT + "\n".join(written)).rules()["support"]
+    written = told.split("a line each: ")[1].split("; ")
+    assert [line.split(" = ")[0] for line in written] == ["override.emergency", "override.legal"]
+    rules = read(SUPPORT + "\n".join(written).replace("...", "x")).rules()["support"]
     assert rules.listed == {OverrideReason.LEGAL, OverrideReason.EMERGENCY}
 
 
@@ -225,15 +230,19 @@ def test_a_section_of_a_later_version_is_refused_and_not_ignored(section: str) -
         (SUPPORT + 'accept = "12"\n', "line.support.accept"),
         (SUPPORT + "retries = -1\n", "line.support.retries"),
         (SUPPORT + 'override = ["whim"]\n', "line.support.override"),
-        (SUPPORT + 'override.whim.legal_basis = "s. 1"\n', "line.support.override.whim.[key]"),
-        (SUPPORT + "override.legal = {}\n", "line.support.override.legal.legal_basis"),
-        (SUPPORT + 'override.legal.legal_basis = " "\n', "line.support.override.legal.legal_basis"),
+        (SUPPORT + 'override.whim = { legal_basis = "s. 1", retention = "x" }\n', "line.support.override.whim.[key]"),
+        (SUPPORT + 'override.legal.retention = "x"\n', "line.support.override.legal.legal_basis"),
+        (SUPPORT + 'override.legal.legal_basis = "s. 1"\n', "line.support.override.legal.retention"),
+        (
+            SUPPORT + 'override.legal = { legal_basis = " ", retention = "x" }\n',
+            "line.support.override.legal.legal_basis",
+        ),
         (
             SUPPORT + 'override.legal = { legal_basis = "s. 1", retention = "ten years" }\n',
             "line.support.override.legal.retention",
         ),
         (
-            SUPPORT + 'override.legal = { legal_basis = "s. 1", tells_caller = "perhaps" }\n',
+            SUPPORT + 'override.legal = { legal_basis = "s. 1", retention = "x", tells_caller = "perhaps" }\n',
             "line.support.override.legal.tells_caller",
         ),
         (LEAST + '[line."a b"]\n', "line"),
@@ -453,6 +462,7 @@ dialled = ["+1 514 555 0199"]
 [line.support]
 consent = "opt_in"
 override.legal.legal_basis = "s. 1"
+override.legal.retention = "dispute"
 """
 
 
