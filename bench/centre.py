@@ -33,6 +33,7 @@ MODES: Mapping[str, Mapping[str, object]] = {
     "lawful": {"consent": "not_required", "legal_basis": "MiFID II art. 16(7)"},
 }
 TOLD = "told.json"
+RAW = "raw"
 """What the daemon writes of itself at SIGUSR1."""
 MANY = 100_000
 """More calls than a bench makes."""
@@ -63,6 +64,11 @@ class Centre:
     _queues: dict[str, itertools.cycle[int]] = field(
         default_factory=lambda: {line: itertools.cycle(numbers) for line, numbers in QUEUES.items()}
     )
+
+    @property
+    def raw(self) -> Path:
+        """Where a daemon that was told to has what Asterisk wrote, by the names of the staged files."""
+        return self.recorder.home / RAW
 
     async def call(
         self,
@@ -164,15 +170,22 @@ def lines() -> dict[str, Mapping[str, object]]:
 
 
 @asynccontextmanager
-async def centre(release: str = "22", *, wired: bool = False) -> AsyncIterator[Centre]:
-    """Everything up and ready; everything removed at the end. `wired`: the daemon's AMI connection can be cut."""
+async def centre(release: str = "22", *, wired: bool = False, raw: bool = False) -> AsyncIterator[Centre]:
+    """Everything up and ready; everything removed at the end.
+
+    `wired`: the daemon's AMI connection can be cut. `raw`: what Asterisk wrote is copied before it is overwritten.
+    """
     with tempfile.TemporaryDirectory(prefix="recorder-bench-") as home:
         recorder = Recorder(Path(home), lines=lines())
         server = PbxServer(release=release, agi=recorder.agi, progress=print)
         async with server as pbx, recorder, Wire(pbx.host, pbx.ports.ami) as wire:
             recorder.configure(pbx, **({"ami": {"port": wire.port}} if wired else {}))
             await asyncio.to_thread(recorder.command, "db", "upgrade")
-            recorder.launch(environment={"PYTHONPATH": str(THREADS), "BENCH_TOLD": str(Path(home) / TOLD)})
+            told = {"PYTHONPATH": str(THREADS), "BENCH_TOLD": str(Path(home) / TOLD)}
+            if raw:
+                (Path(home) / RAW).mkdir()
+                told["BENCH_RAW"] = str(Path(home) / RAW)
+            recorder.launch(environment=told)
             await recorder.until(lambda: recorder.get("/readyz")[0] == 200, "the daemon to be ready", timeout=120)
             async with await pbx.admin() as admin:
                 await admin.action("Events", {"EventMask": "off"})

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from bench.centre import CARD, SAYING, SAYS_HZ, Centre, centre, leg_of
 from bench.machine import Figure, machine, tabled
-from bench.raw import Raw, first_silence, raw_files, recordings_by_leg
+from bench.raw import Raw, first_silence, recordings_by_leg
 from tests.pbx import tones
 from tests.pbx.admin import Event
 
@@ -127,7 +127,8 @@ def _ends_before_a_pause(said: list[tuple[float, float]]) -> list[float]:
 
 async def measure(pauses: int, withdrawals: int, talks: int) -> Waits:
     waits = Waits()
-    async with centre() as on, await on.pbx.admin() as ears, raw_files(on) as raw:
+    async with centre(raw=True) as on, await on.pbx.admin() as ears:
+        raw = Raw(on)
         await ears.action("Filter", {"Operation": "Add", "Filter": f"Event: ({EVENTS})"})
         await on.every(0.2, talks, TALK_SECONDS)
         since = ears.mark()

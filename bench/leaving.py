@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from bench.centre import Centre, centre, leg_of
 from bench.machine import Figure, machine, tabled
-from bench.raw import raw_files, recordings_by_leg
+from bench.raw import Raw, recordings_by_leg
 from tests.pbx import tones
 from tests.pbx.admin import Admin, AdminError, Event
 
@@ -91,7 +91,8 @@ class Left:
 async def measure(calls: int, talks: int) -> Left:
     left = Left()
     ways: dict[str, str] = {}
-    async with centre() as on, await on.pbx.admin() as ears, raw_files(on) as raw:
+    async with centre(raw=True) as on, await on.pbx.admin() as ears:
+        raw = Raw(on)
         await ears.action("Filter", {"Operation": "Add", "Filter": f"Event: ({EVENTS})"})
         await on.every(0.2, talks, TALK_SECONDS)
         since = ears.mark()

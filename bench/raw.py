@@ -1,15 +1,12 @@
-"""What Asterisk itself wrote: the staged files of every capture, kept under a second name.
+"""What Asterisk itself wrote: the staged files of every capture, as they were before the recorder overwrote any of it.
 
-Owns a folder of hard links beside the spool. The recorder takes its own names away when it has settled, and what a
-settled file holds was cut to what may be kept; here stands every sample that ever reached the disk.
+Reads a folder beside the spool, which the daemon under measurement fills (threads/sitecustomize.py): the recorder
+overwrites in the staged files what it will not keep, and takes them away once it has settled. A second name of the same
+file would show its zeros as Asterisk's.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +16,14 @@ import numpy.typing as npt
 from bench.centre import MANY, Centre
 from tests.pbx import tones
 
-LOOK_EVERY = 0.05
 Samples = npt.NDArray[np.int16]
 
 
 class Raw:
-    """The links, by recording and direction."""
+    """The copies, by recording and direction, of a centre that keeps them."""
 
-    def __init__(self, spool: Path, folder: Path) -> None:
-        self._spool, self._folder = spool, folder
-        folder.mkdir()
-        self._kept: set[str] = set()
-
-    def keep(self) -> None:
-        """Link what is new. A staged file lives for seconds; it is looked for twenty times in each."""
-        for name in {entry.name for entry in os.scandir(self._spool)} - self._kept:
-            with suppress(FileNotFoundError):  # settled this moment
-                os.link(self._spool / name, self._folder / name)
-                self._kept.add(name)
+    def __init__(self, on: Centre) -> None:
+        self._folder = on.raw
 
     def leg(self, recording: Any, leg: str) -> Samples:
         """One direction's samples; FileNotFoundError where it was never seen."""
@@ -44,24 +31,6 @@ class Raw:
 
     def path(self, recording: Any, leg: str) -> Path:
         return self._folder / f"{recording}-{leg}.wav"
-
-
-@asynccontextmanager
-async def raw_files(on: Centre) -> AsyncIterator[Raw]:
-    """Keep every staged file while this lasts."""
-    raw = Raw(on.pbx.captures, on.pbx.base / "raw")
-
-    async def look() -> None:
-        while True:
-            raw.keep()
-            await asyncio.sleep(LOOK_EVERY)
-
-    looking = asyncio.create_task(look())
-    try:
-        yield raw
-    finally:
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
 
 
 async def recordings_by_leg(on: Centre) -> dict[str, list[Any]]:
