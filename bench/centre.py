@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests import as_written
 from tests.fakes.wire import Wire
 from tests.pbx import tones
 from tests.pbx.admin import Admin
@@ -181,11 +182,9 @@ async def centre(release: str = "22", *, wired: bool = False, raw: bool = False)
         async with server as pbx, recorder, Wire(pbx.host, pbx.ports.ami) as wire:
             recorder.configure(pbx, **({"ami": {"port": wire.port}} if wired else {}))
             await asyncio.to_thread(recorder.command, "db", "upgrade")
-            told = {"PYTHONPATH": str(THREADS), "BENCH_TOLD": str(Path(home) / TOLD)}
-            if raw:
-                (Path(home) / RAW).mkdir()
-                told["BENCH_RAW"] = str(Path(home) / RAW)
-            recorder.launch(environment=told)
+            (Path(home) / RAW).mkdir()
+            told = as_written.told(THREADS, Path(home) / RAW if raw else None)
+            recorder.launch(environment=told | {"BENCH_TOLD": str(Path(home) / TOLD)})
             await recorder.until(lambda: recorder.get("/readyz")[0] == 200, "the daemon to be ready", timeout=120)
             async with await pbx.admin() as admin:
                 await admin.action("Events", {"EventMask": "off"})

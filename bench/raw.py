@@ -1,6 +1,6 @@
 """What Asterisk itself wrote: the staged files of every capture, as they were before the recorder overwrote any of it.
 
-Reads a folder beside the spool, which the daemon under measurement fills (threads/sitecustomize.py): the recorder
+Reads a folder beside the spool, which the daemon under measurement fills (tests/as_written.py): the recorder
 overwrites in the staged files what it will not keep, and takes them away once it has settled. A second name of the same
 file would show its zeros as Asterisk's.
 """
@@ -26,11 +26,12 @@ class Raw:
         self._folder = on.raw
 
     def leg(self, recording: Any, leg: str) -> Samples:
-        """One direction's samples; FileNotFoundError where it was never seen."""
+        """One direction's samples."""
         return tones.read(self.path(recording, leg)).samples[:, 0]
 
     def path(self, recording: Any, leg: str) -> Path:
-        return self._folder / f"{recording}-{leg}.wav"
+        (found,) = self._folder.glob(f"{recording}-{leg}.*.wav")
+        return found
 
 
 async def recordings_by_leg(on: Centre) -> dict[str, list[Any]]:

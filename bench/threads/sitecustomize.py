@@ -1,22 +1,19 @@
 """Gives the kernel the names of Python's threads, so that /proc counts the CPU time of each under its name.
 
 Python itself does so from 3.14 on. At SIGUSR1 it also writes down, in the file that BENCH_TOLD names, how many tasks
-there are, and of what kind. Where BENCH_RAW names a folder, each staged file is copied there before the recorder
-overwrites any of it or takes it away. Found by the interpreter through PYTHONPATH; the program under measurement is as
-it is shipped.
+there are, and of what kind, and what Asterisk wrote is copied where somebody asked for it (tests/as_written.py). Found
+by the interpreter through PYTHONPATH; the program under measurement is as it is shipped.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+
+from tests.as_written import keep_what_asterisk_wrote
 
 _run = threading.Thread.run
 
@@ -71,27 +68,6 @@ def _tell(_number: int, _frame: object) -> None:
     made.replace(place)
 
 
-def _copied_first(method: Callable[..., Any], folder: Path) -> Callable[..., Any]:
-    """A method of Spool's that takes a recording, after its staged files were copied as they are."""
-
-    def copying(spool: Any, recording: Any, *rest: Any) -> Any:
-        for path in spool.paths(recording):
-            if not (folder / path.name).exists():
-                with suppress(FileNotFoundError):
-                    shutil.copyfile(path, folder / path.name)
-        return method(spool, recording, *rest)
-
-    return copying
-
-
-def _keep_what_asterisk_wrote(folder: Path) -> None:
-    from recorder.storage.spool import Spool
-
-    for name in ("overwrite", "discard"):
-        setattr(Spool, name, _copied_first(getattr(Spool, name), folder))
-
-
-if "BENCH_RAW" in os.environ:
-    _keep_what_asterisk_wrote(Path(os.environ["BENCH_RAW"]))
+keep_what_asterisk_wrote()
 if "BENCH_TOLD" in os.environ:
     signal.signal(signal.SIGUSR1, _tell)

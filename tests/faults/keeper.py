@@ -1,7 +1,8 @@
-"""Keeps a copy of everything that ever lay in the spool: what Asterisk wrote, before the recorder settles or erases it.
+"""Keeps a copy of everything that ever lay in the spool, whoever takes it away.
 
-Holds each file open from soon after it appears, which nobody notices, and copies it when its name is gone. Owns the
-folder of the copies. Must not touch the spool.
+What the recorder overwrites or takes away the daemon under test copies itself, just before (tests/as_written.py). For
+the rest each file is held open from soon after it appears, which nobody notices, and copied when its name is gone. Owns
+the folder of the copies. Must not touch the spool.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class Keeper:
 
     def _copy(self, key: tuple[str, int], descriptor: int) -> None:
         name, inode = key
-        content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-        (self.copies / f"{name.removesuffix('.wav')}.{inode}.wav").write_bytes(content)
+        copy = self.copies / f"{name.removesuffix('.wav')}.{inode}.wav"
+        if not copy.exists():
+            copy.write_bytes(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
         os.close(descriptor)
         del self._held[key]

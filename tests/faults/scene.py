@@ -26,7 +26,7 @@ from recorder.catalogue import WholeCall
 from recorder.model import RecordingStatus
 from recorder.prompts import load
 from recorder.settings import settings_from
-from tests import postgres
+from tests import as_written, postgres
 from tests.fakes.wire import Wire
 from tests.faults import sounds
 from tests.faults.account import Account
@@ -39,6 +39,7 @@ from tests.recorder_process import Recorder
 
 PARTIES = Path(__file__).with_name("parties.conf")
 SHIM = Path(__file__).with_name("shim")
+COPIES = "copies"
 RESTARTS_AFTER = 1.0
 """Seconds, as in deploy/recorder.service."""
 READY_WITHIN = 120.0
@@ -209,7 +210,7 @@ def _keep(scene: Scene, fault: Fault, verdict: Verdict, facts: Facts) -> None:
 
 async def _run(scene: Scene, fault: Fault) -> Facts:
     scene.say("the load comes up")
-    keeper = Keeper(scene.spool, scene.home / "copies")
+    keeper = Keeper(scene.spool, scene.home / COPIES)
     tasks = [asyncio.create_task(work) for work in (scene.load.run(), keeper.run(), scene.supervise(), scene.watch())]
     watching = asyncio.create_task(_least(scene))
     try:
@@ -291,7 +292,7 @@ async def _facts(scene: Scene, fault: Span, ready_after: float | None) -> Facts:
     verified = await asyncio.to_thread(scene.recorder.command, "verify", check=False)
     whole = await _whole_calls(scene.recorder)
     files = await asyncio.to_thread(_files, scene)
-    staged = await asyncio.to_thread(_staged, scene.home / "copies")
+    staged = await asyncio.to_thread(_staged, scene.home / COPIES)
     claimed = {str(row.id) for call in whole for row in call.recordings}
     return Facts(
         calls=scene.account.told(),
@@ -419,8 +420,10 @@ async def _stage(fault: Fault, pace: Pace, say: Say, release: str) -> AsyncItera
                 await admin.command("dialplan reload")
         await asyncio.to_thread(load.furnish)
         await asyncio.to_thread(recorder.make_catalogue)
+        (home / COPIES).mkdir()
+        scene.environment |= as_written.told(SHIM, home / COPIES)
         if arranged.shim:
-            scene.environment |= {"PYTHONPATH": str(SHIM), "FAULT_DISK": str(home / "disk")}
+            scene.environment |= {"FAULT_DISK": str(home / "disk")}
         if arranged.clock:
             scene.environment |= own_clock(home)
         scene.launch()

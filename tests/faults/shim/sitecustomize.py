@@ -1,4 +1,5 @@
-"""Breakpoints and errors of the disk for the daemon under test; the product knows nothing of them.
+"""Breakpoints and errors of the disk for the daemon under test, and copies of what Asterisk wrote; the product knows
+nothing of them.
 
 Found by the interpreter through PYTHONPATH. FAULT_STEP names a step of "intention, act, result", as in faults.py: the
 process kills itself the first time it comes there, FAULT_AFTER seconds after its start. FAULT_DISK names a file; while
@@ -16,6 +17,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.as_written import keep_what_asterisk_wrote
 
 BORN = time.monotonic()
 
@@ -98,6 +101,7 @@ def spoil(told: Path) -> None:
     Path.rename = broken_rename  # type: ignore[method-assign,assignment]
 
 
+keep_what_asterisk_wrote()
 if os.environ.get("FAULT_STEP"):
     break_at(os.environ["FAULT_STEP"], float(os.environ.get("FAULT_AFTER", "2")))
 if os.environ.get("FAULT_DISK"):

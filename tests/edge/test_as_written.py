@@ -1,4 +1,4 @@
-"""What a bench calls raw is what Asterisk wrote, whatever the recorder has overwritten since."""
+"""What a bench or the fault judge calls staged is what Asterisk wrote, whatever the recorder has overwritten since."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bench.centre import THREADS
+from tests.as_written import told
+from tests.faults.scene import SHIM
 
 SETTLES = """
 import math
@@ -28,18 +32,18 @@ print(*names)
 """
 
 
-def test_the_staged_files_are_copied_before_the_recorder_overwrites_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shim", [THREADS, SHIM])
+def test_the_staged_files_are_copied_before_the_recorder_overwrites_them(shim: Path, tmp_path: Path) -> None:
     spool, raw = tmp_path / "spool", tmp_path / "raw"
     for folder in (spool, raw):
         folder.mkdir(mode=0o700)
     done = subprocess.run(
         [sys.executable, "-c", SETTLES.format(spool=str(spool))],
-        env={**os.environ, "PYTHONPATH": str(THREADS), "BENCH_RAW": str(raw)},
+        env={**os.environ, **told(shim, raw)},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert {path.name: path.read_bytes() for path in raw.iterdir()} == dict.fromkeys(
-        done.stdout.split(), b"as Asterisk wrote it"
-    )
-    assert len(done.stdout.split()) == 2
+    copies = {path.name.split(".")[0] + ".wav": path.read_bytes() for path in raw.iterdir()}
+    assert copies == dict.fromkeys(done.stdout.split(), b"as Asterisk wrote it")
+    assert len(copies) == 2
