@@ -1,4 +1,5 @@
 // Says which parts of a recording were played, so that the listening log has them too. What was sent is noted without us.
+// What could not be told is told again.
 "use strict";
 
 const player = document.querySelector("audio[data-played]");
@@ -14,12 +15,13 @@ function tell() {
     }
   }
   if (!spans.length) return;
+  const again = () => spans.forEach((span) => said.delete(span.join()));
   fetch(player.dataset.played, {
     method: "POST",
     keepalive: true,
     headers: { "Content-Type": "application/json", "X-Recorder-Stamp": player.dataset.stamp },
     body: JSON.stringify({ spans }),
-  });
+  }).then((done) => done.status < 500 || again(), again);
 }
 
 for (const name of ["pause", "ended", "seeking"]) player.addEventListener(name, tell);

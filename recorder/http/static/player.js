@@ -15,6 +15,7 @@ const LEAST_LOUD = 32; // of 128: a recording in which nobody speaks is not draw
 const LOOP_LEAST = 0.5; // seconds
 let regions = [];
 let loop = null;
+let frame = 0; // the next at which `keepUp` looks, while it plays
 
 function shape(name, of) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -75,6 +76,7 @@ function show() {
   const at = sound.currentTime;
   const told = stage.dataset.at.replace("{at}", clock(at)).replace("{length}", clock(length));
   for (const end of ["x1", "x2"]) place.setAttribute(end, at * 1000);
+  if (picture.getAttribute("aria-valuetext") === told) return;
   picture.setAttribute("aria-valuenow", Math.floor(at));
   picture.setAttribute("aria-valuetext", told);
   document.getElementById("clock").textContent = told;
@@ -91,6 +93,13 @@ function follow() {
     if (silent) go(silent.to_ms / 1000);
   }
   show();
+}
+
+// A browser tells of the time four times a second, which is a word too late: while it plays each of its pictures is a
+// look. In a window that is not seen there are none, and its four a second go on.
+function keepUp() {
+  follow();
+  frame = sound.paused ? 0 : requestAnimationFrame(keepUp);
 }
 
 function goByKey(event) {
@@ -147,6 +156,7 @@ const repeated = shape("rect", { class: "loop", x: 0, width: 0, y: 1, height: 98
 const place = shape("line", { class: "place", x1: 0, x2: 0, y1: 0, y2: 100 });
 show();
 for (const name of ["timeupdate", "seeking", "seeked"]) sound.addEventListener(name, follow);
+sound.addEventListener("play", () => frame || keepUp());
 picture.addEventListener("click", goByPointer);
 picture.addEventListener("keydown", goByKey);
 for (const one of stage.querySelectorAll("[data-speed]")) one.addEventListener("click", setSpeed);
