@@ -333,6 +333,11 @@ def test_every_link_leads_somewhere(name: str) -> None:
         assert not anchor or anchor in anchors(page), target
 
 
+def test_every_picture_that_the_pages_document_shows_is_there_once_and_the_other_way_round() -> None:
+    shown = re.findall(r"!\[[^]]+\]\(pages/([^)]+)\)\n\n[A-Z]", text_of("docs/pages.md"))
+    assert sorted(shown) == sorted(path.name for path in (ROOT / "docs" / "pages").iterdir())
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_document_names_no_place_of_the_machine_it_was_written_on(name: str) -> None:
     assert re.findall(r"/work\b|/tmp/[\w.-]+|recorder-demo-\w{8}", text_of(name)) == []

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +72,22 @@ def test_without_root_or_sudo_it_names_the_packages_and_stops(run: Run, checkout
     assert not list(checkout.glob(".venv*"))
 
 
+@pytest.mark.parametrize(
+    ("named", "code", "words"),
+    [(None, 0, ("NOT TRIED: the pages in a browser", "RECORDER_BROWSER=")), ("/no/browser", 4, ("is no program",))],
+)
+def test_where_there_is_no_chromium_the_browser_tier_says_so_and_how_to_mend_it(
+    tmp_path: Path, named: str | None, code: int, words: tuple[str, ...]
+) -> None:
+    """Never silently: neither where nobody named one, nor where what is named is not there."""
+    env = {"PATH": str(tmp_path), "HOME": str(tmp_path)} | ({} if named is None else {"RECORDER_BROWSER": named})
+    command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "tests/browser", "-k", "sign-in"]
+    answer = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    assert answer.returncode == code, answer.stdout + answer.stderr
+    assert [word for word in words if word not in answer.stdout + answer.stderr] == []
+    assert "passed" not in answer.stdout
+
+
 def test_a_failing_installation_shows_the_end_of_its_log_and_stops(run: Run, checkout: Path) -> None:
     stand_in(checkout, "dpkg-query", 'case "$3" in runc) exit 1 ;; *) printf installed ;; esac')
     stand_in(checkout, "id", "echo 1000")
@@ -124,7 +141,8 @@ def test_the_whole_suite_ends_with_the_words_of_its_last_tier(run: Run, ready: d
     answer = run("test", **ready)
     tiers = [line for line in answer.stdout.splitlines() if line.startswith("called: pytest")]
     assert answer.returncode == 0
-    assert [" tests/core tests/edge" in tiers[0], " tests/live" in tiers[1], " tests/faults" in tiers[2]] == [True] * 3
+    played = (" tests/core tests/edge", " tests/browser", " tests/live", " tests/faults")
+    assert [those in tier for those, tier in zip(played, tiers, strict=True)] == [True] * 4
     assert answer.stdout.splitlines()[-1] == tiers[-1]
     assert answer.stderr == ""
 
@@ -132,7 +150,7 @@ def test_the_whole_suite_ends_with_the_words_of_its_last_tier(run: Run, ready: d
 def test_after_a_tier_that_failed_the_others_run_and_the_end_names_it(run: Run, ready: dict[str, str]) -> None:
     answer = run("test", **ready, FAILING="mypy*")
     assert answer.returncode == 1
-    assert answer.stdout.count("called: pytest") == 3
+    assert answer.stdout.count("called: pytest") == 4
     assert answer.stderr.splitlines()[-1] == "failed: lint"
 
 
@@ -144,3 +162,18 @@ def test_every_check_of_lint_runs_even_after_one_failed(run: Run, ready: dict[st
 
 def test_arguments_reach_pytest(run: Run, ready: dict[str, str]) -> None:
     assert "called: pytest tests/core -k retry" in run("core", "-k", "retry", **ready).stdout
+
+
+@pytest.mark.skipif("ID=debian" not in Path("/etc/os-release").read_text(), reason="Debian alone has the package")
+def test_who_wants_the_browser_tier_is_given_chromium_and_nobody_else(
+    run: Run, ready: dict[str, str], checkout: Path
+) -> None:
+    stand_in(checkout, "dpkg-query", 'case "$3" in chromium) exit 1 ;; *) printf installed ;; esac')
+    stand_in(checkout, "id", "echo 1000")
+    stand_in(checkout, "sudo", "exit 1")
+    python = {"RECORDER_PYTHON": ready["RECORDER_PYTHON"]}
+    refused = run("browser", **python)
+    assert "apt-get install --no-install-recommends chromium\n" in refused.stderr
+    assert "called: pytest" not in refused.stdout
+    for another in (run("core", **python), run("browser", **ready), run("browser", RECORDER_BROWSER="/a", **python)):
+        assert ("called: pytest" in another.stdout, another.stderr) == (True, "")
