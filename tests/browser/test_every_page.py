@@ -87,7 +87,7 @@ async def test_a_page_is_whole_at_a_desk_and_on_a_telephone_and_shuts_nobody_out
     async with visit(started, scene, name, language) as page:
         seen = Complaints(page)
         for screen in (DESK, TELEPHONE):
-            await page.set_viewport_size(screen)  # type: ignore[arg-type]
+            await page.set_viewport_size(screen)
             await opened(page, where, seen)
             assert await mistakes_on(page, language) == [], f"{path} at {screen['width']}"
         assert seen.said == []

@@ -12,12 +12,12 @@ import pytest
 from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from recorder.catalogue import LogSought
-from recorder.http.words import Words
+from recorder.http.words import LANGUAGES, Words
 from recorder.listens import ListenKind
 from recorder.model import CallId
 from recorder.rights import EVERY_LINE, Role
 from tests.browser.scene import ALICE, SILENT_MS, Scene
-from tests.browser.visits import Complaints, mistakes_on, press, reach, visit, write
+from tests.browser.visits import DESK, TELEPHONE, Complaints, mistakes_on, press, reach, visit, write
 from tests.edge.centre import until
 from tests.edge.test_listening import passes
 from tests.edge.visitors import SECRET, enters
@@ -149,6 +149,23 @@ async def finds_and_opens(page: Page, scene: Scene, why: str = WHY) -> None:
 async def hears(page: Page, scene: Scene) -> None:
     await finds_and_opens(page, scene)
     await expect(page.locator("#waveform path.caller")).to_be_attached()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_the_player_shuts_nobody_out_at_a_desk_or_on_a_telephone(
+    scene: Scene, started: Browser, language: str
+) -> None:
+    async with visit(started, scene, "sam", language) as page:
+        seen = Complaints(page)
+        await page.goto(f"/calls/{scene.calls['heard']}")
+        form = page.locator(f"form[action='/recordings/{scene.recordings['heard']}/listen']")
+        await write(page, form.locator("textarea[name=explanation]"), WHY)
+        await press(page, form.locator("button"))
+        await expect(page.locator("#waveform path.caller")).to_be_attached()
+        for screen in (DESK, TELEPHONE):
+            await page.set_viewport_size(screen)
+            assert await mistakes_on(page, language) == [], screen
+        assert seen.said == []
 
 
 async def at(page: Page) -> float:

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, ConsoleMessage, Locator, Page, Request, Response, async_playwright
+from playwright.async_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    Response,
+    ViewportSize,
+    async_playwright,
+)
 
 from recorder.http.door import COOKIE
 from recorder.http.pages import LANGUAGE_COOKIE
@@ -36,7 +45,8 @@ SWITCHES: Final = (
     "--disable-dev-shm-usage",
     "--autoplay-policy=no-user-gesture-required",
 )
-DESK, TELEPHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+DESK: Final[ViewportSize] = {"width": 1280, "height": 900}
+TELEPHONE: Final[ViewportSize] = {"width": 390, "height": 844}
 GRAVE: Final = ("serious", "critical")
 TABS_MOST: Final = 150
 CODE_WORDS = """() => {
