@@ -26,6 +26,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 AT_ONCE: Final = 1000
 """Milliseconds in which a page shows what has happened."""
+SOON: Final = 4000
+"""Before the player tells by itself what was played, every ten seconds."""
 WHY: Final = "coaching of the week"
 EN: Final = Words("en")
 
@@ -200,9 +202,11 @@ async def test_a_recording_is_found_explained_and_heard_and_what_was_played_stan
         slider = page.get_by_role("slider", name=EN("player.place"))
         await press(page, slider, " ")
         await sound_of(page, "sound.currentTime > 1")
-        async with page.expect_response(re.compile("/played$")) as told:
+        async with page.expect_request(re.compile("/played$"), timeout=SOON) as told:
             await page.keyboard.press(" ")
-        assert (await told.value).status == 204
+        answer = await (await told.value).response()
+        assert answer is not None
+        assert answer.status == 204
         stopped = await at(page)
         assert await page.evaluate("document.querySelector('audio').paused")
         ((began, ended),) = await noted(scene)
@@ -231,7 +235,7 @@ async def test_what_could_not_be_told_of_a_playing_is_told_again(scene: Scene, s
         await page.keyboard.press(" ")
         await sound_of(page, "sound.paused")
         await until(lambda: len(tried) == 1)
-        async with page.expect_response(re.compile("/played$")) as told:
+        async with page.expect_response(re.compile("/played$"), timeout=SOON) as told:
             await page.keyboard.press("End")
         assert (await told.value).status == 204
         assert tried[0][:-2] in tried[1]

@@ -23,6 +23,7 @@ from playwright.async_api import (
     Response,
     ViewportSize,
     async_playwright,
+    expect,
 )
 
 from recorder.http.door import COOKIE
@@ -49,6 +50,9 @@ DESK: Final[ViewportSize] = {"width": 1280, "height": 900}
 TELEPHONE: Final[ViewportSize] = {"width": 390, "height": 844}
 GRAVE: Final = ("serious", "critical")
 TABS_MOST: Final = 150
+PATIENCE: Final = 20_000
+"""Milliseconds for what has no limit of its own: on a full machine a password alone takes seconds."""
+expect.set_options(timeout=PATIENCE)
 CODE_WORDS = """() => {
   const copy = document.body.cloneNode(true);
   copy.querySelectorAll("code, script, [lang], time, option:not([selected])").forEach((one) => one.remove());
@@ -89,7 +93,7 @@ async def visit(
         kept[COOKIE] = await scene.signed_in(name)
     await context.add_cookies([{"name": key, "value": value, "url": scene.at} for key, value in kept.items()])
     page = await context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(PATIENCE)
     try:
         yield page
     finally:
