@@ -5,7 +5,13 @@ store.py is its door (`Catalogue`, `open_catalogue`); schema.py makes and upgrad
 
 from recorder.catalogue.counting import ANSWERS, AnswerCount, Counted, HourCount, OutcomeCount, Span
 from recorder.catalogue.engine import CALLER_WAITS
-from recorder.catalogue.errors import CatalogueAway, CatalogueError, CatalogueRefused, CatalogueSchema
+from recorder.catalogue.errors import (
+    CatalogueAway,
+    CatalogueError,
+    CatalogueRefused,
+    CatalogueSchema,
+    CatalogueUnfit,
+)
 from recorder.catalogue.finding import FoundCall, Sought
 from recorder.catalogue.listening import LOG as LISTENING_LOG
 from recorder.catalogue.listening import Logged, LogSought
@@ -48,6 +54,7 @@ __all__ = [
     "CatalogueError",
     "CatalogueRefused",
     "CatalogueSchema",
+    "CatalogueUnfit",
     "ChainRow",
     "Chained",
     "ConsentRow",

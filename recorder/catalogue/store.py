@@ -170,19 +170,34 @@ class Catalogue:
         together = tuple(lines)
         await self.write(lambda connection: writing.write_policies(connection, node, at, version, together), within)
 
-    async def write_user_acts(self, acts: Iterable[UserAct], within: timedelta = READER_WAITS) -> None:
-        """Do these things to users, all or none; CatalogueRefused, with why, where one makes no sense."""
+    async def write_user_acts(
+        self, acts: Iterable[UserAct], within: timedelta = READER_WAITS, *, by: str | None = None
+    ) -> None:
+        """Do these things to users, all or none; CatalogueRefused, with why, where one makes no sense.
+
+        `by` is who is signed in and asks: CatalogueUnfit where it is not for them.
+        """
         together = tuple(acts)
-        await self.write(lambda connection: users.add(connection, together), within)
+        await self.write(lambda connection: users.add(connection, together, by), within)
 
     async def set_password(
-        self, password: Password, act: SignInAct, within: timedelta = READER_WAITS, *, was: str | None = None
+        self,
+        password: Password,
+        act: SignInAct,
+        within: timedelta = READER_WAITS,
+        *,
+        was: str | None = None,
+        by: str | None = None,
     ) -> None:
         """Give somebody this password, and end their sessions.
 
-        CatalogueRefused where there is nobody of that name, or where it is not in place of what it `was`.
+        CatalogueRefused where there is nobody of that name, or not in place of what it `was`; `by` is as above.
         """
-        await self.write(lambda connection: signing_in.set_password(connection, password, act, was), within)
+        await self.write(lambda connection: signing_in.set_password(connection, password, act, was, by), within)
+
+    async def end_sessions_of(self, act: SignInAct, by: str, within: timedelta = READER_WAITS) -> None:
+        """End every session of the act's person; CatalogueRefused where there is none, CatalogueUnfit as above."""
+        await self.write(lambda connection: signing_in.end_sessions_of(connection, act, by), within)
 
     async def keep_hash(self, user: str, was: str, kept: str, within: timedelta = READER_WAITS) -> None:
         """Keep the same password as another hash of it, unless it was changed meanwhile."""
@@ -209,9 +224,11 @@ class Catalogue:
         """Keep a token; CatalogueRefused, with why, where it makes no sense."""
         await self.write(lambda connection: signing_in.issue_token(connection, token, act), within)
 
-    async def withdraw_token(self, token: UUID, act: SignInAct, within: timedelta = READER_WAITS) -> None:
-        """Let a token count no more; CatalogueRefused where there is none that does."""
-        await self.write(lambda connection: signing_in.withdraw_token(connection, token, act), within)
+    async def withdraw_token(
+        self, token: UUID, act: SignInAct, within: timedelta = READER_WAITS, *, by: str | None = None
+    ) -> None:
+        """Let a token count no more; CatalogueRefused where the act's person has none that does. `by` as above."""
+        await self.write(lambda connection: signing_in.withdraw_token(connection, token, act, by), within)
 
     async def write_listens(self, acts: Iterable[ListenAct], within: timedelta = READER_WAITS) -> None:
         """Add these rows to the listening log, in one transaction; what is in already changes nothing."""
