@@ -17,6 +17,8 @@ from recorder.http.listening_log import log_routes
 from recorder.http.own import own_routes
 from recorder.http.own_pages import contest_page_routes, own_page_routes
 from recorder.http.pages import Pages, page_routes
+from recorder.http.people import People, people_routes
+from recorder.http.people_pages import people_page_routes
 from recorder.http.searching import searching_routes
 from recorder.http.server import HttpServer
 from recorder.http.system import system_routes
@@ -28,6 +30,7 @@ __all__ = [
     "Exports",
     "HttpServer",
     "Pages",
+    "People",
     "Unlet",
     "Watching",
     "api_routes",
@@ -43,6 +46,8 @@ __all__ = [
     "own_page_routes",
     "own_routes",
     "page_routes",
+    "people_page_routes",
+    "people_routes",
     "searching_routes",
     "system_routes",
 ]

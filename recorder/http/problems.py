@@ -42,6 +42,10 @@ class Code(StrEnum):
     TOO_MANY_OPEN = "too_many_open"
     ANSWERED = "answered_already"
     NOT_BY_YOU = "not_by_you"
+    ON_ONESELF = "on_oneself"
+    OTHER_HALF = "other_half"
+    TELEPHONE_TAKEN = "telephone_taken"
+    ALREADY_SO = "already_so"
     NUMBERS_NOT_KEPT = "numbers_not_kept"
     NO_NUMBER = "no_telephone_number"
     NOT_ALLOWED = "method_not_allowed"
@@ -86,6 +90,13 @@ MEANINGS: Final[dict[Code, tuple[HTTPStatus, str]]] = {
         HTTPStatus.FORBIDDEN,
         "You have contested it, or it is about your own listening: somebody else must answer.",
     ),
+    Code.ON_ONESELF: (HTTPStatus.FORBIDDEN, "Nobody changes what they themselves may: somebody else can."),
+    Code.OTHER_HALF: (
+        HTTPStatus.FORBIDDEN,
+        "You may do one half of what takes two people, and would appoint who does the other: somebody else must.",
+    ),
+    Code.TELEPHONE_TAKEN: (HTTPStatus.CONFLICT, "That telephone is somebody else's: take it from them first."),
+    Code.ALREADY_SO: (HTTPStatus.CONFLICT, "It is so already, or was changed meanwhile: nothing was changed."),
     Code.NUMBERS_NOT_KEPT: (
         HTTPStatus.CONFLICT,
         "No call can be found by a number: the settings name no key (numbers.key_file), and of a number nothing is kept"
