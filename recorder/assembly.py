@@ -65,6 +65,7 @@ from recorder.http import (
     Door,
     Exports,
     HttpServer,
+    Once,
     Pages,
     People,
     Watching,
@@ -400,6 +401,7 @@ class Assembly:
             people_routes(door, house),
             people_page_routes(door, pages, house),
             counting_routes(door, pages, catalogue, tuple(self.settings.line), self.now),
+            once=partial(Once, door=door, catalogue=catalogue, now=self.now),
         )
         return HttpServer(app, *host_and_port(self.settings.http.bind))
 

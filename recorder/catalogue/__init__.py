@@ -3,6 +3,7 @@
 store.py is its door (`Catalogue`, `open_catalogue`); schema.py makes and upgrades a database.
 """
 
+from recorder.catalogue.answers import Asking, KeptAnswer
 from recorder.catalogue.counting import ANSWERS, AnswerCount, Counted, HourCount, OutcomeCount, Span
 from recorder.catalogue.engine import CALLER_WAITS
 from recorder.catalogue.errors import (
@@ -45,6 +46,7 @@ __all__ = [
     "LISTENING_LOG",
     "READER_WAITS",
     "AnswerCount",
+    "Asking",
     "AuditRow",
     "BookedCall",
     "CallRow",
@@ -65,6 +67,7 @@ __all__ = [
     "FoundCall",
     "HourCount",
     "JournalRow",
+    "KeptAnswer",
     "Known",
     "LegRow",
     "LogSought",

@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from recorder.catalogue import (
+    answers,
     contesting,
     counting,
     finding,
@@ -28,6 +29,7 @@ from recorder.catalogue import (
     waveforms,
     writing,
 )
+from recorder.catalogue.answers import Asking, KeptAnswer
 from recorder.catalogue.engine import CALLER_WAITS, READERS, Rooms, url_of
 from recorder.catalogue.errors import CatalogueAway
 from recorder.catalogue.rows import (
@@ -242,6 +244,20 @@ class Catalogue:
     async def write_contest(self, act: ContestAct, within: timedelta = READER_WAITS) -> None:
         """Keep what was said against a call, or answered; CatalogueRefused for a second answer, or where a rule is."""
         await self.write(lambda connection: contesting.add(connection, act), within)
+
+    async def begin_asking(self, asking: Asking, within: timedelta = READER_WAITS) -> KeptAnswer | None:
+        """Begin what may be asked again: None. What was begun with the same key before it: how that stands."""
+        return await self.write(lambda connection: answers.begin(connection, asking), within)
+
+    async def finish_asking(
+        self, digest: str, status: int, answer: str | None, within: timedelta = READER_WAITS
+    ) -> None:
+        """Keep what an asking was answered, for a day."""
+        await self.write(lambda connection: answers.finish(connection, digest, status, answer), within)
+
+    async def forget_asking(self, digest: str, within: timedelta = READER_WAITS) -> None:
+        """Let it be begun anew: nothing was done by it."""
+        await self.write(lambda connection: answers.forget(connection, digest), within)
 
     async def write_bookmark(
         self, node: str, name: str, value: Mapping[str, str | int], within: timedelta = READER_WAITS

@@ -14,6 +14,7 @@ from recorder.http.finding import finding_routes
 from recorder.http.hearing import hearing_routes
 from recorder.http.house import house_routes
 from recorder.http.listening_log import log_routes
+from recorder.http.once import Once
 from recorder.http.own import own_routes
 from recorder.http.own_pages import contest_page_routes, own_page_routes
 from recorder.http.pages import Pages, page_routes
@@ -29,6 +30,7 @@ __all__ = [
     "Door",
     "Exports",
     "HttpServer",
+    "Once",
     "Pages",
     "People",
     "Unlet",

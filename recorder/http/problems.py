@@ -46,6 +46,9 @@ class Code(StrEnum):
     OTHER_HALF = "other_half"
     TELEPHONE_TAKEN = "telephone_taken"
     ALREADY_SO = "already_so"
+    KEY_REUSED = "key_reused"
+    IN_WORK = "in_work"
+    ANSWER_NOT_KEPT = "answer_not_kept"
     NUMBERS_NOT_KEPT = "numbers_not_kept"
     NO_NUMBER = "no_telephone_number"
     NOT_ALLOWED = "method_not_allowed"
@@ -97,6 +100,18 @@ MEANINGS: Final[dict[Code, tuple[HTTPStatus, str]]] = {
     ),
     Code.TELEPHONE_TAKEN: (HTTPStatus.CONFLICT, "That telephone is somebody else's: take it from them first."),
     Code.ALREADY_SO: (HTTPStatus.CONFLICT, "It is so already, or was changed meanwhile: nothing was changed."),
+    Code.KEY_REUSED: (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "This Idempotency-Key came with another body before: each asking has a key of its own.",
+    ),
+    Code.IN_WORK: (
+        HTTPStatus.CONFLICT,
+        "It was begun with this Idempotency-Key, and its end is not known: look what became of it.",
+    ),
+    Code.ANSWER_NOT_KEPT: (
+        HTTPStatus.CONFLICT,
+        "It was done with this Idempotency-Key, and its answer holds what is not kept: nothing was done again.",
+    ),
     Code.NUMBERS_NOT_KEPT: (
         HTTPStatus.CONFLICT,
         "No call can be found by a number: the settings name no key (numbers.key_file), and of a number nothing is kept"
