@@ -65,7 +65,9 @@ from recorder.http import (
     Door,
     Exports,
     HttpServer,
+    Once,
     Pages,
+    People,
     Watching,
     api_routes,
     browsing_routes,
@@ -80,6 +82,8 @@ from recorder.http import (
     own_page_routes,
     own_routes,
     page_routes,
+    people_page_routes,
+    people_routes,
     searching_routes,
     system_routes,
 )
@@ -333,7 +337,7 @@ class Assembly:
             readiness=readiness,
             growth=GrowthWatch(book, capture),
             listening=listening,
-            live=LiveDesk(book, self.now, lambda: daemon.parts.pauses.long),
+            live=LiveDesk(book, self.now, lambda: daemon.parts.pauses.long, front),
             numbers=numbers,
             lines=lines,
             policies=PolicyWatch(
@@ -376,6 +380,9 @@ class Assembly:
         listening, catalogue, pages = self.daemon.parts.listening, self.people, Pages()
         key, exports = self.settings.numbers.key(), Exports()
         proofs = Proofs(catalogue, KeptPrompts(self.storage))
+        house = People(
+            door=door, catalogue=catalogue, node=self.settings.node.name, lines=tuple(self.settings.line), now=self.now
+        )
         app = make_app(
             answers,
             api_routes(door, live, watching),
@@ -390,8 +397,11 @@ class Assembly:
             contest_routes(door, catalogue, self.now),
             contest_page_routes(door, catalogue, pages, self.now),
             system_routes(door, pages, self.system),
-            house_routes(door, pages, catalogue, self.settings, self.now),
+            house_routes(door, pages, self.settings),
+            people_routes(door, house),
+            people_page_routes(door, pages, house),
             counting_routes(door, pages, catalogue, tuple(self.settings.line), self.now),
+            once=partial(Once, door=door, catalogue=catalogue, now=self.now),
         )
         return HttpServer(app, *host_and_port(self.settings.http.bind))
 

@@ -13,8 +13,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from recorder.call import CallState, CaptureState, KeyAnswer, Phase, capture_in_hand
-from recorder.model import CallId, ConsentState, Direction, KeyAct
-from recorder.rights import Right, Seat, User, sits_at
+from recorder.model import CallId, ConsentState, Direction, KeyAct, OverrideReason
+from recorder.policy import OverrideTerms
+from recorder.rights import ANYBODY, Right, Seat, User, permits, sits_at
 from recorder.signing_in import Asker
 
 
@@ -44,6 +45,7 @@ class LiveCall:
     """`telephones` are the agents' own interfaces that stand in the call now, `member` is the queue's who took it.
 
     `paused_at` is since when somebody wants silence, whether or not anything is captured that it could silence.
+    `overridable` are the reasons for which an override would begin a capture now, whoever asks for it.
     """
 
     call: CallId
@@ -58,6 +60,7 @@ class LiveCall:
     paused_long: bool = False  # longer than its line has it: was it forgotten?
     telephones: frozenset[str] = frozenset()
     member: str | None = None
+    overridable: frozenset[OverrideReason] = frozenset()
 
 
 def heard(state: CallState) -> Heard:
@@ -85,7 +88,9 @@ def is_theirs(asker: Asker, call: LiveCall, people: Collection[User]) -> bool:
 def may_see(asker: Asker, call: LiveCall, people: Collection[User]) -> bool:
     """Whoever has the right on its line; and whether their own talk is captured everybody may know."""
     has_right = asker.may(Right.WATCH, call.line) or asker.may(Right.CONTROL, call.line)
-    return has_right or _is_own(asker, call, people) or _is_here(asker, call, people)
+    if has_right or _is_own(asker, call, people) or _is_here(asker, call, people):
+        return True
+    return asker.may(Right.OVERRIDE, call.line) and is_theirs(asker, call, people)
 
 
 def may_press(asker: Asker, act: KeyAct, call: LiveCall, people: Collection[User]) -> bool:
@@ -93,6 +98,13 @@ def may_press(asker: Asker, act: KeyAct, call: LiveCall, people: Collection[User
     by_program = act in (KeyAct.PAUSE, KeyAct.RESUME) and asker.may(Right.CONTROL, call.line)
     stops = act is KeyAct.STOP and _is_here(asker, call, people)
     return by_program or stops or _is_own(asker, call, people)
+
+
+def may_override(asker: Asker, call: LiveCall, people: Collection[User]) -> bool:
+    """At their own telephone alone, as by its key: also where whoever is at a telephone may, if it is they (OV-01)."""
+    anybody = any(user.name == ANYBODY and permits(user, Right.OVERRIDE, call.line) for user in people)
+    has_right = asker.may(Right.OVERRIDE, call.line) or (anybody and asker.is_in_person)
+    return has_right and is_theirs(asker, call, people)
 
 
 def own_telephone(asker: Asker, call: LiveCall, people: Collection[User]) -> str | None:
@@ -128,6 +140,19 @@ class NotDone(StrEnum):
     UNCONFIRMED = "not_confirmed_in_time"  # it was asked of the PBX, and what became of it nobody can tell
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hand:
+    """Who asks for an override in place of a key: `user` at their own telephone, `name` as audits have them.
+
+    `may` is whether what they came with permits it; that it is still so is asked again before anything is captured.
+    """
+
+    user: str
+    name: str
+    may: bool
+    by_program: bool
+
+
 class Live(Protocol):
     """The calls in progress of one node."""
 
@@ -145,4 +170,15 @@ class Live(Protocol):
 
         `telephone` is the agent's whose key it stands for; None: whoever of them stands there.
         """
+        ...
+
+    async def override(self, call: CallId, reason: OverrideReason, hand: Hand, telephone: str) -> KeyAnswer | NotDone:
+        """Capture the call without consent, as the key of that telephone would; answered once it is captured.
+
+        That it was tried is kept also where it is refused.
+        """
+        ...
+
+    def terms(self, call: CallId, reason: OverrideReason) -> OverrideTerms | None:
+        """On what this reason rests on the call's line, and what follows from it; None where neither is there."""
         ...

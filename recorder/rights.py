@@ -36,6 +36,7 @@ class Right(StrEnum):
     VIEW_SYSTEM = "system.view"  # to see how the recorder stands; of lines, those on which one has it
     VIEW_SETTINGS = "settings.view"  # to see the settings, without a secret: on every line, or not at all
     VIEW_USERS = "user.view"  # to see who there is and what they may: on every line, or not at all
+    EDIT_USERS = "user.edit"  # to say, on pages, who there is and what others may: on every line, or not at all
 
 
 class Role(StrEnum):
@@ -64,7 +65,9 @@ RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
         Role.PRIVACY_OFFICER: frozenset(
             {Right.APPROVE_RELEASE, Right.VIEW_LOG, Right.SEARCH, Right.PROVE, Right.ANSWER_CONTEST}
         ),
-        Role.ADMINISTRATOR: frozenset({Right.ASK_RELEASE, Right.VIEW_SYSTEM, Right.VIEW_SETTINGS, Right.VIEW_USERS}),
+        Role.ADMINISTRATOR: frozenset(
+            {Right.ASK_RELEASE, Right.VIEW_SYSTEM, Right.VIEW_SETTINGS, Right.VIEW_USERS, Right.EDIT_USERS}
+        ),
     }
 )
 HALVES: Final[tuple[frozenset[Right], ...]] = (frozenset({Right.ASK_RELEASE, Right.APPROVE_RELEASE}),)
@@ -213,6 +216,42 @@ def _taken(known: Mapping[str, User], name: str, seats: Collection[Seat]) -> str
 
 def _named(line: str | None) -> str:
     return "every line" if line == EVERY_LINE else f"line {line}"
+
+
+class Unfit(StrEnum):
+    """Why somebody who is signed in may not do this to this person, whatever else speaks for it."""
+
+    NO_RIGHT = "no_right"
+    SELF = "oneself"
+    HALF = "other_half"  # they could then do both halves of an act that takes two persons
+
+
+def unfit(known: Mapping[str, User], by: str, name: str, gives: Collection[Right] = ()) -> Unfit | None:
+    """Why `by` may not do something to `name` that gives them these rights, or their way in; None where they may.
+
+    Nobody changes what they themselves may. So somebody always remains who may, who is whoever did it last.
+    """
+    actor = known.get(by)
+    if actor is None or not permits(actor, Right.EDIT_USERS, EVERY_LINE):
+        return Unfit.NO_RIGHT
+    if name == by:
+        return Unfit.SELF
+    theirs = rights_of(actor)
+    is_other_half = any((half - {right}) & theirs for right in gives for half in HALVES if right in half)
+    return Unfit.HALF if is_other_half else None
+
+
+def gives(known: Mapping[str, User], act: UserAct) -> frozenset[Right]:
+    """What somebody may by this act that they did not, or could not use."""
+    if act.action is UserAction.GRANTED and act.role is not None:
+        return RIGHTS[act.role]
+    user = known.get(act.user)
+    return rights_of(user) if user is not None and act.action is UserAction.ENABLED else frozenset()
+
+
+def rights_of(user: User) -> frozenset[Right]:
+    """What somebody was granted, on whichever line."""
+    return frozenset(right for grant in user.grants for right in RIGHTS[grant.role])
 
 
 def permits(user: User, right: Right, line: str) -> bool:

@@ -39,6 +39,7 @@ from recorder.call.keys import party_of
 from recorder.call.machine import advance, begin
 from recorder.call.moments import NEVER, shifted
 from recorder.call.outcome import AUDIBLE, outcome
+from recorder.call.overridden import overridable
 from recorder.call.reading import READ_EVENTS
 from recorder.call.replay import replay
 from recorder.call.state import (
@@ -119,6 +120,7 @@ __all__ = [
     "is_captured_beyond",
     "is_listed",
     "outcome",
+    "overridable",
     "party_of",
     "prepared",
     "replay",

@@ -228,7 +228,9 @@ class OverridePressed(OwnEvent):
     `basis`, `retention` and `tells_caller` are the reason's terms (policy.OverrideTerms); `telling` is what the caller
     is to hear once it is captured, and what became of that the dialplan says (CallerTold). `policy` is the digest of
     the settings that have these terms; where they list the reason no more, it is `unfounded`. `telephone` is the one
-    whose key it was, `user` the person there, and `denied` why they may not. An older journal has none of them.
+    whose key it was, `user` the person there, and `denied` why they may not. `by` is who asked for it in place of a
+    key, and `way` where: on a page, or by a program; `unbrought` says that the caller's channel was not brought for it,
+    so that nothing can begin there. An older journal has none of them.
     """
 
     reason: OverrideReason
@@ -248,6 +250,9 @@ class OverridePressed(OwnEvent):
     telephone: str | None = None
     user: str | None = None
     denied: Denied | None = None
+    by: str | None = None
+    way: str | None = None
+    unbrought: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,9 @@ from typing import Final
 
 from recorder.call.draft import Draft, authorise, lose, owe, record_consent
 from recorder.call.events import CallerTold, OverridePressed
-from recorder.call.state import KeyAnswer, applying_mode, capture_in_hand, is_caller, unrecorded
+from recorder.call.state import CallState, KeyAnswer, applying_mode, capture_in_hand, is_caller, unrecorded
 from recorder.call.tables import Phase, Trigger
-from recorder.model import AuditEntry, ConsentState, LostReason, Prompt
+from recorder.model import AuditEntry, ConsentState, LostReason, OverrideReason, Prompt
 from recorder.policy import may_override
 
 PLAYED: Final = "SUCCESS"
@@ -33,13 +33,16 @@ def override_pressed(draft: Draft, event: OverridePressed) -> None:
     if event.unfounded:
         _refuse_override(draft, event, hindrance="without_basis")
         return
-    may = may_override(applying_mode(state), event.reason, state.listed) and is_caller(state, event.far)
-    may = may and state.relay is None  # beyond a Local channel no agent's key acts on the caller's own
-    if state.phase is not Phase.TALKING or capture_in_hand(state) is not None or not may:
+    if event.reason not in overridable(state) or not is_caller(state, event.far):
         draft.expected = False
+        if event.by is not None:  # a page has shown that it could be: that it was tried is kept
+            _refuse_override(draft, event, hindrance="not_now")
         return
     if event.denied is not None:
         _refuse_override(draft, event, hindrance="without_right", denied=event.denied)
+        return
+    if event.unbrought:
+        _refuse_override(draft, event, hindrance="not_brought")
         return
     audit = event.audit if event.hindrance is None else None
     draft.facts.append(
@@ -56,6 +59,7 @@ def override_pressed(draft: Draft, event: OverridePressed) -> None:
     )
     if event.hindrance is not None:
         lose(draft, event.hindrance)
+        _answer(draft, event, KeyAnswer.REFUSED)
         return
     far, key = event.far.uniqueid, event.reason
     record_consent(
@@ -70,12 +74,28 @@ def override_pressed(draft: Draft, event: OverridePressed) -> None:
     )
     authorise(draft, event.recording, event.consent, event.far, None, audit=event)
     if event.presser is not None:
-        owe(draft, event.presser, KeyAnswer.CAPTURED)
+        owe(draft, event.presser, KeyAnswer.CAPTURED, event.audit if event.by is not None else None)
+
+
+def overridable(state: CallState) -> frozenset[OverrideReason]:
+    """The reasons for which an override would begin a capture now, whoever asks for it."""
+    is_free = state.phase is Phase.TALKING and capture_in_hand(state) is None and unrecorded(state) is None
+    if not is_free or state.relay is not None:  # beyond a Local channel no agent's key acts on the caller's own
+        return frozenset()
+    mode = applying_mode(state)
+    return frozenset(reason for reason in OverrideReason if may_override(mode, reason, state.listed))
+
+
+def _answer(draft: Draft, event: OverridePressed, answer: KeyAnswer) -> None:
+    """Tell whoever asked on a page or by a program; at a telephone silence says that nothing is captured."""
+    if event.by is not None and event.presser is not None:
+        owe(draft, event.presser, answer, event.audit)
 
 
 def _terms(event: OverridePressed) -> dict[str, str]:
     """What the reason rests on and what follows from it; an older journal, whose audit row is written, has none."""
     given = {"retention": event.retention, "policy": event.policy, "telephone": event.telephone, "user": event.user}
+    given |= {"by": event.by, "way": event.way}
     said = {name: value for name, value in given.items() if value is not None}
     if event.basis is None:
         return said
@@ -96,6 +116,7 @@ def _refuse_override(draft: Draft, event: OverridePressed, **why: str) -> None:
             details={"reason": event.reason, "prior_state": draft.state.consent, **why, **_terms(event)},
         )
     )
+    _answer(draft, event, KeyAnswer.REFUSED)
 
 
 def caller_told(draft: Draft, event: CallerTold) -> None:

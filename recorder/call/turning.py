@@ -305,8 +305,10 @@ def _answer_keys(draft: Draft) -> None:
     hand = capture_in_hand(draft.state)
     still = []
     for key in owed:
-        if key.answer is KeyAnswer.CAPTURED and hand is None:
-            continue  # nothing is captured after all: silence says so
+        if key.answer is KeyAnswer.CAPTURED and hand is None:  # nothing is captured after all
+            if key.asked is not None:  # at a telephone silence says so
+                draft.commands.append(Acknowledge(presser=key.presser, answer=KeyAnswer.REFUSED, asked=key.asked))
+            continue
         if _has_come_true(key.answer, _awaited(draft.state, key)):
             draft.commands.append(Acknowledge(presser=key.presser, answer=key.answer, asked=key.asked))
         else:

@@ -3,9 +3,16 @@
 store.py is its door (`Catalogue`, `open_catalogue`); schema.py makes and upgrades a database.
 """
 
+from recorder.catalogue.answers import Asking, KeptAnswer
 from recorder.catalogue.counting import ANSWERS, AnswerCount, Counted, HourCount, OutcomeCount, Span
 from recorder.catalogue.engine import CALLER_WAITS
-from recorder.catalogue.errors import CatalogueAway, CatalogueError, CatalogueRefused, CatalogueSchema
+from recorder.catalogue.errors import (
+    CatalogueAway,
+    CatalogueError,
+    CatalogueRefused,
+    CatalogueSchema,
+    CatalogueUnfit,
+)
 from recorder.catalogue.finding import FoundCall, Sought
 from recorder.catalogue.listening import LOG as LISTENING_LOG
 from recorder.catalogue.listening import Logged, LogSought
@@ -39,6 +46,7 @@ __all__ = [
     "LISTENING_LOG",
     "READER_WAITS",
     "AnswerCount",
+    "Asking",
     "AuditRow",
     "BookedCall",
     "CallRow",
@@ -48,6 +56,7 @@ __all__ = [
     "CatalogueError",
     "CatalogueRefused",
     "CatalogueSchema",
+    "CatalogueUnfit",
     "ChainRow",
     "Chained",
     "ConsentRow",
@@ -58,6 +67,7 @@ __all__ = [
     "FoundCall",
     "HourCount",
     "JournalRow",
+    "KeptAnswer",
     "Known",
     "LegRow",
     "LogSought",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recorder.model import RecorderError
+from recorder.rights import Unfit
 
 
 class CatalogueError(RecorderError):
@@ -30,6 +31,16 @@ class CatalogueRefused(CatalogueError):
     """A rule of the schema, or a compare-and-set, does not allow this write. Nothing of it was written."""
 
     code = "catalogue_refused"
+
+
+class CatalogueUnfit(CatalogueRefused):
+    """It is not for who asks to do this to these people: `why` says what stands against it."""
+
+    code = "catalogue_unfit"
+
+    def __init__(self, why: Unfit) -> None:
+        super().__init__(f"it is not for who asks to do this: {why}")
+        self.why = why
 
 
 class CatalogueSchema(CatalogueError):

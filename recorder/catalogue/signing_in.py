@@ -17,9 +17,9 @@ from sqlalchemy import Connection, Row, Table, select
 
 from recorder.catalogue.errors import CatalogueRefused
 from recorder.catalogue.tables import passwords, sessions, sign_ins, tokens, user_acts
-from recorder.catalogue.users import acts, end_sessions
+from recorder.catalogue.users import acts, end_sessions, refuse_unfit, take_turns
 from recorder.catalogue.writing import clean_text
-from recorder.rights import ANYBODY, Right, User, UserAction, users
+from recorder.rights import ANYBODY, Right, User, UserAction, rights_of, users
 from recorder.signing_in import (
     FAILURES_WITHIN,
     LOCKED_FOR,
@@ -54,11 +54,15 @@ def known(connection: Connection, name: str, now: datetime) -> Known:
     )
 
 
-def set_password(connection: Connection, password: Password, act: SignInAct, was: str | None = None) -> None:
+def set_password(
+    connection: Connection, password: Password, act: SignInAct, was: str | None = None, by: str | None = None
+) -> None:
     """Give somebody this password in place of the one they had, and end every session of theirs.
 
-    CatalogueRefused where there is nobody of that name, or where it is not in place of what it `was`.
+    CatalogueRefused where there is nobody of that name, or where it is not in place of what it `was`; CatalogueUnfit
+    where it is not for `by`, who is signed in, to give them one.
     """
+    _refuse_unfit(connection, by, password.user, is_way_in=True)
     if password.user == ANYBODY or _user(connection, password.user) is None:
         raise CatalogueRefused(f"nobody is entered as {password.user}")
     before = _password(connection, password.user)
@@ -66,6 +70,26 @@ def set_password(connection: Connection, password: Password, act: SignInAct, was
         raise CatalogueRefused(f"the password of {password.user} was changed meanwhile")
     end_sessions(connection, password.user, act.at)
     _put(connection, passwords, "user", asdict(password))
+    _add(connection, act)
+
+
+def _refuse_unfit(connection: Connection, by: str | None, name: str, *, is_way_in: bool = False) -> None:
+    """Whoever is given a way in by somebody has what its person may at that somebody's hands."""
+    if by is None:
+        return
+    take_turns(connection)
+    known = users(acts(connection))
+    user = known.get(name)
+    refuse_unfit(known, by, name, rights_of(user) if is_way_in and user is not None else ())
+
+
+def end_sessions_of(connection: Connection, act: SignInAct, by: str) -> None:
+    """End every session of the act's person; CatalogueRefused where they have none, CatalogueUnfit as above."""
+    if act.user is None:
+        return
+    _refuse_unfit(connection, by, act.user)
+    if not end_sessions(connection, act.user, act.at):
+        raise CatalogueRefused(f"{act.user} is signed in nowhere")
     _add(connection, act)
 
 
@@ -127,8 +151,12 @@ def issue_token(connection: Connection, token: Token, act: SignInAct) -> None:
     _add(connection, act)
 
 
-def withdraw_token(connection: Connection, token: UUID, act: SignInAct) -> None:
-    """Let a token count no more; CatalogueRefused where there is none, or it was withdrawn already."""
+def withdraw_token(connection: Connection, token: UUID, act: SignInAct, by: str | None = None) -> None:
+    """Let a token count no more; CatalogueRefused where there is none of theirs, or it was withdrawn already."""
+    whose = connection.execute(select(tokens.c.user).where(tokens.c.id == token)).scalar()
+    if whose is None or whose != act.user:
+        raise CatalogueRefused(f"there is no token {token} of that person")
+    _refuse_unfit(connection, by, whose)
     ended = connection.execute(
         tokens.update().where(tokens.c.id == token, tokens.c.withdrawn_at.is_(None)).values(withdrawn_at=act.at)
     )

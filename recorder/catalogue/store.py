@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from recorder.catalogue import (
+    answers,
     contesting,
     counting,
     finding,
@@ -28,6 +29,7 @@ from recorder.catalogue import (
     waveforms,
     writing,
 )
+from recorder.catalogue.answers import Asking, KeptAnswer
 from recorder.catalogue.engine import CALLER_WAITS, READERS, Rooms, url_of
 from recorder.catalogue.errors import CatalogueAway
 from recorder.catalogue.rows import (
@@ -170,19 +172,34 @@ class Catalogue:
         together = tuple(lines)
         await self.write(lambda connection: writing.write_policies(connection, node, at, version, together), within)
 
-    async def write_user_acts(self, acts: Iterable[UserAct], within: timedelta = READER_WAITS) -> None:
-        """Do these things to users, all or none; CatalogueRefused, with why, where one makes no sense."""
+    async def write_user_acts(
+        self, acts: Iterable[UserAct], within: timedelta = READER_WAITS, *, by: str | None = None
+    ) -> None:
+        """Do these things to users, all or none; CatalogueRefused, with why, where one makes no sense.
+
+        `by` is who is signed in and asks: CatalogueUnfit where it is not for them.
+        """
         together = tuple(acts)
-        await self.write(lambda connection: users.add(connection, together), within)
+        await self.write(lambda connection: users.add(connection, together, by), within)
 
     async def set_password(
-        self, password: Password, act: SignInAct, within: timedelta = READER_WAITS, *, was: str | None = None
+        self,
+        password: Password,
+        act: SignInAct,
+        within: timedelta = READER_WAITS,
+        *,
+        was: str | None = None,
+        by: str | None = None,
     ) -> None:
         """Give somebody this password, and end their sessions.
 
-        CatalogueRefused where there is nobody of that name, or where it is not in place of what it `was`.
+        CatalogueRefused where there is nobody of that name, or not in place of what it `was`; `by` is as above.
         """
-        await self.write(lambda connection: signing_in.set_password(connection, password, act, was), within)
+        await self.write(lambda connection: signing_in.set_password(connection, password, act, was, by), within)
+
+    async def end_sessions_of(self, act: SignInAct, by: str, within: timedelta = READER_WAITS) -> None:
+        """End every session of the act's person; CatalogueRefused where there is none, CatalogueUnfit as above."""
+        await self.write(lambda connection: signing_in.end_sessions_of(connection, act, by), within)
 
     async def keep_hash(self, user: str, was: str, kept: str, within: timedelta = READER_WAITS) -> None:
         """Keep the same password as another hash of it, unless it was changed meanwhile."""
@@ -209,9 +226,11 @@ class Catalogue:
         """Keep a token; CatalogueRefused, with why, where it makes no sense."""
         await self.write(lambda connection: signing_in.issue_token(connection, token, act), within)
 
-    async def withdraw_token(self, token: UUID, act: SignInAct, within: timedelta = READER_WAITS) -> None:
-        """Let a token count no more; CatalogueRefused where there is none that does."""
-        await self.write(lambda connection: signing_in.withdraw_token(connection, token, act), within)
+    async def withdraw_token(
+        self, token: UUID, act: SignInAct, within: timedelta = READER_WAITS, *, by: str | None = None
+    ) -> None:
+        """Let a token count no more; CatalogueRefused where the act's person has none that does. `by` as above."""
+        await self.write(lambda connection: signing_in.withdraw_token(connection, token, act, by), within)
 
     async def write_listens(self, acts: Iterable[ListenAct], within: timedelta = READER_WAITS) -> None:
         """Add these rows to the listening log, in one transaction; what is in already changes nothing."""
@@ -225,6 +244,20 @@ class Catalogue:
     async def write_contest(self, act: ContestAct, within: timedelta = READER_WAITS) -> None:
         """Keep what was said against a call, or answered; CatalogueRefused for a second answer, or where a rule is."""
         await self.write(lambda connection: contesting.add(connection, act), within)
+
+    async def begin_asking(self, asking: Asking, within: timedelta = READER_WAITS) -> KeptAnswer | None:
+        """Begin what may be asked again: None. What was begun with the same key before it: how that stands."""
+        return await self.write(lambda connection: answers.begin(connection, asking), within)
+
+    async def finish_asking(
+        self, digest: str, status: int, answer: str | None, within: timedelta = READER_WAITS
+    ) -> None:
+        """Keep what an asking was answered, for a day."""
+        await self.write(lambda connection: answers.finish(connection, digest, status, answer), within)
+
+    async def forget_asking(self, digest: str, within: timedelta = READER_WAITS) -> None:
+        """Let it be begun anew: nothing was done by it."""
+        await self.write(lambda connection: answers.forget(connection, digest), within)
 
     async def write_bookmark(
         self, node: str, name: str, value: Mapping[str, str | int], within: timedelta = READER_WAITS

@@ -647,6 +647,20 @@ contests = Table(
     Index(None, "call"),
 )
 
+kept_answers = Table(
+    "kept_answers",  # of who may ask the same again; of a day, and then removed
+    metadata,
+    Column("digest", String(64), nullable=False),
+    Column("id", Uuid, nullable=False),
+    Column("body", String(64), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("status", Integer, nullable=True),
+    Column("answer", Text, nullable=True),
+    PrimaryKeyConstraint("digest"),
+    CheckConstraint("answer IS NULL OR status IS NOT NULL", name="answered"),
+    Index(None, "at"),
+)
+
 APPEND_ONLY = (
     file_acts,
     prompts,

@@ -6,17 +6,29 @@ before it have left, or refused with the sentence that says why.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields
 from datetime import datetime
 
 from sqlalchemy import Connection, Select, func, select, tuple_
 
-from recorder.catalogue.errors import CatalogueRefused
+from recorder.catalogue.errors import CatalogueRefused, CatalogueUnfit
 from recorder.catalogue.tables import sessions, user_acts
 from recorder.catalogue.writing import clean_text
-from recorder.rights import ANYBODY, Role, Seat, User, UserAct, UserAction, refusal, users
+from recorder.rights import (
+    ANYBODY,
+    Right,
+    Role,
+    Seat,
+    User,
+    UserAct,
+    UserAction,
+    gives,
+    refusal,
+    unfit,
+    users,
+)
 
 ADDING_LOCK = 7_283_106  # any number, the same in every program: two additions take turns
 _ACTS = select(*(user_acts.c[field.name].label(field.name) for field in fields(UserAct))).order_by(user_acts.c.seq)
@@ -52,13 +64,18 @@ def take_turns(connection: Connection) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(ADDING_LOCK)))
 
 
-def add(connection: Connection, new: Iterable[UserAct]) -> None:
-    """Do these to the users; CatalogueRefused where one makes no sense. What is in already changes nothing."""
+def add(connection: Connection, new: Iterable[UserAct], by: str | None = None) -> None:
+    """Do these to the users; CatalogueRefused where one makes no sense. What is in already changes nothing.
+
+    `by` is who is signed in and asks: CatalogueUnfit where it is not for them. None: who owns the machine.
+    """
     take_turns(connection)
     for act in new:
         if connection.execute(select(user_acts.c.seq).where(user_acts.c.id == act.id)).first() is not None:
             continue
-        why_not = refusal(users(acts(connection)), act)
+        known = users(acts(connection))
+        refuse_unfit(known, by, act.user, gives(known, act))
+        why_not = refusal(known, act)
         if why_not is not None:
             raise CatalogueRefused(why_not)
         connection.execute(user_acts.insert(), asdict(act) | {"actor": clean_text(act.actor)})
@@ -66,10 +83,17 @@ def add(connection: Connection, new: Iterable[UserAct]) -> None:
             end_sessions(connection, act.user, act.at)
 
 
-def end_sessions(connection: Connection, user: str, at: datetime) -> None:
-    """Whatever somebody is signed in by counts no more."""
+def refuse_unfit(known: Mapping[str, User], by: str | None, name: str, given: Collection[Right] = ()) -> None:
+    """CatalogueUnfit where it is not for `by`, who is signed in, to do this to `name`."""
+    why = unfit(known, by, name, given) if by is not None else None
+    if why is not None:
+        raise CatalogueUnfit(why)
+
+
+def end_sessions(connection: Connection, user: str, at: datetime) -> int:
+    """Whatever somebody is signed in by counts no more; how many that were."""
     theirs = sessions.update().where(sessions.c.user == user, sessions.c.ended_at.is_(None))
-    connection.execute(theirs.values(ended_at=at))
+    return connection.execute(theirs.values(ended_at=at)).rowcount
 
 
 def _read(connection: Connection, wanted: Select[tuple[object, ...]]) -> tuple[UserAct, ...]:

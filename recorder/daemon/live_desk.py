@@ -7,30 +7,61 @@ answered by what Asterisk confirmed, never by our having asked.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID, uuid4
 
-from recorder.call import CallState, KeyAnswer, KeyPressed, Phase, party_of, standing_with
+from recorder.call import CallState, KeyAnswer, KeyPressed, Phase, overridable, party_of, standing_with
 from recorder.daemon.calls import CallBook
 from recorder.daemon.runner import CallRunner
 from recorder.do_not_record import interface_of, member_of
-from recorder.live import LiveCall, NotDone, heard
-from recorder.model import CallId, Channel, ConsentEventId, Direction, KeyAct, Linkedid, PartyKind, Uniqueid
+from recorder.live import Hand, LiveCall, NotDone, heard
+from recorder.model import (
+    CallId,
+    Channel,
+    ConsentEventId,
+    Direction,
+    KeyAct,
+    Linkedid,
+    OverrideReason,
+    PartyKind,
+    Uniqueid,
+)
+from recorder.policy import OverrideTerms
 
 ANSWERED_WITHIN: Final = timedelta(seconds=3)
 """A pause that is not confirmed in 0.3 s ends the capture, and speech that is not in 2 s (runner.py): to each of them
 there is an answer by then."""
 
+OVERRIDDEN_WITHIN: Final = timedelta(seconds=5)
+"""The caller's channel is brought in two seconds, or the call says that it was not; and Asterisk opens a file."""
+
+
+class Overrides(Protocol):
+    """How an override begins without a key (daemon/reception.py)."""
+
+    def terms(self, line: str, reason: OverrideReason) -> OverrideTerms | None: ...
+
+    async def override(
+        self, runner: CallRunner, presser: Channel, reason: OverrideReason, hand: Hand, audit: UUID
+    ) -> None: ...
+
 
 class LiveDesk:
     """See recorder.live.Live."""
 
-    def __init__(self, book: CallBook, now: Callable[[], datetime], long: Callable[[], Collection[CallId]]) -> None:
+    def __init__(
+        self,
+        book: CallBook,
+        now: Callable[[], datetime],
+        long: Callable[[], Collection[CallId]],
+        overrides: Overrides,
+    ) -> None:
         self._book = book
         self._now = now
         self._long = long
+        self._overrides = overrides
         self._asked: dict[UUID, asyncio.Future[KeyAnswer]] = {}
 
     @property
@@ -52,13 +83,40 @@ class LiveDesk:
         if presser is None:
             return NotDone.NOBODY
         asked = uuid4()
-        answer = self._asked[asked] = asyncio.get_running_loop().create_future()
         event = KeyPressed(
             at=self._now(), act=act, presser=presser, consent=ConsentEventId(uuid4()), audit=asked, by=by
         )
-        runner.put(event)
+
+        async def put() -> None:
+            runner.put(event)
+
+        return await self._answer(asked, put(), ANSWERED_WITHIN)
+
+    async def override(self, call: CallId, reason: OverrideReason, hand: Hand, telephone: str) -> KeyAnswer | NotDone:
+        runner = self._book.find(call)
+        if runner is None or not _is_on(runner):
+            return NotDone.OVER
+        presser = _agents_leg(runner, telephone)
+        if presser is None or runner.state.caller is None:
+            return NotDone.NOBODY
+        asked = uuid4()
+        asking = self._overrides.override(runner, presser, reason, hand, asked)
+        return await self._answer(asked, asking, OVERRIDDEN_WITHIN)
+
+    def terms(self, call: CallId, reason: OverrideReason) -> OverrideTerms | None:
+        runner = self._book.find(call)
+        return self._overrides.terms(runner.state.line, reason) if runner is not None else None
+
+    async def _answer(
+        self, asked: UUID, asking: Coroutine[object, object, None], within: timedelta
+    ) -> KeyAnswer | NotDone:
+        """What the call says to this, once it is asked."""
+        answer: asyncio.Future[KeyAnswer] = asyncio.get_running_loop().create_future()
+        self._asked[asked] = answer
         try:
-            return await asyncio.wait_for(answer, ANSWERED_WITHIN.total_seconds())
+            async with asyncio.timeout(within.total_seconds()):
+                await asking
+                return await answer
         except TimeoutError:
             return NotDone.UNCONFIRMED
         finally:
@@ -85,6 +143,7 @@ class LiveDesk:
             paused_long=state.call in self._long(),
             telephones=frozenset(interface_of(leg.name) for leg in _agents_legs(runner)),
             member=member_of(state.interface) if state.interface else None,
+            overridable=overridable(state),
         )
 
 

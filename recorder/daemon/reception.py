@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Protocol
-from uuid import uuid4
+from uuid import UUID, uuid4
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -41,6 +41,7 @@ from recorder.call import (
     capture_in_hand,
     is_agent,
     is_listed,
+    overridable,
     prepared,
     standing_with,
     worth_on,
@@ -54,6 +55,7 @@ from recorder.daemon.calls import CallBook
 from recorder.daemon.readiness import Readiness
 from recorder.daemon.runner import CallRunner
 from recorder.do_not_record import interface_of, member_of
+from recorder.live import Hand
 from recorder.model import (
     CallId,
     Channel,
@@ -72,9 +74,9 @@ from recorder.model import (
     Unrecorded,
     UserEventRaised,
 )
-from recorder.policy import PERMITTED_BY_MODE, LineRules, stricter
+from recorder.policy import PERMITTED_BY_MODE, LineRules, OverrideTerms, stricter
 from recorder.queue_log import telling_from_text
-from recorder.rights import Denied, Right, Seat, User, at_telephone
+from recorder.rights import Denied, Right, Seat, User, at_telephone, sits_at
 
 log = structlog.get_logger(__name__)
 
@@ -105,6 +107,15 @@ class Teller(Protocol):
         """The line that our dialplan has named to an agent's leg."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fetch:
+    """A caller's channel that is being brought, since when, and for whose key; `event` is what a page asked for."""
+
+    visit: Visit
+    at: float
+    event: OverridePressed | None = None
+
+
 class FrontDesk:
     """The daemon's side of recorder.consent_ivr.Reception."""
 
@@ -124,8 +135,7 @@ class FrontDesk:
     ) -> None:
         self._behind = behind
         self._who_sat_at = who_sat_at
-        # Keys that wait for their caller's channel, since when.
-        self._fetching: WeakKeyDictionary[CallRunner, tuple[Visit, float]] = WeakKeyDictionary()
+        self._fetching: WeakKeyDictionary[CallRunner, _Fetch] = WeakKeyDictionary()
         self._keep_number = keep_number
         self._is_member = is_member
         self._teller = teller
@@ -505,7 +515,10 @@ class FrontDesk:
             if fetched is None:
                 await self._offer(runner, visit, lent)
                 return
-            visit = fetched
+            if fetched.event is not None:
+                await self._take(runner, fetched.visit, fetched.event, lent)
+                return
+            visit = fetched.visit
         reason = next((known for known in OverrideReason if known == visit.reason), None)
         if runner is None or reason is None:
             log.warning("key_without_call", reason=visit.reason[:20])
@@ -516,17 +529,25 @@ class FrontDesk:
         if not self._is_agents_key(runner, visit):
             log.warning("key_not_of_the_agent", call=str(runner.state.call))
             return
-        event = self._override(runner, visit, reason)
+        await self._take(runner, visit, self._override(runner, visit, reason), lent)
+
+    async def _take(self, runner: CallRunner, visit: Visit, event: OverridePressed, lent: OpenChannel) -> None:
+        """An override, by its key or by a page, with the caller's channel at hand: ask whether it may be, and do it."""
         async with asyncio.timeout(CONCLUDED_WITHIN.total_seconds()):
-            if reason in runner.state.listed:
+            if event.reason in runner.state.listed:
                 event = await self._permitted(event, visit, runner.state)
                 if event.hindrance is None and event.denied is None and event.tells_caller:
                     event = await self._hand_over(event, visit, runner.state)
                 if not self._is_agents_key(runner, visit):  # who asked may have left meanwhile
                     log.warning("key_not_of_the_agent", call=str(runner.state.call))
+                    if event.by is not None:
+                        self._refuse(runner, event)
                     return
                 event = replace(event, at=self._now(), hindrance=event.hindrance or self._readiness.hindrance)
             state = await runner.apply(event, lent)
+        self._say_denied(event, state)
+
+    def _say_denied(self, event: OverridePressed, state: CallState) -> None:
         if event.denied is not None and capture_in_hand(state) is None:
             told = {"line": state.line, "telephone": event.telephone, "why": event.denied}
             log.warning("override_denied", call=str(state.call), **told)
@@ -544,7 +565,10 @@ class FrontDesk:
             log.warning("rights_not_read", call=str(state.call), why=str(error))
             return replace(event, denied=Denied.NOT_READ)
         who = at_telephone(known, Right.OVERRIDE, state.line, own, member)
-        return replace(event, user=who.user, denied=who.denied)
+        if event.by is None:
+            return replace(event, user=who.user, denied=who.denied)
+        is_there = event.user is not None and sits_at(known, event.user, own, member)
+        return replace(event, denied=event.denied or who.denied or (None if is_there else Denied.UNKNOWN))
 
     def _is_behind(self, runner: CallRunner, visit: Visit) -> bool:
         """Whether the key acts on the half of a Local channel behind which the agent's telephone stands."""
@@ -557,23 +581,93 @@ class FrontDesk:
         caller = runner.state.caller
         if caller is None:
             return
-        self._fetching[runner] = (visit, asyncio.get_running_loop().time())
+        pending = self._fetching.pop(runner, None)
+        if pending is not None and pending.event is not None:
+            self._refuse(runner, pending.event)  # what is brought serves one, and a key cannot wait
+        self._fetching[runner] = _Fetch(visit=visit, at=asyncio.get_running_loop().time())
         try:
             await self._teller.summon(caller)
         except AmiError as error:
             log.warning("key_not_answered", call=str(runner.state.call), why=str(error))
 
-    def _fetched(self, runner: CallRunner, visit: Visit) -> Visit | None:
+    def _fetched(self, runner: CallRunner, visit: Visit) -> _Fetch | None:
         """The key for which this visit brings the caller's channel, where it does and is no older than one may be."""
         caller = runner.state.caller
         if caller is None or visit.channel.uniqueid != caller.uniqueid:
             return None
-        pressed, at = self._fetching.pop(runner, (None, 0.0))
-        if pressed is None or asyncio.get_running_loop().time() - at > CONCLUDED_WITHIN.total_seconds():
+        fetch = self._fetching.pop(runner, None)
+        if fetch is None:
             return None
-        return replace(visit, agent=pressed.agent, reason=pressed.reason)
+        if asyncio.get_running_loop().time() - fetch.at > CONCLUDED_WITHIN.total_seconds():
+            if fetch.event is not None:
+                self._refuse(runner, fetch.event)
+            return None
+        return replace(fetch, visit=replace(visit, agent=fetch.visit.agent, reason=fetch.visit.reason))
 
-    def _override(self, runner: CallRunner, visit: Visit, reason: OverrideReason) -> OverridePressed:
+    # ---- an override by a page
+
+    def terms(self, line: str, reason: OverrideReason) -> OverrideTerms | None:
+        """On what a line's reason rests, by the settings of now; None where they do not list it."""
+        known = self._lines.get(line)
+        return known.terms(reason) if known is not None else None
+
+    async def override(
+        self, runner: CallRunner, presser: Channel, reason: OverrideReason, hand: Hand, audit: UUID
+    ) -> None:
+        """What the key of this telephone would do, for whoever asks in its place. The call answers, by `audit`.
+
+        Only what may be is asked of the PBX: a caller does not leave the bridge, however short, for what is refused.
+        """
+        caller = runner.state.caller
+        if caller is None:
+            return
+        visit = Visit(channel=caller, agent=presser.name, reason=reason)
+        event = replace(
+            self._override(runner, visit, reason, presser),
+            audit=audit,
+            user=hand.user,
+            by=hand.name,
+            way="program" if hand.by_program else "page",
+            denied=None if hand.may else Denied.NOT_GRANTED,
+        )
+        event = await self._permitted(event, visit, runner.state)
+        self._say_denied(event, runner.state)
+        is_busy = self._is_fetching(runner) or runner.state.reached is not None
+        if event.denied is not None or event.unfounded or is_busy or reason not in overridable(runner.state):
+            self._refuse(runner, event)
+            return
+        loop = asyncio.get_running_loop()
+        self._fetching[runner] = fetch = _Fetch(visit=visit, at=loop.time(), event=event)
+        loop.call_later(CONCLUDED_WITHIN.total_seconds(), self._give_up, runner, fetch)
+        try:
+            await self._teller.summon(caller)
+        except AmiError as error:
+            log.warning("key_not_answered", call=str(runner.state.call), why=str(error))
+            self._give_up(runner, fetch)
+
+    def _is_fetching(self, runner: CallRunner) -> bool:
+        """Whether a channel is on its way for somebody else."""
+        fetch = self._fetching.get(runner)
+        now = asyncio.get_running_loop().time()
+        return fetch is not None and now - fetch.at <= CONCLUDED_WITHIN.total_seconds()
+
+    def _give_up(self, runner: CallRunner, fetch: _Fetch) -> None:
+        """The caller's channel was not brought for a page in the time of a key."""
+        if self._fetching.get(runner) is not fetch or fetch.event is None:
+            return
+        del self._fetching[runner]
+        log.warning("override_not_brought", call=str(runner.state.call))
+        self._refuse(runner, fetch.event)
+
+    def _refuse(self, runner: CallRunner, event: OverridePressed) -> None:
+        """No channel is at hand: the machine keeps that it was tried, and captures nothing by this."""
+        runner.put(replace(event, at=self._now(), unbrought=True))
+
+    # ---- what a key is
+
+    def _override(
+        self, runner: CallRunner, visit: Visit, reason: OverrideReason, presser: Channel | None = None
+    ) -> OverridePressed:
         """The key with its terms, as the settings of now have them."""
         rules = self._rules(runner.state.line)
         terms = rules.terms(reason)
@@ -590,7 +684,8 @@ class FrontDesk:
             audit=uuid4(),
             recording=RecordingId(uuid4()),
             hindrance=self._readiness.hindrance,
-            presser=Channel(name=visit.agent, uniqueid=runner.names[visit.agent], linkedid=visit.channel.linkedid),
+            presser=presser
+            or Channel(name=visit.agent, uniqueid=runner.names[visit.agent], linkedid=visit.channel.linkedid),
             basis=terms.basis if terms else None,
             retention=terms.retention if terms else None,
             tells_caller=terms.tells_caller if terms else None,

@@ -14,9 +14,12 @@ from recorder.http.finding import finding_routes
 from recorder.http.hearing import hearing_routes
 from recorder.http.house import house_routes
 from recorder.http.listening_log import log_routes
+from recorder.http.once import Once
 from recorder.http.own import own_routes
 from recorder.http.own_pages import contest_page_routes, own_page_routes
 from recorder.http.pages import Pages, page_routes
+from recorder.http.people import People, people_routes
+from recorder.http.people_pages import people_page_routes
 from recorder.http.searching import searching_routes
 from recorder.http.server import HttpServer
 from recorder.http.system import system_routes
@@ -27,7 +30,9 @@ __all__ = [
     "Door",
     "Exports",
     "HttpServer",
+    "Once",
     "Pages",
+    "People",
     "Unlet",
     "Watching",
     "api_routes",
@@ -43,6 +48,8 @@ __all__ = [
     "own_page_routes",
     "own_routes",
     "page_routes",
+    "people_page_routes",
+    "people_routes",
     "searching_routes",
     "system_routes",
 ]

@@ -18,9 +18,9 @@ from recorder.http.door import Door
 from recorder.http.problems import Code, NotDone, Problem
 from recorder.http.rules import Rule, signed_in
 from recorder.http.watching import Shown, Told, Watching
-from recorder.live import Heard, Live
+from recorder.live import Hand, Heard, Live
 from recorder.live import NotDone as NotPressed
-from recorder.model import CallId, ConsentState, Direction, KeyAct
+from recorder.model import CallId, ConsentState, Direction, KeyAct, OverrideReason
 from recorder.rights import EVERY_LINE, RIGHTS, Right
 from recorder.signing_in import Asker
 
@@ -48,7 +48,10 @@ class MeView(View):
 
 
 class LiveView(View):
-    """A call in progress. `heard` is whether the talk is captured; `acts` is what the asker may do with it."""
+    """A call in progress. `heard` is whether the talk is captured; `acts` is what the asker may do with it.
+
+    `reasons` are those for which the asker could capture it now without consent, at their own telephone.
+    """
 
     call: UUID
     node: str
@@ -64,6 +67,7 @@ class LiveView(View):
     member: str | None
     yours: bool
     acts: list[KeyAct]
+    reasons: list[OverrideReason]
 
     @classmethod
     def of(cls, shown: Shown) -> Self:
@@ -83,6 +87,7 @@ class LiveView(View):
             member=call.member,
             yours=shown.yours,
             acts=list(shown.acts),
+            reasons=list(shown.reasons),
         )
 
 
@@ -93,6 +98,15 @@ class PressedView(View):
     act: KeyAct
     answer: KeyAnswer
     heard: Heard  # after it, whatever it was before
+
+
+class OverriddenView(View):
+    """It is captured, by Asterisk's own word. Where the caller is to be told and is not, nothing of it is kept."""
+
+    call: UUID
+    reason: OverrideReason
+    heard: Heard
+    tells_caller: bool
 
 
 DONE: Final[dict[KeyAct, frozenset[KeyAnswer]]] = {
@@ -131,6 +145,27 @@ async def press(live: Live, watching: Watching, asker: Asker, call: CallId, act:
         raise NotDone(Code.STOPPED if answer is KeyAnswer.STOPPED else Code.REFUSED)
     after = live.find(call)
     return answer, Heard.NOT if after is None else after.heard
+
+
+async def override(live: Live, watching: Watching, asker: Asker, call: CallId, reason: OverrideReason) -> Heard:
+    """Capture a call of theirs without consent, in their name; NotDone where that is not theirs, or was not done.
+
+    An attempt at their own telephone is kept by the call itself, also one that is refused.
+    """
+    shown = await watching.one(asker, call)
+    if shown is None:
+        raise NotDone(Code.CALL_OVER)
+    if shown.telephone is None:
+        raise NotDone(Code.NOT_PERMITTED)
+    by_program = asker.session is None
+    hand = Hand(user=asker.user.name, name=asker.name, may=shown.may_override, by_program=by_program)
+    answer = await live.override(call, reason, hand, shown.telephone)
+    if isinstance(answer, NotPressed):
+        raise NotDone(NOT_PRESSED[answer])
+    if answer is not KeyAnswer.CAPTURED:
+        raise NotDone(Code.REFUSED if shown.may_override else Code.NOT_PERMITTED)
+    after = live.find(call)
+    return Heard.NOT if after is None else after.heard
 
 
 def held(asker: Asker) -> frozenset[tuple[Right, str]]:
@@ -209,6 +244,17 @@ def api_routes(door: Door, live: Live, watching: Watching) -> APIRouter:
     async def press_it(call: UUID, act: KeyAct, asker: Asker = somebody) -> PressedView:
         answer, heard = await press(live, watching, asker, CallId(call), act)
         return PressedView(call=call, act=act, answer=answer, heard=heard)
+
+    @routes.post(
+        "/live/{call}/override/{reason}",
+        summary="Capture it without consent, for a reason that its line lists, as the agent's key does",
+        responses={409: PROBLEMS[404], 504: PROBLEMS[404]},
+    )
+    async def override_it(call: UUID, reason: OverrideReason, asker: Asker = somebody) -> OverriddenView:
+        heard = await override(live, watching, asker, CallId(call), reason)
+        terms = live.terms(CallId(call), reason)
+        tells = terms is not None and terms.tells_caller
+        return OverriddenView(call=call, reason=reason, heard=heard, tells_caller=tells)
 
     @routes.get("/openapi.json", summary="This document", include_in_schema=False)
     async def document(request: Request, _: Asker = somebody) -> dict[str, Any]:

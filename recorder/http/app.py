@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from recorder import __version__
 from recorder.catalogue import CatalogueError
 from recorder.http.api import PREFIX
+from recorder.http.once import describe
 from recorder.http.pages import TELLABLE, problem_page, problem_words, wants_words
 from recorder.http.problems import Code, NotDone, answered
 from recorder.http.rules import Forged, MustChange, MustSignIn, anyone, monitor
@@ -64,8 +65,11 @@ class Answers:
     token: str | None
 
 
-def make_app(answers: Answers, *rooms: APIRouter) -> FastAPI:
-    """The application, without a page of its own documentation; `rooms` are the routes for people and programs."""
+def make_app(answers: Answers, *rooms: APIRouter, once: Callable[[ASGIApp], ASGIApp] | None = None) -> FastAPI:
+    """The application, without a page of its own documentation; `rooms` are the routes for people and programs.
+
+    `once` stands before them, for who may ask the same again (once.py).
+    """
     app = FastAPI(
         title="recorder",
         version=__version__,
@@ -79,6 +83,9 @@ def make_app(answers: Answers, *rooms: APIRouter) -> FastAPI:
     for room in rooms:
         app.include_router(room)
     _explain(app)
+    if once is not None:
+        app.add_middleware(once)
+    describe(app)
     app.add_middleware(Headers)
     return app
 

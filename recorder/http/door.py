@@ -222,6 +222,24 @@ class Door:
         """
         return await self._in_turn(lambda: self._change_password(asker, old, new, address))
 
+    async def give_password(self, asker: Asker, name: str, address: str) -> str | Unlet:
+        """A password for somebody else, made here, which they change when they first sign in; their sessions end.
+
+        CatalogueRefused where there is nobody of that name, CatalogueUnfit where it is not for who asks.
+        """
+
+        async def work() -> str:
+            made = passwords.generated()
+            while weakness(name, made) is not None:  # it may hold a short name
+                made = passwords.generated()
+            kept = await self._hashed(lambda: passwords.kept(made))
+            act = replace(self._act(name, SignInAction.PASSWORD_SET, address), actor=asker.name)
+            given = Password(user=name, kept=kept, set_at=act.at, must_change=True)
+            await self._catalogue.set_password(given, act, ASKED_WITHIN, by=asker.user.name)
+            return made
+
+        return await self._in_turn(work)
+
     async def _change_password(self, asker: Asker, old: str, new: str, address: str) -> Entered | Unlet | Weak:
         known = await self._catalogue.who_signs_in(asker.user.name, self._now(), ASKED_WITHIN)
         if known.password is None:

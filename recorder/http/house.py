@@ -1,10 +1,9 @@
-"""The pages of the whole house: the settings, and who may do what. To be read; what changes them is a command.
+"""The pages of the whole house: the settings, to be read; and who there is, as it is shown there and by people.py.
 
 Must not hold a secret: recorder.settings says what of a setting may be shown, and of a token its label is. The
 invariant: they are open to who has the right on every line, and to nobody else.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -38,9 +37,7 @@ class Person:
         return self.name == ANYBODY
 
 
-def house_routes(
-    door: Door, pages: Pages, catalogue: Catalogue, settings: Settings, now: Callable[[], datetime]
-) -> APIRouter:
+def house_routes(door: Door, pages: Pages, settings: Settings) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
     here = Depends(signed_in(door, Who.IN_PERSON))
 
@@ -52,13 +49,6 @@ def house_routes(
         return pages.page(
             "settings.html", request, asker=asker, here="settings", sections=sections, source=settings.source
         )
-
-    @routes.api_route("/users", methods=READ)
-    async def users_page(request: Request, asker: Asker = here) -> Response:
-        if not asker.may(Right.VIEW_USERS, EVERY_LINE):
-            return pages.refused(request, asker, Code.NO_RIGHT)
-        people = await people_in(catalogue)
-        return pages.page("users.html", request, asker=asker, here="users", people=people, now=now())
 
     return routes
 

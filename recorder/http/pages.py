@@ -15,14 +15,14 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from recorder.http.api import TOLD, held, one_more, press
+from recorder.http.api import TOLD, held, one_more, override, press
 from recorder.http.door import COOKIE, Door, Entered, Unlet, is_from_here, is_private, stamp_of
 from recorder.http.problems import MEANINGS, Code, NotDone
 from recorder.http.rules import Forged, Who, anyone, fields_of, signed_in
 from recorder.http.watching import Told, Watching
 from recorder.http.words import LANGUAGES, Words, language_of
 from recorder.live import Heard, Live
-from recorder.model import CallId, KeyAct
+from recorder.model import CallId, KeyAct, OverrideReason
 from recorder.rights import EVERY_LINE, Right
 from recorder.signing_in import FEWEST_DIFFERENT, LONGEST_PASSWORD, SHORTEST_PASSWORD, Asker
 
@@ -57,9 +57,13 @@ TELLABLE: Final = (
     Code.INVALID,
     Code.NUMBERS_NOT_KEPT,
     Code.NO_NUMBER,
+    Code.ON_ONESELF,
+    Code.OTHER_HALF,
+    Code.TELEPHONE_TAKEN,
+    Code.ALREADY_SO,
 )
 """What a page can say in words; nothing else happens on one."""
-ANSWERS: Final = ("paused", "resumed", "resumed_unheard", "stopped", "erased", "personal")
+ANSWERS: Final = ("paused", "resumed", "resumed_unheard", "stopped", "erased", "personal", "captured")
 SAID: Final = frozenset((*(f"answer.{word}" for word in ANSWERS), *(f"problem.{code}" for code in TELLABLE)))
 STATIC: Final = {
     "recorder.css": "text/css",
@@ -267,6 +271,28 @@ def _calls(routes: APIRouter, door: Door, live: Live, watching: Watching, pages:
         if SCRIPT_HEADER in request.headers:
             return Response(words_for(request)(said), status, media_type="text/plain")
         return RedirectResponse(f"/live?said={said}", 303)
+
+    @routes.api_route("/live/{call}/override/{reason}", methods=READ)
+    async def override_page(request: Request, call: UUID, reason: OverrideReason, asker: Asker = here) -> Response:
+        shown = await watching.one(asker, CallId(call))
+        if shown is None:
+            return pages.refused(request, asker, Code.CALL_OVER)
+        if not shown.may_override:
+            return pages.refused(request, asker, Code.NOT_PERMITTED)
+        terms = live.terms(CallId(call), reason)
+        if terms is None or reason not in shown.reasons:
+            return pages.refused(request, asker, Code.REFUSED)
+        return pages.page("override.html", request, asker=asker, here="live", one=shown, terms=terms)
+
+    @routes.post("/live/{call}/override/{reason}")
+    async def override_it(request: Request, call: UUID, reason: OverrideReason, asker: Asker = here) -> Response:
+        try:
+            await override(live, watching, asker, CallId(call), reason)
+        except NotDone as error:
+            if wants_words(request):
+                return problem_words(request, error.code)
+            return RedirectResponse(f"/live?said=problem.{error.code}", 303)
+        return RedirectResponse("/live?said=answer.captured", 303)
 
 
 def wants_words(request: Request) -> bool:

@@ -42,6 +42,13 @@ class Code(StrEnum):
     TOO_MANY_OPEN = "too_many_open"
     ANSWERED = "answered_already"
     NOT_BY_YOU = "not_by_you"
+    ON_ONESELF = "on_oneself"
+    OTHER_HALF = "other_half"
+    TELEPHONE_TAKEN = "telephone_taken"
+    ALREADY_SO = "already_so"
+    KEY_REUSED = "key_reused"
+    IN_WORK = "in_work"
+    ANSWER_NOT_KEPT = "answer_not_kept"
     NUMBERS_NOT_KEPT = "numbers_not_kept"
     NO_NUMBER = "no_telephone_number"
     NOT_ALLOWED = "method_not_allowed"
@@ -85,6 +92,25 @@ MEANINGS: Final[dict[Code, tuple[HTTPStatus, str]]] = {
     Code.NOT_BY_YOU: (
         HTTPStatus.FORBIDDEN,
         "You have contested it, or it is about your own listening: somebody else must answer.",
+    ),
+    Code.ON_ONESELF: (HTTPStatus.FORBIDDEN, "Nobody changes what they themselves may: somebody else can."),
+    Code.OTHER_HALF: (
+        HTTPStatus.FORBIDDEN,
+        "You may do one half of what takes two people, and would appoint who does the other: somebody else must.",
+    ),
+    Code.TELEPHONE_TAKEN: (HTTPStatus.CONFLICT, "That telephone is somebody else's: take it from them first."),
+    Code.ALREADY_SO: (HTTPStatus.CONFLICT, "It is so already, or was changed meanwhile: nothing was changed."),
+    Code.KEY_REUSED: (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "This Idempotency-Key came with another body before: each asking has a key of its own.",
+    ),
+    Code.IN_WORK: (
+        HTTPStatus.CONFLICT,
+        "It was begun with this Idempotency-Key, and its end is not known: look what became of it.",
+    ),
+    Code.ANSWER_NOT_KEPT: (
+        HTTPStatus.CONFLICT,
+        "It was done with this Idempotency-Key, and its answer holds what is not kept: nothing was done again.",
     ),
     Code.NUMBERS_NOT_KEPT: (
         HTTPStatus.CONFLICT,

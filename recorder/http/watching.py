@@ -18,8 +18,8 @@ import structlog
 
 from recorder.catalogue import Catalogue, CatalogueError
 from recorder.http.door import ASKED_WITHIN
-from recorder.live import Live, LiveCall, may_press, may_see, own_telephone, seats_of
-from recorder.model import CallId, KeyAct
+from recorder.live import Live, LiveCall, may_override, may_press, may_see, own_telephone, seats_of
+from recorder.model import CallId, KeyAct, OverrideReason
 from recorder.rights import Seat, User
 from recorder.signing_in import Asker
 
@@ -35,11 +35,19 @@ WATCHERS_MOST_EACH: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A call, and what this person may do with it. `telephone` is their own in it; None where they are not there."""
+    """A call, and what this person may do with it. `telephone` is their own in it; None where they are not there.
+
+    `may_override` is whether they have the right to; `reasons` are those for which it could be done now.
+    """
 
     call: LiveCall
     telephone: str | None
     acts: tuple[KeyAct, ...]
+    may_override: bool = False
+
+    @property
+    def reasons(self) -> tuple[OverrideReason, ...]:
+        return tuple(one for one in OverrideReason if self.may_override and one in self.call.overridable)
 
     @property
     def yours(self) -> bool:
@@ -146,6 +154,7 @@ def seen_by(asker: Asker, calls: Sequence[LiveCall], people: Sequence[User]) -> 
             call=call,
             telephone=own_telephone(asker, call, people),
             acts=tuple(act for act in KeyAct if may_press(asker, act, call, people)),
+            may_override=may_override(asker, call, people),
         )
         for call in calls
         if may_see(asker, call, people)

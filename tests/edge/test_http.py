@@ -43,6 +43,8 @@ from recorder.http import (
     own_page_routes,
     own_routes,
     page_routes,
+    people_page_routes,
+    people_routes,
     searching_routes,
     system_routes,
 )
@@ -408,7 +410,9 @@ def whole_app() -> FastAPI:
         contest_routes(door, nothing, nothing),
         contest_page_routes(door, nothing, pages, nothing),
         system_routes(door, pages, nothing),
-        house_routes(door, pages, nothing, nothing, lambda: NOON),
+        house_routes(door, pages, nothing),
+        people_routes(door, nothing),
+        people_page_routes(door, pages, nothing),
         counting_routes(door, pages, nothing, (), lambda: NOON),
     )
 
@@ -458,9 +462,14 @@ MATRIX = {
         "GET /api/v1/recordings/{recording}",
         "POST /api/v1/contests/{contest}/answer",
         "GET /api/v1/status",
+        "GET /api/v1/users",
+        "GET /api/v1/users/{name}",
+        "POST /api/v1/users",
+        "POST /api/v1/users/{name}/{deed}",
         "POST /api/v1/listens/{listen}/played",
         "POST /api/v1/own/calls/{call}/contests",
         "POST /api/v1/live/{call}/{act}",
+        "POST /api/v1/live/{call}/override/{reason}",
         "POST /api/v1/recordings/{recording}/listens",
     ],
     Who.IN_PERSON: [
@@ -481,9 +490,14 @@ MATRIX = {
         "GET /live",
         "GET /live/changes",
         "POST /live/{call}/{act}",
+        "GET /live/{call}/override/{reason}",
+        "POST /live/{call}/override/{reason}",
         "GET /settings",
         "GET /system",
         "GET /users",
+        "GET /users/{name}",
+        "POST /users",
+        "POST /users/{name}/{deed}",
     ],
     Who.CHANGING: ["GET /password", "POST /password", "POST /sign-out"],
 }
@@ -516,7 +530,14 @@ async def test_a_route_that_is_not_for_anyone_lets_nobody_in_who_shows_nothing()
                 answer = await asking.request(
                     method,
                     path.format(
-                        call=UUID(int=1), act="pause", listen=UUID(int=1), recording=UUID(int=1), contest=UUID(int=1)
+                        call=UUID(int=1),
+                        act="pause",
+                        reason="legal",
+                        name="sam",
+                        deed="disable",
+                        listen=UUID(int=1),
+                        recording=UUID(int=1),
+                        contest=UUID(int=1),
                     ),
                 )
                 sent_away = answer.status_code == 303 and answer.headers["location"] == "/sign-in"

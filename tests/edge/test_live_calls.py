@@ -274,12 +274,12 @@ async def test_resuming_where_nothing_is_captured_says_that_nothing_is(centre: C
 # --------------------------------------------------------------------------- whose leg is whose
 
 
-async def outgoing(centre: Centre) -> Talk:
+async def outgoing(centre: Centre, keys: str = "1") -> Talk:
     talk = centre.new_outgoing()
     centre.dials_out(talk)
     await until(lambda: centre.runners, "the call")
     centre.say("DialBegin", talk.agent, dest=talk.caller)
-    await centre.answers_call(talk)
+    await centre.answers_call(talk, keys=keys)
     centre.bridges(talk)
     await centre.until_talking()
     return talk

@@ -87,6 +87,8 @@ HAD: Final = frozenset({Right.OWN_CALLS})
 ANSWERS: Final = frozenset({Right.ANSWER_CONTEST})
 SEES: Final = frozenset({Right.WATCH, Right.CONTROL})
 OVERSEES: Final = frozenset({Right.VIEW_SYSTEM})
+AT_TELEPHONES: Final[frozenset[Right]] = frozenset()
+"""What no right opens to who does not stand in the call (tests/edge/test_page_override.py)."""
 ON_EVERY_LINE: Final[frozenset[Right]] = frozenset()
 """What no right on one line opens (tests/edge/test_house.py)."""
 
@@ -148,6 +150,10 @@ BY_PROGRAM: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
     "GET /api/v1/live/changes": (SEES, lambda one: one.hears_of("/api/v1/live/changes", one.places.live)),
     "GET /api/v1/live/{call}": (SEES, lambda one: one.finds(f"/api/v1/live/{one.places.live}", one.places.live)),
     "POST /api/v1/live/{call}/{act}": (frozenset({Right.CONTROL}), lambda one: _presses(one, "/api/v1")),
+    "POST /api/v1/live/{call}/override/{reason}": (
+        AT_TELEPHONES,
+        lambda one: one.sends(f"/api/v1/live/{one.places.live}/override/legal"),
+    ),
     "GET /api/v1/calls": (FINDS, lambda one: one.finds("/api/v1/calls", one.places.over)),
     "POST /api/v1/calls/search": (FINDS, lambda one: _finds_by_number(one, "/api/v1/calls/search")),
     "GET /api/v1/calls/export": (FINDS, lambda one: one.finds("/api/v1/calls/export", one.places.over)),
@@ -182,6 +188,13 @@ BY_PROGRAM: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
         lambda one: one.sends(f"/api/v1/own/calls/{one.places.over}/contests", text="it was personal"),
     ),
     "GET /api/v1/contests": (ANSWERS, lambda one: one.finds("/api/v1/contests", one.places.contest)),
+    "GET /api/v1/users": (ON_EVERY_LINE, lambda one: _is_shown(one, "/api/v1/users")),
+    "GET /api/v1/users/{name}": (ON_EVERY_LINE, lambda one: _is_shown(one, "/api/v1/users/somebody")),
+    "POST /api/v1/users": (ON_EVERY_LINE, lambda one: one.sends("/api/v1/users", name="new")),
+    "POST /api/v1/users/{name}/{deed}": (
+        ON_EVERY_LINE,
+        lambda one: one.sends("/api/v1/users/somebody/grant", role="auditor", line="support"),
+    ),
     "POST /api/v1/contests/{contest}/answer": (
         ANSWERS,
         lambda one: one.sends(f"/api/v1/contests/{one.places.contest}/answer", text="it is taken out"),
@@ -191,6 +204,14 @@ IN_PERSON: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
     "GET /live": (SEES, lambda one: one.finds("/live", one.places.live)),
     "GET /live/changes": (SEES, lambda one: one.hears_of("/live/changes", one.places.live)),
     "POST /live/{call}/{act}": (frozenset({Right.CONTROL}), lambda one: _presses(one, "")),
+    "GET /live/{call}/override/{reason}": (
+        AT_TELEPHONES,
+        lambda one: _is_shown(one, f"/live/{one.places.live}/override/legal"),
+    ),
+    "POST /live/{call}/override/{reason}": (
+        AT_TELEPHONES,
+        lambda one: one.sends(f"/live/{one.places.live}/override/legal"),
+    ),
     "GET /calls": (FINDS, lambda one: one.finds("/calls", one.places.over)),
     "POST /calls": (FINDS, lambda one: _finds_by_number(one, "/calls")),
     "GET /calls/export": (FINDS, lambda one: one.finds("/calls/export", one.places.over)),
@@ -205,6 +226,12 @@ IN_PERSON: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
     "GET /system": (OVERSEES, lambda one: _is_told_of_the_line(one, "/system")),
     "GET /settings": (ON_EVERY_LINE, lambda one: _is_shown(one, "/settings")),
     "GET /users": (ON_EVERY_LINE, lambda one: _is_shown(one, "/users")),
+    "GET /users/{name}": (ON_EVERY_LINE, lambda one: _is_shown(one, "/users/somebody")),
+    "POST /users": (ON_EVERY_LINE, lambda one: one.sends("/users", name="new")),
+    "POST /users/{name}/{deed}": (
+        ON_EVERY_LINE,
+        lambda one: one.sends("/users/somebody/grant", role="auditor", line="support"),
+    ),
     "GET /listening": (EVERYBODY, lambda one: _is_shown(one, "/listening")),
     "GET /own": (HAD, lambda one: one.finds("/own", one.places.over)),
     "GET /own/{call}": (HAD, lambda one: one.finds(f"/own/{one.places.over}", one.places.over)),

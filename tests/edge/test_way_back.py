@@ -128,6 +128,21 @@ async def test_it_is_open_to_an_override_that_names_nobody_and_to_one_that_is_ov
     assert catalogue.downgrade(catalogue_url, "0007") == "0007"
 
 
+@pytest.mark.parametrize("by", ["alice", None], ids=["on a page", "at a telephone"])
+@pytest.mark.parametrize("is_over", [True, False], ids=["over", "in progress"])
+async def test_it_waits_for_an_override_that_a_page_asked_for(
+    catalogue_url: str, by: str | None, is_over: bool
+) -> None:
+    story = talking(replace(pressed(recording=9), by=by))
+    await stood(catalogue_url, story.hung_up() if is_over else story)
+    if by is None or is_over:
+        assert catalogue.downgrade(catalogue_url, "0014") == "0014"
+        return
+    with pytest.raises(CatalogueSchema, match=rf"who asked for it: {story.call}\. Start this recorder again"):
+        catalogue.downgrade(catalogue_url, "0014")
+    assert catalogue.current(catalogue_url) == catalogue.newest()
+
+
 async def test_who_may_do_what_stays_on_the_way_back_and_is_there_again(catalogue_url: str) -> None:
     store = await open_catalogue(catalogue_url)
     await store.write_user_acts([user_act()])

@@ -51,8 +51,9 @@ function answer(text, good) {
 }
 
 calls.addEventListener("submit", async (event) => {
-  event.preventDefault();
   const form = event.target;
+  if (form.method !== "post") return; // a page of its own, which asks again
+  event.preventDefault();
   const button = event.submitter;
   if (button.getAttribute("aria-disabled") === "true") return;
   button.setAttribute("aria-disabled", "true");
