@@ -32,6 +32,8 @@ from recorder.http import (
     Pages,
     api_routes,
     browsing_routes,
+    comment_page_routes,
+    comment_routes,
     contest_page_routes,
     contest_routes,
     counting_routes,
@@ -43,6 +45,7 @@ from recorder.http import (
     own_page_routes,
     own_routes,
     page_routes,
+    saved_routes,
     searching_routes,
     system_routes,
 )
@@ -407,6 +410,9 @@ def whole_app() -> FastAPI:
         own_page_routes(door, nothing, pages, nothing),
         contest_routes(door, nothing, nothing),
         contest_page_routes(door, nothing, pages, nothing),
+        comment_routes(door, nothing, nothing),
+        comment_page_routes(door, nothing, nothing, pages, nothing),
+        saved_routes(door, nothing),
         system_routes(door, pages, nothing),
         house_routes(door, pages, nothing, nothing, lambda: NOON),
         counting_routes(door, pages, nothing, (), lambda: NOON),
@@ -462,6 +468,13 @@ MATRIX = {
         "POST /api/v1/own/calls/{call}/contests",
         "POST /api/v1/live/{call}/{act}",
         "POST /api/v1/recordings/{recording}/listens",
+        "GET /api/v1/recordings/{recording}/comments",
+        "POST /api/v1/recordings/{recording}/comments",
+        "POST /api/v1/comments/{comment}/withdraw",
+        "GET /api/v1/searches",
+        "POST /api/v1/searches",
+        "DELETE /api/v1/searches/{search}",
+        "GET /api/v1/searches/{search}/calls",
     ],
     Who.IN_PERSON: [
         "GET /calls",
@@ -478,6 +491,11 @@ MATRIX = {
         "GET /contests",
         "POST /contests/{contest}/answer",
         "POST /recordings/{recording}/listen",
+        "POST /recordings/{recording}/comment",
+        "POST /comments/{comment}/withdraw",
+        "POST /searches",
+        "GET /searches/{search}",
+        "POST /searches/{search}/remove",
         "GET /live",
         "GET /live/changes",
         "POST /live/{call}/{act}",
@@ -516,7 +534,13 @@ async def test_a_route_that_is_not_for_anyone_lets_nobody_in_who_shows_nothing()
                 answer = await asking.request(
                     method,
                     path.format(
-                        call=UUID(int=1), act="pause", listen=UUID(int=1), recording=UUID(int=1), contest=UUID(int=1)
+                        call=UUID(int=1),
+                        act="pause",
+                        listen=UUID(int=1),
+                        recording=UUID(int=1),
+                        contest=UUID(int=1),
+                        comment=UUID(int=1),
+                        search=UUID(int=1),
                     ),
                 )
                 sent_away = answer.status_code == 303 and answer.headers["location"] == "/sign-in"
