@@ -1,7 +1,7 @@
 """What people say at a moment of a recording that they have heard, and who may read it.
 
-Pure. Must not look at what was said: the guard has, before it comes here. The invariants: nobody reads or writes of what
-they may not hear, or have never opened; only its author withdraws a comment, and what was withdrawn has no text.
+Pure. Must not look at what was said: the guard has, before it comes here. The invariants: nobody reads or writes of
+what they may not hear, or have never opened; only its author withdraws a comment, and what is withdrawn has no text.
 """
 
 from __future__ import annotations

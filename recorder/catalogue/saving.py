@@ -7,7 +7,7 @@ comes to nobody else; of one person's there are never more than so many, each wi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
@@ -31,6 +31,9 @@ class SavedSearch:
     user: str
     name: str
     sought: Mapping[str, str | float | bool]
+
+
+_ROWS: Final = select(*(saved_searches.c[field.name].label(field.name) for field in fields(SavedSearch)))
 
 
 class Unsaved(StrEnum):
@@ -61,8 +64,7 @@ def _cleaned(sought: Mapping[str, str | float | bool]) -> dict[str, str | float 
 
 def of(connection: Connection, user: str) -> tuple[SavedSearch, ...]:
     """Return somebody's own, by name."""
-    wanted = select(saved_searches).where(saved_searches.c.user == user)
-    found = [SavedSearch(**row._asdict()) for row in connection.execute(wanted)]
+    found = [SavedSearch(**row._asdict()) for row in connection.execute(_ROWS.where(saved_searches.c.user == user))]
     return tuple(sorted(found, key=lambda one: (one.name.casefold(), one.name)))
 
 

@@ -233,9 +233,7 @@ class Catalogue:
         """Keep a comment or its withdrawal; CatalogueRefused where there are too many, or a rule is against it."""
         await self.write(lambda connection: commenting.add(connection, act), within)
 
-    async def save_search(
-        self, search: saving.SavedSearch, within: timedelta = READER_WAITS
-    ) -> saving.Unsaved | None:
+    async def save_search(self, search: saving.SavedSearch, within: timedelta = READER_WAITS) -> saving.Unsaved | None:
         """Keep a search under its name, or say why not."""
         return await self.write(lambda connection: saving.add(connection, search), within)
 

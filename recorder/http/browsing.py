@@ -30,7 +30,6 @@ from recorder.signing_in import Asker
 from recorder.waveform import RegionKind
 
 OWN_ROWS: Final = 200
-TYPED_NOTHING: Final = {"purpose": "", "explanation": "", "text": ""}
 
 
 def browsing_routes(door: Door, listening: Listening, catalogue: Catalogue, proofs: Proofs, pages: Pages) -> APIRouter:
@@ -69,7 +68,7 @@ def browsing_routes(door: Door, listening: Listening, catalogue: Catalogue, proo
             code = error.code if isinstance(error, NotDone) else Code.INVALID
             found = await one_call(catalogue, asker, audible.call)
             place = Place.of(audible.call, given | {"recording": str(recording)})
-            shown = Shown(found=found, place=place, code=code, typed=given, status=int(MEANINGS[code][0]))
+            shown = Shown(found=found, place=place, code=code, status=int(MEANINGS[code][0]))
             return await call_shown(pages, request, asker, listening, catalogue, shown)
         moment = Place.of(audible.call, given).moment
         fields = {"listen": str(begun.id)} | ({"recording": str(recording)} | moment if moment else {})
@@ -85,7 +84,7 @@ def browsing_routes(door: Door, listening: Listening, catalogue: Catalogue, proo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A call's page: what plays on it, at which place, what was not done, and what somebody typed for that."""
+    """A call's page: what plays on it, at which place, what was not done, and the comment that was typed for that."""
 
     found: FoundCall
     playing: Listen | None = None
@@ -112,7 +111,7 @@ async def call_shown(
         heard=heard,
         listen=shown.playing,
         place=shown.place,
-        typed=TYPED_NOTHING | dict(shown.typed),
+        typed=shown.typed,
         kinds=tuple(RegionKind),
         why="" if shown.code is None else words_for(request)(f"problem.{shown.code}"),
         longest=LONGEST_COMMENT,

@@ -7,7 +7,7 @@ may not hear a recording, or has never opened it, is told nothing of what was sa
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 from uuid import UUID, uuid4
 
 import structlog
@@ -160,7 +160,7 @@ async def withdrawn(catalogue: Catalogue, asker: Asker, comment: UUID, now: date
 def comment_routes(door: Door, catalogue: Catalogue, now: Callable[[], datetime]) -> APIRouter:
     routes = APIRouter(prefix=PREFIX, responses=PROBLEMS)
     somebody = Depends(signed_in(door))
-    refusals = {409: PROBLEMS[404], 423: PROBLEMS[404]}
+    refusals: dict[int | str, dict[str, Any]] = {409: PROBLEMS[404], 423: PROBLEMS[404]}
 
     @routes.get(
         "/recordings/{recording}/comments",

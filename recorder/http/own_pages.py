@@ -96,7 +96,8 @@ def contest_page_routes(door: Door, catalogue: Catalogue, pages: Pages, now: Cal
         try:
             await answer(catalogue, asker, contest, given.get("text", ""), now())
         except NotDone as error:
-            return await _contests(request, asker, None, error.code, {"contest": contest, "text": given.get("text", "")})
+            typed = {"contest": contest, "text": given.get("text", "")}
+            return await _contests(request, asker, None, error.code, typed)
         return RedirectResponse(f"/contests#{contest}", 303)
 
     async def _contests(

@@ -181,7 +181,8 @@ def _signing_in(routes: APIRouter, door: Door, pages: Pages) -> None:
     @routes.api_route("/sign-in", methods=READ, dependencies=[Depends(anyone())])
     async def sign_in_page(request: Request, back: str = "") -> Response:
         why = "" if is_private(request) else Unlet.NOT_HERE
-        return pages.page("sign_in.html", request, why=why, **_leading_back(back))
+        leading = _leading_back(back)
+        return pages.page("sign_in.html", request, 200, why=why, **leading)
 
     @routes.post("/sign-in", dependencies=[Depends(anyone())])
     async def sign_in(request: Request) -> Response:

@@ -1,7 +1,7 @@
 """/api/v1/searches: the searches of calls that somebody has named for themselves.
 
-Must not look for a call by itself: finding does, with the rights of whoever opens a search, now. The invariants: what is
-kept is what was understood of a search, and no telephone number is in it or in its name; nobody's searches come to
+Must not look for a call by itself: finding does, with the rights of whoever opens a search, now. The invariants: what
+is kept is what was understood of a search, and no telephone number is in it or in its name; nobody's searches come to
 anybody else.
 """
 
@@ -31,8 +31,8 @@ log = structlog.get_logger(__name__)
 LONGEST_NAME: Final = 60
 NO_NUMBERS: Final = GuardPolicy(actions={Detector.PHONE: Action.REJECT})
 """Elsewhere a telephone number is warned of; of a search none is kept."""
-DIGITS: Final = re.compile(r"\d{7,}")
-"""In a name: as many as a telephone number has, by themselves."""
+DIGITS: Final = re.compile(r"\d{7}|(?:\d[ .\-()/]{0,2}){9}\d")
+"""In a name: as many as a telephone number has, at a stretch or in groups. A day has eight, in groups."""
 REFUSED: Final[dict[Unsaved, Code]] = {Unsaved.TOO_MANY: Code.NO_MORE, Unsaved.NAMED: Code.NAMED}
 
 

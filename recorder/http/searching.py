@@ -58,10 +58,10 @@ def searching_routes(
         given: dict[str, str],
         *,
         by_number: bool,
-        name: str = "",
+        unsaved: str = "",
         refused: Code | None = None,
     ) -> Response:
-        """`name` and `refused`: of a search that they would have saved, and why it was not."""
+        """`unsaved` and `refused`: the name of a search that they would have saved, and why it was not."""
         before, why, status = given.pop("before", None), "", 200
         rows: tuple[CallRow, ...] = ()
         try:
@@ -89,7 +89,7 @@ def searching_routes(
             knows_numbers=key is not None,
             older=_older(rows),
             searches=await saved_of(catalogue, asker),
-            name=name,
+            unsaved=unsaved,
             longest_name=LONGEST_NAME,
         )
 
@@ -130,7 +130,7 @@ def searching_routes(
             saved = await save(catalogue, asker, name, _search_of(given))
         except NotDone as error:
             given.pop("number", None)
-            return await shown(request, asker, given, by_number=False, name=name, refused=error.code)
+            return await shown(request, asker, given, by_number=False, unsaved=name, refused=error.code)
         return RedirectResponse(f"/searches/{saved.id}", 303)
 
     @routes.api_route("/searches/{search}", methods=READ)

@@ -13,12 +13,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
 from sqlalchemy import Connection, text
 
-from recorder.catalogue import Catalogue, CatalogueAway, CatalogueRefused, open_catalogue, writing
+from recorder.catalogue import Catalogue, CatalogueAway, CatalogueRefused, SavedSearch, open_catalogue, writing
 from recorder.catalogue.engine import Rooms, Ticket, url_of
 from recorder.model import CallId, ConsentState
 from tests import facts, postgres
@@ -478,7 +479,11 @@ async def test_the_daemons_own_account_can_add_to_what_is_append_only_and_no_mor
         call, [facts.opened(call), facts.leg(call), event, facts.authorised(event)], facts.step(1), "armed", event.after
     )
     await store.ping(NODE, NOON)
+    await store.write_comment(facts.comment_act())
+    await store.save_search(search := SavedSearch(id=uuid4(), user="lena", name="kept", sought={}))
+    assert await store.remove_search("lena", search.id)
     for statement in (
+        "DELETE FROM comments",
         "UPDATE audit SET actor = 'x'",
         "DELETE FROM consent_events",
         "TRUNCATE call_events",
