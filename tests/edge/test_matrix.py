@@ -152,7 +152,7 @@ async def _withdraws_on_a_page(visitor: Visitor) -> bool:
 async def _saves(visitor: Visitor, name: str) -> str:
     """A search of theirs, by a program or by a page's form: its id."""
     if visitor.stamp:
-        form = {"name": name, "line": "support", "stamp": visitor.stamp}
+        form = {"name": f"{name} on a page", "line": "support", "stamp": visitor.stamp}
         answer = await visitor.client.post("/searches", data=form)
         return answer.headers["location"].rpartition("/")[2]
     answer = await visitor.client.post("/api/v1/searches", json={"name": name, "search": {"line": "support"}})
