@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 import httpx2
 import pytest
+from sqlalchemy import Connection
 from structlog.testing import capture_logs
 
 from recorder import catalogue
-from recorder.catalogue import Catalogue, CatalogueRefused, open_catalogue
+from recorder.catalogue import Catalogue, CatalogueRefused, commenting, open_catalogue
 from recorder.comments import EACH_MOST, MOST, CommentAction
 from recorder.listens import ListenKind, Unheard
 from recorder.model import RecordingId
 from recorder.rights import Role, UserAction
 from tests.core.test_listens import ACT
-from tests.edge.centre import Centre, look
+from tests.edge.centre import Centre, look, until
 from tests.edge.test_listening import WHY, passes, recorded
 from tests.edge.test_listening import opens as wishes
 from tests.edge.visitors import browser, enters, opens, program, signed_in, token_of
@@ -30,6 +33,7 @@ from tests.facts import COMMENT, COMMENTED, comment_act, later, user_act
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
 WRITTEN, WITHDRAWN = CommentAction
+T = TypeVar("T")
 CARD = "her card is 4111-1111-1111-1111"
 
 
@@ -439,6 +443,46 @@ async def test_of_two_who_would_both_say_the_last_thing_one_does(store: Catalogu
     assert [type(one) for one in done].count(CatalogueRefused) == 7
     assert len(await store.comments(COMMENTED)) == EACH_MOST
     await store.write_comment(comment_act(key=uuid4(), by="bob"))
+
+
+async def while_one_writes(
+    catalogue_url: str, first: Callable[[Connection], T], other: Callable[[Connection], T]
+) -> tuple[T | BaseException, T | BaseException]:
+    """What comes of both, where the other daemon's write begins between the first one's row and its commit."""
+    stores = [await open_catalogue(catalogue_url) for _ in range(2)]
+    is_in, may_commit = threading.Event(), threading.Event()
+
+    def held(connection: Connection) -> T:
+        done = first(connection)
+        is_in.set()
+        may_commit.wait(20)
+        return done
+
+    writing = asyncio.create_task(stores[0].write(held, timedelta(seconds=20)))
+    await until(is_in.is_set)
+    waiting = asyncio.create_task(stores[1].write(other, timedelta(seconds=20)))
+    blocked = "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+    await until(lambda: waiting.done() or bool(look(catalogue_url, blocked)))
+    may_commit.set()
+    one, two = await asyncio.gather(writing, waiting, return_exceptions=True)
+    for store in stores:
+        await store.close()
+    return one, two
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("engine_name", ["postgres"])
+async def test_who_says_the_last_thing_while_another_does_waits_and_is_refused(
+    store: Catalogue, catalogue_url: str
+) -> None:
+    for _ in range(EACH_MOST - 1):
+        await store.write_comment(comment_act(key=uuid4()))
+    acts = [comment_act(key=uuid4()) for _ in range(2)]
+    one, two = await while_one_writes(
+        catalogue_url, lambda on: commenting.add(on, acts[0]), lambda on: commenting.add(on, acts[1])
+    )
+    assert (one, type(two)) == (None, CatalogueRefused)
+    assert len(await store.comments(COMMENTED)) == EACH_MOST
 
 
 async def test_of_one_recording_no_more_is_said_than_so_much_by_everybody(store: Catalogue, catalogue_url: str) -> None:

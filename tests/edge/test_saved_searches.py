@@ -14,12 +14,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from recorder import catalogue
-from recorder.catalogue import SAVED_MOST, Catalogue, SavedSearch, Unsaved, open_catalogue
+from recorder.catalogue import SAVED_MOST, Catalogue, SavedSearch, Unsaved, open_catalogue, saving
 from recorder.http.finding import SearchView
 from recorder.http.saving import fields_of_search, kept_of, understood
 from recorder.model import Outcome
 from recorder.rights import Right, Role, UserAction
 from tests.edge.centre import Centre, look
+from tests.edge.test_comments import while_one_writes
 from tests.edge.test_listening import recorded
 from tests.edge.visitors import enters, opens, program, signed_in, token_of
 from tests.facts import user_act
@@ -279,6 +280,19 @@ async def test_of_many_who_would_save_the_last_search_one_does(store: Catalogue,
     await other.close()
     assert sorted(str(one) for one in done) == ["None", *["too_many"] * 7]
     assert len(await store.saved_searches("lena")) == SAVED_MOST
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("engine_name", ["postgres"])
+async def test_who_saves_the_last_search_while_they_do_elsewhere_waits_and_is_refused(
+    store: Catalogue, catalogue_url: str
+) -> None:
+    for number in range(SAVED_MOST - 1):
+        await store.save_search(saved(f"{number}"))
+    done = await while_one_writes(
+        catalogue_url, lambda on: saving.add(on, saved("here")), lambda on: saving.add(on, saved("there"))
+    )
+    assert done == (None, Unsaved.TOO_MANY)
 
 
 async def test_of_two_who_give_the_same_name_at_once_one_does(store: Catalogue, catalogue_url: str) -> None:
