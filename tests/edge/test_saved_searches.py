@@ -103,7 +103,7 @@ async def test_what_may_be_searched_counts_anew_whenever_it_is_opened(centre: Ce
 async def test_a_program_that_is_for_other_things_has_no_searches(centre: Centre) -> None:
     await enters(centre, "lena", Role.SUPERVISOR)
     token, mine = await token_of(centre, "lena", rights=frozenset({Right.WATCH}))
-    assert token.rights == {Right.WATCH}
+    assert token.rights == frozenset({Right.WATCH})
     async with program(centre, mine) as client:
         for answer in (await client.get("/api/v1/searches"), await saves(client)):
             assert answer.json()["code"] == "no_right"
