@@ -14,7 +14,8 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO :"app";
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO :"app";
 GRANT SELECT ON alembic_version TO :"app";
-GRANT SELECT, INSERT ON prompts, consent_events, audit, call_events, file_acts, chain, numbers, policies, user_acts, sign_ins, release_acts, listens, contests TO :"app";
+GRANT SELECT, INSERT ON prompts, consent_events, audit, call_events, file_acts, chain, numbers, policies, user_acts, sign_ins, release_acts, listens, contests, comments TO :"app";
 GRANT SELECT, INSERT, UPDATE ON calls, legs, recordings, waveforms, bookmarks, sweeps, passwords, sessions, tokens TO :"app";
 GRANT SELECT, INSERT, UPDATE, DELETE ON kept_answers TO :"app";
+GRANT SELECT, INSERT, DELETE ON saved_searches TO :"app"; -- people remove their own
 COMMIT;

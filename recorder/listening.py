@@ -139,7 +139,7 @@ class Listening:
     async def audible(self, asker: Asker, recording: RecordingId) -> Audible | None:
         """What they may know of a recording; None where there is none on a line of theirs."""
         found = await self._catalogue.audible(recording, WRITTEN_WITHIN)
-        if found is None or not _may_know(asker, found[0].line):
+        if found is None or not may_know(asker, found[0].line):
             return None
         return found[0]
 
@@ -151,7 +151,7 @@ class Listening:
         SoundMissing where there is nothing to hear, of which then no row says that it was opened.
         """
         found = await self._catalogue.audible(recording, WRITTEN_WITHIN)
-        if found is None or not _may_know(asker, found[0].line):
+        if found is None or not may_know(asker, found[0].line):
             return None
         audible, row = found
         rule = self.rule_for(asker, audible.line, purpose)
@@ -326,7 +326,7 @@ def _key(asker: Asker) -> str:
     return asker.session.digest if asker.session is not None else ""
 
 
-def _may_know(asker: Asker, line: str) -> bool:
+def may_know(asker: Asker, line: str) -> bool:
     """Whether that there is a recording is theirs to know."""
     return any(asker.may(right, line) for right in (Right.SEARCH, Right.LISTEN, Right.DOWNLOAD))
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from recorder.catalogue import FileAct, FileAction, JournalRow
+from recorder.comments import CommentAct, CommentAction
 from recorder.contests import ContestAct, ContestAction
 from recorder.model import (
     AuditEntry,
@@ -255,6 +256,37 @@ def contest_act(
         listen=listen,
         listener=None if listen is None else "lena",
         said="it was personal" if is_first else "it was: it is taken out",
+    )
+
+
+COMMENT = UUID(int=13)
+COMMENTED = RecordingId(UUID(int=14))
+
+
+def comment_act(
+    action: CommentAction = CommentAction.WRITTEN,
+    *,
+    by: str = "lena",
+    key: UUID = COMMENT,
+    recording: RecordingId = COMMENTED,
+    at: datetime = NOON,
+    moment_ms: int = 5000,
+    said: str = "the greeting is missing",
+) -> CommentAct:
+    """Said of a recording on line support, or withdrawn."""
+    is_first = action is CommentAction.WRITTEN
+    return CommentAct(
+        id=key if is_first else uuid4(),
+        at=at,
+        actor=by,
+        token=None,
+        comment=key,
+        action=action,
+        recording=recording,
+        call=CONTESTED_CALL,
+        line="support",
+        moment_ms=moment_ms if is_first else None,
+        said=said if is_first else None,
     )
 
 

@@ -37,6 +37,7 @@ LOST = (
 
 
 WAYS_IN = ("passwords", "sessions", "tokens", "sign_ins", "release_acts", "listens", "waveforms", "contests")
+OF_PEOPLE = ("comments", "saved_searches")
 
 
 def upgrade() -> None:
@@ -297,7 +298,7 @@ def close_on_postgres() -> None:
 
 
 def downgrade() -> None:
-    for left in ("chain", "numbers", "policies", "user_acts", *WAYS_IN):  # in place by 0004, 0006, 0008 to 0014
+    for left in ("chain", "numbers", "policies", "user_acts", *WAYS_IN, *OF_PEOPLE):  # by 0004, 0006, 0008 to 0018
         op.execute(f"DROP TABLE IF EXISTS {left}")
     for table in (
         "sweeps",

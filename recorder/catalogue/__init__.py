@@ -36,6 +36,7 @@ from recorder.catalogue.rows import (
     WholeCall,
     booked,
 )
+from recorder.catalogue.saving import SAVED_MOST, SavedSearch, Unsaved
 from recorder.catalogue.schema import current, downgrade, newest, upgrade
 from recorder.catalogue.signing_in import Known
 from recorder.catalogue.store import READER_WAITS, Catalogue, open_catalogue
@@ -45,6 +46,7 @@ __all__ = [
     "CALLER_WAITS",
     "LISTENING_LOG",
     "READER_WAITS",
+    "SAVED_MOST",
     "AnswerCount",
     "Asking",
     "AuditRow",
@@ -77,11 +79,13 @@ __all__ = [
     "PolicyRow",
     "PromptRow",
     "RecordingRow",
+    "SavedSearch",
     "Sought",
     "Span",
     "ToldCall",
     "ToldRecording",
     "Unchained",
+    "Unsaved",
     "WholeCall",
     "booked",
     "current",

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from recorder.catalogue import (
     answers,
+    commenting,
     contesting,
     counting,
     finding,
@@ -23,6 +24,7 @@ from recorder.catalogue import (
     own,
     reading,
     releases,
+    saving,
     schema,
     signing_in,
     users,
@@ -47,6 +49,7 @@ from recorder.catalogue.rows import (
     WholeCall,
 )
 from recorder.chain import Head
+from recorder.comments import Comment, CommentAct
 from recorder.contests import Contest, ContestAct
 from recorder.listens import Audible, ListenAct
 from recorder.model import (
@@ -258,6 +261,18 @@ class Catalogue:
     async def forget_asking(self, digest: str, within: timedelta = READER_WAITS) -> None:
         """Let it be begun anew: nothing was done by it."""
         await self.write(lambda connection: answers.forget(connection, digest), within)
+
+    async def write_comment(self, act: CommentAct, within: timedelta = READER_WAITS) -> None:
+        """Keep a comment or its withdrawal; CatalogueRefused where there are too many, or a rule is against it."""
+        await self.write(lambda connection: commenting.add(connection, act), within)
+
+    async def save_search(self, search: saving.SavedSearch, within: timedelta = READER_WAITS) -> saving.Unsaved | None:
+        """Keep a search under its name, or say why not."""
+        return await self.write(lambda connection: saving.add(connection, search), within)
+
+    async def remove_search(self, user: str, search: UUID, within: timedelta = READER_WAITS) -> bool:
+        """Remove a saved search for good; returns whether there was one of theirs."""
+        return await self.write(lambda connection: saving.remove(connection, user, search), within)
 
     async def write_bookmark(
         self, node: str, name: str, value: Mapping[str, str | int], within: timedelta = READER_WAITS
@@ -512,6 +527,21 @@ class Catalogue:
     ) -> int:
         """Return how many contests nobody has answered, of a node's calls or of an agent's."""
         return await self.read(lambda connection: contesting.count_open(connection, node=node, agent=agent), within)
+
+    async def comments(self, recording: RecordingId, within: timedelta = READER_WAITS) -> tuple[Comment, ...]:
+        """Return what was said of a recording, in the order of its moment."""
+        return await self.read(lambda connection: commenting.of(connection, recording), within)
+
+    async def comment(self, comment: UUID, within: timedelta = READER_WAITS) -> Comment | None:
+        return await self.read(lambda connection: commenting.one(connection, comment), within)
+
+    async def has_opened(self, listener: str, recording: RecordingId, within: timedelta = READER_WAITS) -> bool:
+        """Return whether somebody has ever opened this recording."""
+        return await self.read(lambda connection: commenting.has_opened(connection, listener, recording), within)
+
+    async def saved_searches(self, user: str, within: timedelta = READER_WAITS) -> tuple[saving.SavedSearch, ...]:
+        """Return the searches that somebody has saved, by name."""
+        return await self.read(lambda connection: saving.of(connection, user), within)
 
     async def first_heard(
         self, listener: str, calls: Collection[CallId], within: timedelta = READER_WAITS

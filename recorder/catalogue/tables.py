@@ -39,6 +39,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from recorder.catalogue.rows import FileAction
+from recorder.comments import CommentAction
 from recorder.contests import ContestAction
 from recorder.listens import ListenKind, Medium, Unheard
 from recorder.model import (
@@ -661,6 +662,49 @@ kept_answers = Table(
     Index(None, "at"),
 )
 
+comments = Table(
+    "comments",
+    metadata,
+    Column("seq", COUNTER, nullable=False, autoincrement=True),
+    Column("id", Uuid, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("token", String(64)),
+    Column("of_comment", Uuid, key="comment", nullable=False),  # the id of the act that wrote it
+    # A word that this program does not know says nothing to it: rows outlive a way back.
+    Column("action", String(32), nullable=False),
+    Column("recording", Uuid, nullable=False),  # no foreign keys to what it is about: what was said outlives it
+    Column("call", Uuid, nullable=False),
+    Column("line", String(64), nullable=False),
+    Column("moment_ms", BigInteger),
+    Column("said", Text),
+    PrimaryKeyConstraint("seq"),
+    UniqueConstraint("id"),
+    UniqueConstraint("id", "actor", "recording"),  # for the reference below
+    UniqueConstraint("comment", "action"),
+    # What withdraws a comment is by its author, and of its recording.
+    ForeignKeyConstraint(["comment", "actor", "recording"], ["comments.id", "comments.actor", "comments.recording"]),
+    one_of("action", CommentAction),
+    CheckConstraint("(action = 'written') = (of_comment = id)", name="written_first"),
+    CheckConstraint("(action = 'written') = (moment_ms IS NOT NULL)", name="moment_where_written"),
+    CheckConstraint("(action = 'written') = (said IS NOT NULL)", name="said_where_written"),
+    CheckConstraint("moment_ms IS NULL OR moment_ms >= 0", name="moment_from_the_beginning"),
+    CheckConstraint("said IS NULL OR length(said) > 0", name="said"),
+    Index(None, "recording", "actor"),
+)
+
+saved_searches = Table(
+    "saved_searches",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("of_user", String(64), key="user", nullable=False),
+    Column("name", String(60), nullable=False),
+    Column("sought", JSON_VALUE, nullable=False),
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("user", "name"),
+    CheckConstraint("length(name) > 0", name="named"),
+)
+
 APPEND_ONLY = (
     file_acts,
     prompts,
@@ -674,4 +718,5 @@ APPEND_ONLY = (
     sign_ins,
     listens,
     contests,
+    comments,
 )

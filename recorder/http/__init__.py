@@ -6,6 +6,8 @@ Never touches the PBX or recordings.
 from recorder.http.api import api_routes
 from recorder.http.app import Answers, make_app
 from recorder.http.browsing import browsing_routes
+from recorder.http.comment_pages import comment_page_routes
+from recorder.http.commenting import comment_routes
 from recorder.http.contesting import contest_routes
 from recorder.http.counting import counting_routes
 from recorder.http.door import Door, Unlet
@@ -20,6 +22,7 @@ from recorder.http.own_pages import contest_page_routes, own_page_routes
 from recorder.http.pages import Pages, page_routes
 from recorder.http.people import People, people_routes
 from recorder.http.people_pages import people_page_routes
+from recorder.http.saving import saved_routes
 from recorder.http.searching import searching_routes
 from recorder.http.server import HttpServer
 from recorder.http.system import system_routes
@@ -37,6 +40,8 @@ __all__ = [
     "Watching",
     "api_routes",
     "browsing_routes",
+    "comment_page_routes",
+    "comment_routes",
     "contest_page_routes",
     "contest_routes",
     "counting_routes",
@@ -50,6 +55,7 @@ __all__ = [
     "page_routes",
     "people_page_routes",
     "people_routes",
+    "saved_routes",
     "searching_routes",
     "system_routes",
 ]

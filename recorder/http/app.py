@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlencode
 
 import structlog
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -24,6 +25,7 @@ from recorder.catalogue import CatalogueError
 from recorder.http.api import PREFIX
 from recorder.http.once import describe
 from recorder.http.pages import TELLABLE, problem_page, problem_words, wants_words
+from recorder.http.places import place_of
 from recorder.http.problems import Code, NotDone, answered
 from recorder.http.rules import Forged, MustChange, MustSignIn, anyone, monitor
 from recorder.status import Status
@@ -128,7 +130,7 @@ def _explain(app: FastAPI) -> None:
         if wants_words(request):
             return problem_words(request, Code.NOT_SIGNED_IN)
         if _is_page(request):
-            return Response(status_code=303, headers={"location": "/sign-in"})
+            return Response(status_code=303, headers={"location": f"/sign-in{_back_to(request)}"})
         return answered(Code.NOT_SIGNED_IN)
 
     @app.exception_handler(MustChange)
@@ -156,6 +158,12 @@ def _explain(app: FastAPI) -> None:
         if code in TELLABLE and request.url.path not in MONITORS:
             return _said(request, code)
         return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+
+
+def _back_to(request: Request) -> str:
+    """What the way in carries along, so that it leads to the moment of a recording that was asked for."""
+    place = place_of(f"{request.url.path}?{request.url.query}") if request.method == "GET" else None
+    return "" if place is None else f"?{urlencode({'back': place.address})}"
 
 
 def _said(request: Request, code: Code) -> Response:

@@ -3,17 +3,23 @@
 Must not open audio or touch a table: finding, hearing and recorder.listening do, and decide.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
+from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
 from recorder.catalogue import Catalogue, FoundCall, LogSought, RecordingRow
+from recorder.comments import LONGEST_COMMENT
+from recorder.http.commenting import comments_of, length_ms
 from recorder.http.door import ASKED_WITHIN, Door
 from recorder.http.finding import one_call, proof_of
 from recorder.http.hearing import WishView, opened
 from recorder.http.pages import READ, Pages, words_for
+from recorder.http.places import Place
 from recorder.http.problems import MEANINGS, Code, NotDone
 from recorder.http.rules import Who, fields_of, signed_in
 from recorder.listening import Listen, Listening
@@ -37,7 +43,10 @@ def browsing_routes(door: Door, listening: Listening, catalogue: Catalogue, proo
         except NotDone as error:
             return pages.refused(request, asker, error.code)
         playing = None if listen is None else listening.find(asker, listen)
-        return await _call(pages, request, asker, listening, found, playing)
+        place = Place.of(call, request.query_params)
+        is_wrong = place.at_ms is None and "at" in request.query_params
+        shown = Shown(found=found, playing=playing, place=place, code=Code.NO_MOMENT if is_wrong else None)
+        return await call_shown(pages, request, asker, listening, catalogue, shown)
 
     @routes.api_route("/calls/{call}/proof", methods=READ)
     async def proof(request: Request, call: UUID, asker: Asker = here) -> Response:
@@ -58,9 +67,12 @@ def browsing_routes(door: Door, listening: Listening, catalogue: Catalogue, proo
         except (NotDone, ValueError) as error:
             code = error.code if isinstance(error, NotDone) else Code.INVALID
             found = await one_call(catalogue, asker, audible.call)
-            said = words_for(request)(f"problem.{code}")
-            return await _call(pages, request, asker, listening, found, None, said, int(MEANINGS[code][0]))
-        return RedirectResponse(f"/calls/{audible.call}?listen={begun.id}", 303)
+            place = Place.of(audible.call, given | {"recording": str(recording)})
+            shown = Shown(found=found, place=place, code=code, status=int(MEANINGS[code][0]))
+            return await call_shown(pages, request, asker, listening, catalogue, shown)
+        moment = Place.of(audible.call, given).moment
+        fields = {"listen": str(begun.id)} | ({"recording": str(recording)} | moment if moment else {})
+        return RedirectResponse(f"/calls/{audible.call}?{urlencode(fields)}", 303)
 
     @routes.api_route("/listening", methods=READ)
     async def own_log(request: Request, asker: Asker = here) -> Response:
@@ -70,34 +82,62 @@ def browsing_routes(door: Door, listening: Listening, catalogue: Catalogue, proo
     return routes
 
 
-async def _call(
-    pages: Pages,
-    request: Request,
-    asker: Asker,
-    listening: Listening,
-    found: FoundCall,
-    playing: Listen | None,
-    why: str = "",
-    status: int = 200,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A call's page: what plays on it, at which place, what was not done, and the comment that was typed for that."""
+
+    found: FoundCall
+    playing: Listen | None = None
+    place: Place
+    code: Code | None = None
+    typed: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+
+
+async def call_shown(
+    pages: Pages, request: Request, asker: Asker, listening: Listening, catalogue: Catalogue, shown: Shown
 ) -> Response:
-    heard = [await _hearable(listening, asker, row) for row in found.recordings]
+    """The page of a call, with what may be heard and read of its recordings."""
+    shown = _placed(shown)
+    heard = [await _hearable(listening, catalogue, asker, row) for row in shown.found.recordings]
     return pages.page(
         "call.html",
         request,
-        status,
+        shown.status,
         asker=asker,
         here="calls",
-        found=found,
+        path=shown.place.address,
+        found=shown.found,
         heard=heard,
-        listen=playing,
+        listen=shown.playing,
+        place=shown.place,
+        typed=shown.typed,
         kinds=tuple(RegionKind),
-        why=why,
-        may_prove=asker.may(Right.PROVE, found.call.line),
+        why="" if shown.code is None else words_for(request)(f"problem.{shown.code}"),
+        longest=LONGEST_COMMENT,
+        may_prove=asker.may(Right.PROVE, shown.found.call.line),
     )
 
 
-async def _hearable(listening: Listening, asker: Asker, row: RecordingRow) -> dict[str, Any]:
-    """A recording, and what it takes to hear it; no purposes where it cannot be heard by them."""
+def _placed(shown: Shown) -> Shown:
+    """The place in a recording of this call; a moment that none of it has is said, and passed over."""
+    rows = {row.id: row for row in shown.found.recordings}
+    named = shown.place.recording if shown.playing is None else shown.playing.opened.recording
+    row = rows.get(RecordingId(named)) if named is not None else next(iter(rows.values()), None)
+    if row is None:
+        return replace(shown, place=Place(call=shown.place.call))
+    place, length = replace(shown.place, recording=row.id), length_ms(row)
+    if row.status is not RecordingStatus.SETTLED or place.at_ms is None or place.at_ms <= length:
+        return replace(shown, place=place)
+    bare = Place(call=place.call, recording=row.id)
+    return replace(shown, place=bare, code=shown.code or Code.NO_MOMENT)
+
+
+async def _hearable(listening: Listening, catalogue: Catalogue, asker: Asker, row: RecordingRow) -> dict[str, Any]:
+    """A recording, and what it takes to hear it; no purposes where it cannot be heard by them.
+
+    `comments` is None where what was said of it is not for them.
+    """
     audible = await listening.audible(asker, row.id)
     can = (
         audible is not None
@@ -107,4 +147,9 @@ async def _hearable(listening: Listening, asker: Asker, row: RecordingRow) -> di
     )
     purposes = sorted(audible.purposes) if can and audible is not None else []
     rules = [listening.rule_for(asker, row.line, purpose) for purpose in purposes]
-    return {"row": row, "purposes": purposes, "rule": max(rules, key=lambda rule: rule.rank[1:], default=None)}
+    try:
+        comments = await comments_of(catalogue, asker, row.id)
+    except NotDone:
+        comments = None
+    rule = max(rules, key=lambda rule: rule.rank[1:], default=None)
+    return {"row": row, "purposes": purposes, "rule": rule, "comments": comments}

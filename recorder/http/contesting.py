@@ -87,10 +87,10 @@ class ReplyView(View):
     text: Said
 
 
-def guarded(text: str) -> str:
+def guarded(text: str, longest: int = LONGEST_SAID) -> str:
     """What somebody typed, as it may be kept; NotDone where none of it may be, or nothing is left (SG-08)."""
     said = text.replace("\r\n", "\n").strip()  # as a form sends the ends of lines, and a browser does not count them
-    if not 0 < len(said) <= LONGEST_SAID:
+    if not 0 < len(said) <= longest:
         raise NotDone(Code.INVALID)
     verdict = examine({"text": said})
     if verdict.action is Action.REJECT:

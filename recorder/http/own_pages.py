@@ -3,7 +3,7 @@
 Must not touch a table, and knows of no sound: recorder.http.own and recorder.http.contesting say what there is to show.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode
@@ -23,6 +23,8 @@ from recorder.http.rules import Who, fields_of, signed_in
 from recorder.signing_in import Asker
 
 PAGE: Final = 50
+NOTHING: Final[Mapping[str, str]] = {}
+NOT_TYPED: Final[Mapping[str, object]] = {"contest": None, "text": ""}
 
 
 def own_page_routes(door: Door, catalogue: Catalogue, pages: Pages, now: Callable[[], datetime]) -> APIRouter:
@@ -62,13 +64,17 @@ def own_page_routes(door: Door, catalogue: Catalogue, pages: Pages, now: Callabl
             listen = UUID(given["listen"]) if given.get("listen") else None
             await contested(catalogue, asker, told, given.get("text", ""), listen, now())
         except (NotDone, ValueError) as error:
-            return await _call(request, asker, told, error.code if isinstance(error, NotDone) else Code.INVALID)
+            code = error.code if isinstance(error, NotDone) else Code.INVALID
+            return await _call(request, asker, told, code, given)
         return RedirectResponse(f"/own/{call}#contests", 303)
 
-    async def _call(request: Request, asker: Asker, told: ToldCall, code: Code | None = None) -> Response:
+    async def _call(
+        request: Request, asker: Asker, told: ToldCall, code: Code | None = None, given: Mapping[str, str] = NOTHING
+    ) -> Response:
         shown = await told_of(catalogue, asker, told)
         why, status = _why(request, code)
-        return pages.page("own_call.html", request, status, asker=asker, here="own", call=shown, why=why)
+        typed = {"text": given.get("text", ""), "listen": given.get("listen", "")}
+        return pages.page("own_call.html", request, status, asker=asker, here="own", call=shown, why=why, typed=typed)
 
     return routes
 
@@ -90,15 +96,31 @@ def contest_page_routes(door: Door, catalogue: Catalogue, pages: Pages, now: Cal
         try:
             await answer(catalogue, asker, contest, given.get("text", ""), now())
         except NotDone as error:
-            return await _contests(request, asker, None, error.code)
+            typed = {"contest": contest, "text": given.get("text", "")}
+            return await _contests(request, asker, None, error.code, typed)
         return RedirectResponse(f"/contests#{contest}", 303)
 
-    async def _contests(request: Request, asker: Asker, before: str | None, code: Code | None = None) -> Response:
+    async def _contests(
+        request: Request,
+        asker: Asker,
+        before: str | None,
+        code: Code | None = None,
+        typed: Mapping[str, object] = NOT_TYPED,
+    ) -> Response:
+        """What was typed and not kept is handed back to the form that it came from."""
         page = await contests_of(catalogue, asker, before, PAGE)
         why, status = _why(request, code)
         older = None if page.next is None else f"/contests?{urlencode({'before': page.next})}"
         return pages.page(
-            "contests.html", request, status, asker=asker, here="contests", contests=page.contests, older=older, why=why
+            "contests.html",
+            request,
+            status,
+            asker=asker,
+            here="contests",
+            contests=page.contests,
+            older=older,
+            why=why,
+            typed=typed,
         )
 
     return routes

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from importlib import resources
 from typing import Any, Final
+from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -17,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from recorder.http.api import TOLD, held, one_more, override, press
 from recorder.http.door import COOKIE, Door, Entered, Unlet, is_from_here, is_private, stamp_of
+from recorder.http.places import place_of, seconds_of
 from recorder.http.problems import MEANINGS, Code, NotDone
 from recorder.http.rules import Forged, Who, anyone, fields_of, signed_in
 from recorder.http.watching import Told, Watching
@@ -61,6 +63,11 @@ TELLABLE: Final = (
     Code.OTHER_HALF,
     Code.TELEPHONE_TAKEN,
     Code.ALREADY_SO,
+    Code.UNHEARD,
+    Code.NO_MOMENT,
+    Code.NO_MORE,
+    Code.NAMED,
+    Code.NUMBER_IN_IT,
 )
 """What a page can say in words; nothing else happens on one."""
 ANSWERS: Final = ("paused", "resumed", "resumed_unheard", "stopped", "erased", "personal", "captured")
@@ -104,6 +111,8 @@ class Pages:
             "in_words": _purpose,
             "gigabytes": _gigabytes,
             "percent": _percent,
+            "moment": _moment,
+            "in_seconds": seconds_of,
         }
 
     def page(self, name: str, request: Request, status: int = 200, **said: Any) -> HTMLResponse:
@@ -174,21 +183,23 @@ def _signing_in(routes: APIRouter, door: Door, pages: Pages) -> None:
     here = Depends(signed_in(door, Who.CHANGING))
 
     @routes.api_route("/sign-in", methods=READ, dependencies=[Depends(anyone())])
-    async def sign_in_page(request: Request) -> Response:
+    async def sign_in_page(request: Request, back: str = "") -> Response:
         why = "" if is_private(request) else Unlet.NOT_HERE
-        return pages.page("sign_in.html", request, why=why)
+        leading = _leading_back(back)
+        return pages.page("sign_in.html", request, 200, why=why, **leading)
 
     @routes.post("/sign-in", dependencies=[Depends(anyone())])
     async def sign_in(request: Request) -> Response:
         if not is_from_here(request):
             raise Forged
         if not is_private(request):
-            return pages.page("sign_in.html", request, 403, why=Unlet.NOT_HERE)
+            return pages.page("sign_in.html", request, 403, why=Unlet.NOT_HERE, back="")
         given = await fields_of(request)
+        leading = _leading_back(given.get("back", ""))
         entered = await door.sign_in(given.get("name", "").strip(), given.get("password", ""), _address(request))
         if isinstance(entered, Unlet):
-            return pages.page("sign_in.html", request, STATUS[entered], why=entered)
-        return _let_in(request, entered, "/password" if entered.asker.must_change else "/live")
+            return pages.page("sign_in.html", request, STATUS[entered], why=entered, **leading)
+        return _let_in(request, entered, "/password" if entered.asker.must_change else leading["back"] or "/live")
 
     @routes.post("/sign-out")
     async def sign_out(request: Request, asker: Asker = here) -> Response:
@@ -208,6 +219,13 @@ def _signing_in(routes: APIRouter, door: Door, pages: Pages) -> None:
             return _let_in(request, changed, "/password?saved=true")
         why = words_for(request)(changed, **LIMITS)
         return pages.page("password.html", request, 422, asker=asker, here="password", saved=False, why=why, **LIMITS)
+
+
+def _leading_back(address: str) -> dict[str, str]:
+    """Where signing in leads, and the sign-in page's own address with that: nowhere but to a moment of a recording."""
+    place = place_of(address)
+    back = "" if place is None else place.address
+    return {"back": back, "path": f"/sign-in?{urlencode({'back': back})}" if back else "/sign-in"}
 
 
 async def _changed(request: Request, door: Door, asker: Asker) -> Entered | str:
@@ -335,6 +353,11 @@ def _lasting(time: timedelta) -> str:
 def _seconds(seconds: float) -> str:
     whole = round(seconds)
     return f"{whole // 60}:{whole % 60:02}"
+
+
+def _moment(milliseconds: int) -> str:
+    """As a player's clock has it: the second in which it lies."""
+    return f"{milliseconds // 60_000}:{milliseconds // 1000 % 60:02}"
 
 
 def _gigabytes(count: int) -> str:

@@ -51,6 +51,11 @@ class Code(StrEnum):
     ANSWER_NOT_KEPT = "answer_not_kept"
     NUMBERS_NOT_KEPT = "numbers_not_kept"
     NO_NUMBER = "no_telephone_number"
+    UNHEARD = "not_heard"
+    NO_MOMENT = "no_such_moment"
+    NO_MORE = "no_more_of_these"
+    NAMED = "named_already"
+    NUMBER_IN_IT = "number_in_it"
     NOT_ALLOWED = "method_not_allowed"
     CATALOGUE_AWAY = "catalogue_away"
 
@@ -118,6 +123,14 @@ MEANINGS: Final[dict[Code, tuple[HTTPStatus, str]]] = {
         " without one.",
     ),
     Code.NO_NUMBER: (HTTPStatus.UNPROCESSABLE_ENTITY, "That is no telephone number."),
+    Code.UNHEARD: (HTTPStatus.CONFLICT, "You have never opened this recording: say why you listen to it first."),
+    Code.NO_MOMENT: (HTTPStatus.UNPROCESSABLE_ENTITY, "The recording has no such moment."),
+    Code.NO_MORE: (HTTPStatus.CONFLICT, "As many are kept already as may be, and nothing more was kept."),
+    Code.NAMED: (HTTPStatus.CONFLICT, "Another search of yours has this name: remove it, or choose another name."),
+    Code.NUMBER_IN_IT: (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "No telephone number is kept with a search: nothing of it was kept.",
+    ),
     Code.NOT_ALLOWED: (HTTPStatus.METHOD_NOT_ALLOWED, "This cannot be done here."),
     Code.CATALOGUE_AWAY: (HTTPStatus.SERVICE_UNAVAILABLE, "The catalogue cannot be asked now, and nothing is shown."),
 }

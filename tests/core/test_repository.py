@@ -17,7 +17,7 @@ DIALPLAN = sorted((ROOT / "dialplan").glob("*.conf"))
 CORE = (
     *("model", "alarms", "call", "chain", "consent", "do_not_record", "policy", "proof", "retention", "quality"),
     *("contests", "guard", "numbers", "listens", "own_calls", "releases", "rights", "settings", "signing_in"),
-    *("silences", "waveform"),
+    *("silences", "waveform", "comments"),
 )
 LIBRARIES_OF_THE_CORE = {"do_not_record": {"phonenumbers"}, "quality": {"numpy"}, "settings": {"pydantic"}}
 GIVEN_BY_LIBRARIES = {"add_message"}  # panoramisk calls it so

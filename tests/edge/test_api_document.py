@@ -49,7 +49,7 @@ def send(operation: APIOperation[Any, Any, Any, Any], there: Places, secret: str
     """Many requests, right ones and wrong ones, of which half are about what is there."""
     call = there.live if "/live/" in operation.path else there.over
     known = {"call": str(call), "recording": str(there.recording), "listen": str(there.anothers)}
-    known["contest"] = str(there.contest)
+    known["contest"], known["comment"] = str(there.contest), str(there.comment)
 
     @settings(REPEATABLE, max_examples=EACH)
     @given(case=operation.as_strategy(), is_there=st.booleans())

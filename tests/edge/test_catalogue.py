@@ -466,6 +466,7 @@ async def test_what_is_append_only_cannot_be_changed_or_removed(store: Catalogue
     await store.write_sign_in(REFUSED_SIGN_IN)
     await store.write_listens([ACT])
     await store.write_contest(facts.contest_act())
+    await store.write_comment(facts.comment_act())
     columns = {"prompts": "text", "audit": "actor", "consent_events": "policy", "call_events": "name"}
     columns |= {
         "file_acts": "reason",
@@ -475,7 +476,7 @@ async def test_what_is_append_only_cannot_be_changed_or_removed(store: Catalogue
         "sign_ins": "actor",
         "release_acts": "actor",
     }
-    columns |= {"listens": "explanation", "contests": "said"}
+    columns |= {"listens": "explanation", "contests": "said", "comments": "said"}
     column = columns[table]
 
     for statement in (f"UPDATE {table} SET {column} = 'x'", f"DELETE FROM {table}"):
@@ -535,6 +536,13 @@ async def test_what_is_append_only_cannot_be_replaced(store: Catalogue) -> None:
         with pytest.raises(CatalogueRefused, match="append-only"):
             await say(
                 store, f"REPLACE INTO contests (seq, id, of_contest, {names}) SELECT {which}, {names} FROM contests"
+            )
+    await store.write_comment(facts.comment_act())
+    names = "at, actor, action, recording, call, line, moment_ms, said"
+    for which in ("seq + 1, id, of_comment", f"seq, {other}, {other}", f"seq + 1, {other}, of_comment"):
+        with pytest.raises(CatalogueRefused, match="append-only"):
+            await say(
+                store, f"REPLACE INTO comments (seq, id, of_comment, {names}) SELECT {which}, {names} FROM comments"
             )
 
 

@@ -13,12 +13,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
 from sqlalchemy import Connection, text
 
-from recorder.catalogue import Catalogue, CatalogueAway, CatalogueRefused, open_catalogue, writing
+from recorder.catalogue import Catalogue, CatalogueAway, CatalogueRefused, SavedSearch, open_catalogue, writing
 from recorder.catalogue.engine import Rooms, Ticket, url_of
 from recorder.model import CallId, ConsentState
 from tests import facts, postgres
@@ -488,6 +489,19 @@ async def test_the_daemons_own_account_can_add_to_what_is_append_only_and_no_mor
     ):
         with pytest.raises((CatalogueAway, CatalogueRefused), match=r"permission denied|must be owner"):
             await say(store, statement)
+    await store.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("engine_name", ["postgres"])
+async def test_the_daemons_own_account_removes_saved_searches_and_no_comment(catalogue_url: str) -> None:
+    grant(catalogue_url, "recorder_app")
+    store = await open_catalogue(catalogue_url.replace("postgres@", "recorder_app@"))
+    await store.write_comment(facts.comment_act())
+    await store.save_search(search := SavedSearch(id=uuid4(), user="lena", name="kept", sought={}))
+    assert await store.remove_search("lena", search.id)
+    with pytest.raises((CatalogueAway, CatalogueRefused), match="permission denied"):
+        await say(store, "DELETE FROM comments")
     await store.close()
 
 

@@ -210,6 +210,8 @@ async def test_it_is_contested_and_answered_on_pages_too(centre: Centre) -> None
         form = {"stamp": page.stamp, "listen": str(row.listen), "text": "why <her>?"}
         refused = await agent.post(f"/own/{call}/contest", data=form | {"text": "4111 1111 1111 1111"})
         assert (refused.status_code, "Nothing of it was kept" in refused.text) == (422, True)
+        assert ">4111 1111 1111 1111</textarea>" in refused.text
+        assert f'value="{row.listen}" selected' in refused.text
         assert (await agent.post(f"/own/{call}/contest", data=form | {"listen": "x"})).status_code == 422
         assert (await agent.post(f"/own/{uuid4()}/contest", data=form)).status_code == 404
         done = await agent.post(f"/own/{call}/contest", data=form)
@@ -221,6 +223,10 @@ async def test_it_is_contested_and_answered_on_pages_too(centre: Centre) -> None
         page = await opens(supervisor, "/contests")
         assert ("Said by alice" in page.text, "that lena listened" in page.text) == (True, True)
         assert f'href="/calls/{call}"' in page.text
+        sensitive = {"stamp": page.stamp, "text": "4111 1111 1111 1111"}
+        refused = await supervisor.post(f"/contests/{contest.id}/answer", data=sensitive)
+        assert (refused.status_code, "Nothing of it was kept" in refused.text) == (422, True)
+        assert refused.text.count(">4111 1111 1111 1111</textarea>") == 1
         reply = {"stamp": page.stamp, "text": "it was a spot check"}
         assert (await supervisor.post(f"/contests/{contest.id}/answer", data=reply)).status_code == 303
         again = await supervisor.post(f"/contests/{contest.id}/answer", data=reply)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -41,6 +42,7 @@ class Places:
     anothers: UUID
     contest: UUID
     contest_too: UUID  # each is answered once
+    comment: UUID  # somebody else's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,66 @@ async def _looks(visitor: Visitor) -> bool:
     return await _is_shown(visitor, f"/api/v1/listens/{await visitor.opened()}/waveform")
 
 
+async def _reads_comments(visitor: Visitor) -> bool:
+    await visitor.opened()
+    return await visitor.finds(f"/api/v1/recordings/{visitor.places.recording}/comments", visitor.places.comment)
+
+
+async def _comments(visitor: Visitor) -> bool:
+    await visitor.opened()
+    said = {"text": "well said", "moment_ms": "2000"}
+    return await visitor.sends(f"/api/v1/recordings/{visitor.places.recording}/comments", **said)
+
+
+async def _withdraws(visitor: Visitor) -> bool:
+    """What they have said themselves, where they may say anything; else another's."""
+    await visitor.opened()
+    said = {"text": "well said", "moment_ms": 2000}
+    path = f"/api/v1/recordings/{visitor.places.recording}/comments"
+    answer = await visitor.client.post(path, json=said)
+    theirs = answer.json()["id"] if answer.status_code == 201 else visitor.places.comment
+    return await visitor.sends(f"/api/v1/comments/{theirs}/withdraw")
+
+
+async def _comments_on_a_page(visitor: Visitor) -> bool:
+    """Whoever may listen has opened it by then: by a program of theirs, or by the form above."""
+    await visitor.sends(f"/recordings/{visitor.places.recording}/listen", **WHY)
+    return await visitor.sends(f"/recordings/{visitor.places.recording}/comment", text="well said", moment="0:02")
+
+
+async def _withdraws_on_a_page(visitor: Visitor) -> bool:
+    await _comments_on_a_page(visitor)
+    page = (await visitor.client.get(f"/calls/{visitor.places.over}")).text
+    theirs = re.search(r'action="/comments/([0-9a-f-]{36})/withdraw"', page)
+    return await visitor.sends(f"/comments/{visitor.places.comment if theirs is None else theirs[1]}/withdraw")
+
+
+async def _saves(visitor: Visitor, name: str) -> str:
+    """A search of theirs, by a program or by a page's form: its id."""
+    if visitor.stamp:
+        form = {"name": f"{name} on a page", "line": "support", "stamp": visitor.stamp}
+        answer = await visitor.client.post("/searches", data=form)
+        return answer.headers["location"].rpartition("/")[2]
+    answer = await visitor.client.post("/api/v1/searches", json={"name": name, "search": {"line": "support"}})
+    return str(answer.json()["id"])
+
+
+async def _finds_what_was_saved(visitor: Visitor) -> bool:
+    """What is saved says nothing of what may be found by it."""
+    search = await _saves(visitor, "to be opened")
+    if visitor.stamp:
+        answer = await visitor.client.get(f"/searches/{search}", follow_redirects=True)
+        return answer.status_code == 200 and str(visitor.places.over) in answer.text
+    return await visitor.finds(f"/api/v1/searches/{search}/calls", visitor.places.over)
+
+
+async def _removes_what_was_saved(visitor: Visitor) -> bool:
+    search = await _saves(visitor, "to be removed")
+    if visitor.stamp:
+        return await visitor.sends(f"/searches/{search}/remove")
+    return (await visitor.client.delete(f"/api/v1/searches/{search}")).status_code == 204
+
+
 async def _asks_for_all(visitor: Visitor) -> bool:
     return await visitor.finds("/api/v1/listens", visitor.places.recording, all="true")
 
@@ -173,6 +235,13 @@ BY_PROGRAM: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
         HEARS,
         lambda one: one.sends(f"/api/v1/recordings/{one.places.recording}/listens", **WHY),
     ),
+    "GET /api/v1/recordings/{recording}/comments": (HEARS, _reads_comments),
+    "POST /api/v1/recordings/{recording}/comments": (HEARS, _comments),
+    "POST /api/v1/comments/{comment}/withdraw": (HEARS, _withdraws),
+    "GET /api/v1/searches": (EVERYBODY, lambda one: _is_shown(one, "/api/v1/searches")),
+    "POST /api/v1/searches": (EVERYBODY, lambda one: one.sends("/api/v1/searches", name="mine, by a program")),
+    "DELETE /api/v1/searches/{search}": (EVERYBODY, _removes_what_was_saved),
+    "GET /api/v1/searches/{search}/calls": (FINDS, _finds_what_was_saved),
     "GET /api/v1/listens": (frozenset({Right.VIEW_LOG}), _asks_for_all),
     "GET /api/v1/listens/export": (frozenset({Right.VIEW_LOG}), _takes_the_log),
     "GET /api/v1/listens/{listen}/audio": (HEARS, _hears),
@@ -222,6 +291,11 @@ IN_PERSON: Final[dict[str, tuple[frozenset[Right], Asks]]] = {
         HEARS,
         lambda one: one.sends(f"/recordings/{one.places.recording}/listen", **WHY),
     ),
+    "POST /recordings/{recording}/comment": (HEARS, _comments_on_a_page),
+    "POST /comments/{comment}/withdraw": (HEARS, _withdraws_on_a_page),
+    "POST /searches": (EVERYBODY, lambda one: one.sends("/searches", name="mine, on a page")),
+    "GET /searches/{search}": (FINDS, _finds_what_was_saved),
+    "POST /searches/{search}/remove": (EVERYBODY, _removes_what_was_saved),
     "GET /figures": (FINDS, lambda one: _is_told_of_the_line(one, "/figures")),
     "GET /system": (OVERSEES, lambda one: _is_told_of_the_line(one, "/system")),
     "GET /settings": (ON_EVERY_LINE, lambda one: _is_shown(one, "/settings")),
@@ -267,6 +341,9 @@ async def places(centre: Centre) -> Places:
     await enters(centre, "somebody", Role.QUALITY)
     async with program(centre, (await token_of(centre, "somebody"))[1]) as client:
         opened = await client.post(f"/api/v1/recordings/{recording}/listens", json=WHY | {"medium": Medium.STREAM})
+        remark = {"text": "the greeting is missing", "moment_ms": 1000}
+        said_of_it = await client.post(f"/api/v1/recordings/{recording}/comments", json=remark)
+    comment = UUID(said_of_it.json()["id"])
     await talks(centre)
     said = [contest_act(key=uuid4(), call=over) for _ in range(2)]
     for act in said:
@@ -278,6 +355,7 @@ async def places(centre: Centre) -> Places:
         anothers=UUID(opened.json()["listen"]),
         contest=said[0].id,
         contest_too=said[1].id,
+        comment=comment,
     )
 
 

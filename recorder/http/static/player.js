@@ -13,6 +13,10 @@ const REACH = 21;
 const BANDS = { silence: [48, 4], talk_over: [45, 10] }; // from and how high; what the ledger tells goes all the way
 const LEAST_LOUD = 32; // of 128: a recording in which nobody speaks is not drawn as if somebody did
 const LOOP_LEAST = 0.5; // seconds
+const link = document.getElementById("moment-link");
+const copy = document.getElementById("copy-link");
+const moments = document.querySelectorAll("[data-player] a[data-moment]");
+const remark = document.getElementById("remark");
 let regions = [];
 let loop = null;
 let frame = 0; // the next at which `keepUp` looks, while it plays
@@ -80,6 +84,46 @@ function show() {
   picture.setAttribute("aria-valuenow", Math.floor(at));
   picture.setAttribute("aria-valuetext", told);
   document.getElementById("clock").textContent = told;
+  link.href = addressHere();
+}
+
+function tenths(seconds) {
+  return String(Math.floor(seconds * 10) / 10); // down: a moment behind the end is none
+}
+
+// The page, the recording and the moment, or the stretch that is repeated; no listening of anybody's.
+function addressHere() {
+  const here = new URL(stage.dataset.page, location.href);
+  const isLooped = loop && loop.to !== null;
+  here.searchParams.set("at", tenths(isLooped ? loop.from : sound.currentTime));
+  if (isLooped) here.searchParams.set("until", tenths(loop.to));
+  return here.href;
+}
+
+async function copyLink() {
+  let said = copy.dataset.done;
+  try {
+    await navigator.clipboard.writeText(addressHere());
+  } catch {
+    said = copy.dataset.failed;
+    link.focus();
+  }
+  document.getElementById("player-said").textContent = said;
+}
+
+function goToComment(event) {
+  if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  go(Number(event.currentTarget.dataset.moment) / 1000);
+}
+
+function markComment(one) {
+  shape("path", { class: "comment", d: `M${one.dataset.moment} 0v14` });
+  one.addEventListener("click", goToComment);
+}
+
+function takeMoment() {
+  remark.elements.moment.value = clock(sound.currentTime);
 }
 
 // Whoever repeats a stretch hears all of it: nothing is skipped meanwhile.
@@ -129,6 +173,10 @@ function setLoop() {
   if (!loop) loop = { from: at, to: null };
   else if (loop.to === null) loop = { from: Math.min(loop.from, at), to: Math.max(loop.from + LOOP_LEAST, at) };
   else loop = null;
+  showLoop();
+}
+
+function showLoop() {
   repeat.textContent = !loop ? begins : loop.to === null ? repeat.dataset.next : repeat.dataset.last;
   const end = loop ? loop.to ?? loop.from : 0;
   repeated.setAttribute("x", loop ? loop.from * 1000 : 0);
@@ -148,12 +196,23 @@ async function fetched() {
 
 picture.setAttribute("viewBox", `0 0 ${Math.max(1, length * 1000)} 100`);
 const begins = repeat.textContent;
+const { start, until } = stage.dataset;
+function stand() {
+  if (start) go(Number(start) / 1000);
+}
+if (sound.readyState > 0) stand();
+else sound.addEventListener("loadedmetadata", stand, { once: true });
 stage.hidden = false;
 const found = await fetched();
 if (found) draw(found);
 else document.getElementById("player-said").textContent = stage.dataset.failed;
 const repeated = shape("rect", { class: "loop", x: 0, width: 0, y: 1, height: 98 });
 const place = shape("line", { class: "place", x1: 0, x2: 0, y1: 0, y2: 100 });
+if (until) {
+  loop = { from: Number(start) / 1000, to: Math.min(Number(until) / 1000, length) };
+  showLoop();
+}
+moments.forEach(markComment);
 show();
 for (const name of ["timeupdate", "seeking", "seeked"]) sound.addEventListener(name, follow);
 sound.addEventListener("play", () => frame || keepUp());
@@ -170,3 +229,11 @@ sound.addEventListener("ended", () => {
   go(loop.from);
   sound.play();
 });
+copy.hidden = false;
+copy.addEventListener("click", copyLink);
+if (remark) {
+  const here = document.getElementById("moment-here");
+  here.hidden = false;
+  here.addEventListener("click", takeMoment);
+  remark.elements.text.addEventListener("focus", () => remark.elements.text.value || takeMoment());
+}
