@@ -1,7 +1,7 @@
 """Where the forms beside the player go: a comment at a moment of a recording, and its withdrawal.
 
 Must not touch a table, nor decide: recorder.http.commenting does. The invariant: what is not kept is handed back to the
-form that it came from, and to nobody else.
+form that it came from, and to nobody else; what the guard refused not even there (SG-07).
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from recorder.http.browsing import Shown, call_shown
 from recorder.http.commenting import comment_on, readable, withdrawn
 from recorder.http.door import Door
 from recorder.http.finding import one_call
-from recorder.http.pages import Pages
+from recorder.http.pages import Pages, handed_back
 from recorder.http.places import Place, moment_of
 from recorder.http.problems import MEANINGS, Code, NotDone
 from recorder.http.rules import Who, fields_of, signed_in
@@ -52,9 +52,9 @@ def comment_page_routes(
         except NotDone as error:
             return pages.refused(request, asker, error.code)
         place = Place(call=found.call.id, recording=recording, at_ms=moment_of(given.get("moment", "")))
-        status = int(MEANINGS[code][0])
+        status, typed = int(MEANINGS[code][0]), {**given, "text": handed_back(given.get("text", ""), code)}
         playing = _playing(asker, given)
-        shown = Shown(found=found, playing=playing, place=place, code=code, typed=given, status=status)
+        shown = Shown(found=found, playing=playing, place=place, code=code, typed=typed, status=status)
         return await call_shown(pages, request, asker, listening, catalogue, shown)
 
     @routes.post("/comments/{comment}/withdraw")

@@ -17,7 +17,7 @@ from recorder.http.contesting import answer, contests_of
 from recorder.http.door import Door
 from recorder.http.hearing import day_of
 from recorder.http.own import contested, own_call, own_calls, told_of
-from recorder.http.pages import READ, Pages, words_for
+from recorder.http.pages import READ, Pages, handed_back, words_for
 from recorder.http.problems import MEANINGS, Code, NotDone
 from recorder.http.rules import Who, fields_of, signed_in
 from recorder.signing_in import Asker
@@ -73,7 +73,7 @@ def own_page_routes(door: Door, catalogue: Catalogue, pages: Pages, now: Callabl
     ) -> Response:
         shown = await told_of(catalogue, asker, told)
         why, status = _why(request, code)
-        typed = {"text": given.get("text", ""), "listen": given.get("listen", "")}
+        typed = {"text": handed_back(given.get("text", ""), code), "listen": given.get("listen", "")}
         return pages.page("own_call.html", request, status, asker=asker, here="own", call=shown, why=why, typed=typed)
 
     return routes
@@ -96,7 +96,7 @@ def contest_page_routes(door: Door, catalogue: Catalogue, pages: Pages, now: Cal
         try:
             await answer(catalogue, asker, contest, given.get("text", ""), now())
         except NotDone as error:
-            typed = {"contest": contest, "text": given.get("text", "")}
+            typed = {"contest": contest, "text": handed_back(given.get("text", ""), error.code)}
             return await _contests(request, asker, None, error.code, typed)
         return RedirectResponse(f"/contests#{contest}", 303)
 
@@ -107,7 +107,7 @@ def contest_page_routes(door: Door, catalogue: Catalogue, pages: Pages, now: Cal
         code: Code | None = None,
         typed: Mapping[str, object] = NOT_TYPED,
     ) -> Response:
-        """What was typed and not kept is handed back to the form that it came from."""
+        """What was typed and not kept is handed back to the form that it came from, but for what the guard refused."""
         page = await contests_of(catalogue, asker, before, PAGE)
         why, status = _why(request, code)
         older = None if page.next is None else f"/contests?{urlencode({'before': page.next})}"

@@ -313,6 +313,11 @@ def _calls(routes: APIRouter, door: Door, live: Live, watching: Watching, pages:
         return RedirectResponse("/live?said=answer.captured", 303)
 
 
+def handed_back(text: str, code: Code | None) -> str:
+    """What a form has again of a text that was not kept: nothing where the guard refused it (SG-07)."""
+    return "" if code is Code.SENSITIVE else text
+
+
 def wants_words(request: Request) -> bool:
     """Whether it is the pages' own script that asks: it shows what it is answered."""
     return SCRIPT_HEADER in request.headers

@@ -17,7 +17,7 @@ from recorder.http.door import ASKED_WITHIN, Door
 from recorder.http.exporting import Exports, Format
 from recorder.http.finding import ByNumber, SearchView, exported, sought_by
 from recorder.http.hearing import cursor_of, day_of, lines_of
-from recorder.http.pages import READ, Pages, words_for
+from recorder.http.pages import READ, Pages, handed_back, words_for
 from recorder.http.problems import MEANINGS, Code, NotDone
 from recorder.http.rules import STAMP_FIELD, Who, fields_of, signed_in
 from recorder.http.saving import LONGEST_NAME, fields_of_search, removed, save, saved_of, saved_one
@@ -130,7 +130,9 @@ def searching_routes(
             saved = await save(catalogue, asker, name, _search_of(given))
         except NotDone as error:
             given.pop("number", None)
-            return await shown(request, asker, given, by_number=False, unsaved=name, refused=error.code)
+            return await shown(
+                request, asker, given, by_number=False, unsaved=handed_back(name, error.code), refused=error.code
+            )
         return RedirectResponse(f"/searches/{saved.id}", 303)
 
     @routes.api_route("/searches/{search}", methods=READ)
