@@ -51,6 +51,9 @@ ROUTES: Final[dict[str, Keeps]] = {
     "/recordings/{recording}/listens": Keeps.ANSWER,
     "/own/calls/{call}/contests": Keeps.CONTEST,
     "/contests/{contest}/answer": Keeps.CONTEST,
+    "/recordings/{recording}/comments": Keeps.NOTHING,  # a comment may be withdrawn, and its text with it
+    "/comments/{comment}/withdraw": Keeps.NOTHING,
+    "/searches": Keeps.NOTHING,  # whoever removes one removes it for good
     "/users": Keeps.ANSWER,
     "/users/{name}/password": Keeps.NOTHING,
     "/users/{name}/{deed}": Keeps.ANSWER,
