@@ -67,7 +67,7 @@ PEOPLE: Final[dict[str, tuple[Role, ...]]] = {
     "sam": (Role.SUPERVISOR, Role.QUALITY),
     "paul": (Role.PRIVACY_OFFICER, Role.AUDITOR),
     "ada": (Role.ADMINISTRATOR,),
-    "alice": (Role.AGENT,),
+    "alice": (Role.AGENT, Role.OVERRIDER),
     "bob": (Role.AGENT,),
     "carla": (Role.SUPERVISOR,),
 }
@@ -212,7 +212,7 @@ class Scene:
     def places(self) -> dict[str, object]:
         """What fills the places of a route's path."""
         heard = self.recordings["heard"]
-        return {"call": self.calls["heard"], "recording": heard, "contest": UUID(int=101), "user": "alice"}
+        return {"call": self.calls["heard"], "recording": heard, "contest": UUID(int=101), "name": "alice"}
 
     async def signed_in(self, name: str) -> str:
         """A session of theirs, which is kept for the next who asks."""

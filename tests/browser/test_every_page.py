@@ -31,15 +31,18 @@ OTHERS: Final = {
     "/live/changes",  # a stream
     "/calls/export",  # files
     "/calls/{call}/proof",
+    "/searches/{search}",  # leads to the calls page
 }
 """What answers a GET with something else than a page."""
 OF_ANYONE: Final = {"/sign-in"}
+OF_A_TALK: Final = "/live/{call}/override/{reason}"
+"""A page of a call in progress, which is found from there."""
 
 
 def pages() -> Iterator[str]:
     for route in routes_of(whole_app().routes):
         is_for_people = not route.path.startswith(PREFIX) and route.path not in MONITORS
-        if "GET" in (route.methods or ()) and is_for_people and route.path not in OTHERS:
+        if "GET" in (route.methods or ()) and is_for_people and route.path not in {*OTHERS, OF_A_TALK}:
             yield route.path
 
 
@@ -91,6 +94,24 @@ async def test_a_page_is_whole_at_a_desk_and_on_a_telephone_and_shuts_nobody_out
             await opened(page, where, seen)
             assert await mistakes_on(page, language) == [], f"{path} at {screen['width']}"
         assert seen.said == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_the_page_that_asks_once_more_before_an_override_is_whole_too(
+    scene: Scene, started: Browser, language: str
+) -> None:
+    talk = await scene.talks_on(keys="2")
+    async with visit(started, scene, "alice", language) as page:
+        seen = Complaints(page)
+        await opened(page, "/live", seen)
+        where = await page.locator('form[action*="/override/"]').first.get_attribute("action")
+        assert where is not None
+        for screen in (DESK, TELEPHONE):
+            await page.set_viewport_size(screen)
+            await opened(page, where, seen)
+            assert await mistakes_on(page, language) == [], f"{where} at {screen['width']}"
+        assert seen.said == []
+    scene.hangs_up(talk)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
