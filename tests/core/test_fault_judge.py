@@ -101,14 +101,6 @@ def test_talk_that_was_written_and_is_not_kept_is_lost() -> None:
     assert "are not in the recording" in wrong(facts(booked=recorded(sound(9.0), sound(10.0))))
 
 
-@pytest.mark.parametrize(("kept", "is_lost"), [(7.7, False), (7.5, True)])
-def test_a_hold_has_edges_of_its_own_with_music_and_without(kept: float, is_lost: bool) -> None:
-    """Its silence is begun early and ended late (recorder/silences.py), also where the caller waited without music."""
-    held = replace(call(Kind.HELD), talks=(Span(100.0, 104.0), Span(106.0, 110.0)))
-    said = wrong(facts(held, recorded(sound(kept), sound(8.0))))
-    assert ("are not in the recording" in said) is is_lost
-
-
 def test_talk_that_was_never_written_is_lost_too() -> None:
     assert "are missing" in wrong(facts(booked=recorded(sound(8.0))))
 

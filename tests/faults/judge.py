@@ -437,8 +437,7 @@ def _judge_talk(tally: _Tally, call: Told, booked: Booked) -> None:
             tally.says(call, f"{missing:.2f} s are missing and no finding says so")
         tally.tails += bool(files)
     unkept = max(min(owed, written[side]) - heard[side] for side in heard)
-    holds = max(len(call.music), len(call.talks) - 1)  # who consults leaves the talk, with music or without
-    if unkept > LOST * (1 + holds) + tail:  # a hold has edges of its own
+    if unkept > LOST * (1 + len(call.music)) + tail:  # a hold has edges of its own
         tally.says(call, f"{unkept:.2f} s of {owed:.2f} s of consented talk were written and are not in the recording")
     elif missing > NEAR + (UNWRITTEN if len(call.talks) < 2 else UNWRITTEN_TWICE) * owed + tail:
         tally.says(
