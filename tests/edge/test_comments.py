@@ -100,6 +100,17 @@ async def test_a_listening_that_is_over_still_lets_one_say_what_was_heard(centre
         assert (await says(client, recording)).status_code == 201
 
 
+async def test_a_comment_is_said_once_under_one_key_and_its_text_lies_nowhere_beside_it(centre: Centre) -> None:
+    recording = await recorded(centre)
+    async with program(centre, await secret(centre, "lena", Role.SUPERVISOR)) as client:
+        await wishes(client, recording)
+        path, said = f"/api/v1/recordings/{recording}/comments", {"text": "greeting", "moment_ms": 1000}
+        once, again = [await client.post(path, json=said, headers={"Idempotency-Key": "k1"}) for _ in range(2)]
+    assert (once.status_code, again.status_code, again.json()["code"]) == (201, 409, "answer_not_kept")
+    assert len(await centre.catalogue.comments(RecordingId(recording))) == 1
+    assert centre.rows("SELECT status, answer FROM kept_answers") == [(201, None)]
+
+
 async def test_who_may_not_listen_there_neither_sees_nor_says_anything(centre: Centre) -> None:
     """Agents of the call, who runs the machine, who reads the log: whatever they have opened before."""
     recording = await recorded(centre)
